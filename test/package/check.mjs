@@ -1,0 +1,75 @@
+// Packs the package, installs it without scripts into an empty folder and uses it from there both ways.
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
+const temp = mkdtempSync(join(tmpdir(), 'fewbit-package-'))
+const env = { ...process.env }
+delete env.FEWBIT_ADDON
+const run = (command, args, cwd) => execFileSync(command, args, { cwd, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] })
+
+try {
+  run('npm', ['pack', '--pack-destination', temp], root)
+  const tarball = readdirSync(temp).find((name) => name.endsWith('.tgz'))
+  const files = run('tar', ['-tzf', join(temp, tarball)], temp)
+    .trim()
+    .split('\n')
+  const wanted = [
+    `package/prebuilds/${process.platform}-${process.arch}/fewbit.node`,
+    ...['lib/addon.cjs', 'dist/esm/index.js', 'dist/esm/index.d.ts', 'dist/cjs/index.js', 'dist/cjs/index.d.ts', 'LICENSE'].map(
+      (name) => `package/${name}`,
+    ),
+  ]
+  for (const name of wanted) if (!files.includes(name)) throw new Error(`${name} is not in the tarball`)
+  for (const name of files) if (/\/(test|build|node_modules|bench)\//.test(name)) throw new Error(`${name} is in the tarball`)
+
+  const app = join(temp, 'app')
+  mkdirSync(app)
+  writeFileSync(join(app, 'package.json'), '{ "name": "app", "private": true }\n')
+  run('npm', ['install', '--ignore-scripts', '--no-audit', '--no-fund', join(temp, tarball)], app)
+
+  writeFileSync(
+    join(app, 'use.cjs'),
+    `const required = require('fewbit')
+     import('fewbit').then((imported) => {
+       const names = (o) => Object.keys(o).filter((name) => !['default', 'module.exports', '__esModule'].includes(name)).sort().join()
+       if (!names(required)) throw new Error('nothing is exported')
+       if (names(required) !== names(imported)) throw new Error('exports differ: ' + names(required) + ' / ' + names(imported))
+       if (!Object.keys(require.cache).some((file) => file.includes('prebuilds'))) throw new Error('the prebuilt addon was not loaded')
+       require('fewbit/package.json')
+       console.log(names(required))
+     })`,
+  )
+  run('node', ['use.cjs'], app)
+  writeFileSync(join(app, 'use.mjs'), `import * as fewbit from 'fewbit'\nif (Object.keys(fewbit).length === 0) process.exit(1)\n`)
+  run('node', ['use.mjs'], app)
+  run(join(app, 'node_modules', '.bin', 'fewbit'), ['--version'], app)
+
+  // The typings of each flavour, by the compiler and the node types of this repository, library checks on.
+  for (const extension of ['mts', 'cts'])
+    writeFileSync(join(app, `types.${extension}`), `import * as fewbit from 'fewbit'\nexport const names: string[] = Object.keys(fewbit)\n`)
+  writeFileSync(
+    join(app, 'tsconfig.json'),
+    JSON.stringify({
+      compilerOptions: {
+        ...{ module: 'nodenext', target: 'es2022', strict: true, noEmit: true, skipLibCheck: false },
+        ...{ types: ['node'], typeRoots: [join(root, 'node_modules', '@types')] },
+      },
+      files: ['types.mts', 'types.cts'],
+    }),
+  )
+  const require = (await import('node:module')).createRequire(import.meta.url)
+  const tsc = join(dirname(require.resolve('typescript/package.json')), require('typescript/package.json').bin.tsc)
+  try {
+    run(process.execPath, [tsc, '-p', app], app)
+  } catch (error) {
+    throw new Error(`the typings do not compile:\n${error.stdout}`)
+  }
+  run(join(root, 'node_modules', '.bin', 'publint'), ['--strict', join(temp, tarball)], root)
+  console.log('package: installs without scripts, loads through require and import, typings compile')
+} finally {
+  rmSync(temp, { recursive: true, force: true })
+}
