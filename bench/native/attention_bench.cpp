@@ -1,0 +1,162 @@
+// Speed of attention of every path that runs here on the shape of DeiT-Small (197 tokens, 6 heads of 64), one thread, beside
+// the peak of the core measured in the same process; then what softmax, gelu, encode and LayerNorm cost an element.
+// GOP/s counts the two products only: 4 tokens^2 head_width operations a head; the softmax between them is in the time.
+//
+//   attention_bench [path [tokens [heads [head_width]]]]
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <random>
+
+#include "cpu/kernels.h"
+#if FEWBIT_X86
+#include "elementwise.h"
+#include "peak.h"
+#endif
+
+namespace {
+
+using namespace fewbit;
+
+template <class T>
+struct Aligned {
+  explicit Aligned(size_t count) : data(static_cast<T*>(std::aligned_alloc(64, (count * sizeof(T) + 127) / 64 * 64))) {}
+  struct Free {
+    void operator()(T* p) const { std::free(p); }
+  };
+  std::unique_ptr<T, Free> data;
+  T* get() { return data.get(); }
+};
+
+template <class Run>
+double best_seconds(Run run) {
+  using Clock = std::chrono::steady_clock;
+  double best = 1e9, total = 0;
+  for (int i = 0; i < 10 || (total < 0.4 && i < 20000); ++i) {
+    const auto begin = Clock::now();
+    run();
+    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+    best = seconds < best ? seconds : best;
+    total += seconds;
+  }
+  return best;
+}
+
+void print(const char* path, const char* what, double operations, double seconds, double peak) {
+  std::printf("%-10s %-22s %8.3f ms  %7.1f GOP/s", path, what, seconds * 1e3, operations / seconds * 1e-9);
+  if (peak > 0) std::printf("  %5.1f %% of %.0f", 100e-9 * operations / seconds / peak, peak);
+  std::printf("\n");
+}
+
+void bench_attention(const Path& path, int tokens, int heads, int head_width, double peak_vnni, double peak_fma) {
+  const int width = heads * head_width;
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  const double operations = 4.0 * tokens * tokens * width;
+
+  Aligned<uint8_t> qkv(size_t(tokens) * 3 * width), y(size_t(tokens) * width), table(kEncodeTable);
+  Aligned<uint8_t> scratch(attention_codes_scratch(tokens, head_width) + attention_f32_scratch(tokens, head_width));
+  Aligned<float> scale(3 * heads);
+  for (int i = 0; i < tokens * 3 * width; ++i) qkv.get()[i] = static_cast<uint8_t>(std::fmax(0, std::fmin(255, 128 + 30 * normal(random))));
+  for (int i = 0; i < kEncodeTable; ++i) table.get()[i] = static_cast<uint8_t>(i / 2 & ~3);
+  for (int h = 0; h < heads; ++h) {
+    scale.get()[h] = 2.0f / (900.0f * std::sqrt(float(head_width)));
+    scale.get()[heads + h] = 255.0f;
+    scale.get()[2 * heads + h] = 1.0f / 255;
+  }
+  AttentionCodes codes = {};
+  codes.images = 1, codes.heads = heads, codes.tokens = tokens, codes.head_width = head_width;
+  codes.q = qkv.get(), codes.k = codes.q + width, codes.v = codes.k + width;
+  codes.q_stride = codes.k_stride = codes.v_stride = 3 * width;
+  codes.logit_scale = scale.get(), codes.p_inverse_step = scale.get() + heads, codes.output_scale = scale.get() + 2 * heads;
+  codes.y = y.get(), codes.y_stride = width;
+  for (int kind = 0; kind < 2; ++kind) {
+    codes.encode_p = {0.0f, 0, 255, 0, kind ? table.get() : nullptr};
+    codes.encode = {1.0f, -128, 127, 128, kind ? table.get() : nullptr};
+    const double seconds = best_seconds([&] {
+      for (int task = 0; task < attention_tasks(codes); ++task) path.kernels->attention_codes(codes, task, scratch.get());
+    });
+    print(path.name, kind ? "codes, by tables" : "codes, uniform", operations, seconds, peak_vnni);
+  }
+
+  Aligned<float> edge(size_t(tokens) * 3 * width), y_float(size_t(tokens) * width);
+  for (int i = 0; i < tokens * 3 * width; ++i) edge.get()[i] = normal(random);
+  AttentionF32 floats = {};
+  floats.images = 1, floats.heads = heads, floats.tokens = tokens, floats.head_width = head_width;
+  floats.q = edge.get(), floats.k = floats.q + width, floats.v = floats.k + width;
+  floats.q_stride = floats.k_stride = floats.v_stride = 3 * width;
+  floats.scale = 1.0f / std::sqrt(float(head_width));
+  floats.y = y_float.get(), floats.y_stride = width;
+  const double seconds = best_seconds([&] {
+    for (int task = 0; task < attention_tasks(floats); ++task) path.kernels->attention_f32(floats, task, scratch.get());
+  });
+  print(path.name, "floats", operations, seconds, peak_fma);
+}
+
+void bench_layernorm(const Path& path, int rows, int width) {
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal;
+  Aligned<float> x(size_t(rows) * width), gamma(width), beta(width), y(size_t(rows) * width);
+  Aligned<uint8_t> codes(size_t(rows) * width);
+  for (int i = 0; i < rows * width; ++i) x.get()[i] = normal(random);
+  for (int i = 0; i < width; ++i) gamma.get()[i] = 1, beta.get()[i] = 0;
+  LayerNorm op = {rows, width, x.get(), width, gamma.get(), beta.get(), 1e-6f, y.get(), width, nullptr, width,
+                  {30.0f, -128, 127, 128, nullptr}};
+  for (int kind = 0; kind < 2; ++kind) {
+    if (kind) op.y_float = nullptr, op.y_codes = codes.get();
+    const double seconds = best_seconds([&] {
+      for (int task = 0; task < layernorm_tasks(rows); ++task) path.kernels->layernorm(op, task, nullptr);
+    });
+    std::printf("%-10s %-22s %8.3f ms  %7.3f ns an element\n", path.name, kind ? "LayerNorm to codes" : "LayerNorm to floats",
+                seconds * 1e3, seconds * 1e9 / (double(rows) * width));
+  }
+}
+
+#if FEWBIT_X86
+void bench_elementwise() {
+  constexpr int kCount = 2048;
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  Aligned<float> x(kCount), y(kCount);
+  Aligned<uint8_t> bytes(kCount), table(kEncodeTable);
+  for (int i = 0; i < kCount; ++i) x.get()[i] = -std::fabs(2 * normal(random));
+  for (int i = 0; i < kEncodeTable; ++i) table.get()[i] = static_cast<uint8_t>(i / 2 & ~3);
+  const Encoder uniform = {30.0f, -128, 127, 128, nullptr}, by_table = {30.0f, -128, 127, 128, table.get()};
+  const auto report = [&](const char* what, auto run) {
+    std::printf("%-10s %-22s %24.4f ns an element\n", "avx512vnni", what, best_seconds(run) * 1e9 / kCount);
+  };
+  report("gelu", [&] { gelu_array(x.get(), y.get(), kCount); });
+  report("exp", [&] { exp_array(x.get(), y.get(), kCount); });
+  report("encode, uniform, 16", [&] { encode_array(uniform, x.get(), bytes.get(), kCount); });
+  report("encode, uniform, 64", [&] { encode4_array(uniform, x.get(), bytes.get(), kCount); });
+  report("encode, table, 16", [&] { encode_array(by_table, x.get(), bytes.get(), kCount); });
+  report("encode, table, 64", [&] { encode4_array(by_table, x.get(), bytes.get(), kCount); });
+}
+#endif
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const char* only = argc > 1 && *argv[1] ? argv[1] : nullptr;
+  const int tokens = argc > 2 ? std::atoi(argv[2]) : 197, heads = argc > 3 ? std::atoi(argv[3]) : 6;
+  const int head_width = argc > 4 ? std::atoi(argv[4]) : 64;
+  double peak_vnni = 0, peak_fma = 0;
+  bool vectors = false;
+#if FEWBIT_X86
+  vectors = find_path("avx512vnni")->runs;
+  if (vectors) peak_vnni = peak_vnni_gops(), peak_fma = peak_fma_gflops();
+#endif
+  std::printf("%d tokens x %d heads x %d; peak of the core: VNNI %.0f GOP/s, FMA %.0f GFLOP/s\n", tokens, heads, head_width,
+              peak_vnni, peak_fma);
+  for (const Path& path : paths()) {
+    if (!path.runs || (only && std::strcmp(only, path.name) != 0)) continue;
+    bench_attention(path, tokens, heads, head_width, peak_vnni, peak_fma);
+    bench_layernorm(path, tokens, heads * head_width);
+  }
+#if FEWBIT_X86
+  if (vectors) bench_elementwise();
+#endif
+}

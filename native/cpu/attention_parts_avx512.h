@@ -1,0 +1,197 @@
+// What the VNNI and the AMX kernel of AttentionCodes share: operand layouts, softmax on a row of scores, and the output row.
+//
+// Bytes on edges are level + 128. Of two operands of an 8-bit product one is signed and one unsigned:
+//   scores  q ^ 0x80 (signed) x k as it is (unsigned) = S + 128 sum_c (q - 128), and what was added is the same for all keys of
+//           a row, so it cancels in S - max S and nothing has to be corrected
+//   output  P (unsigned, offset 0) x v ^ 0x80 (signed) = O
+//
+// Layouts in scratch; a "quad" is four consecutive summands of one column:
+//   q      [rows][depth]                   zeros behind head_width
+//   K      [depth / 4][keys][4]            row of a product's right side: a quad of channels of all keys
+//   V      [key_depth / 4][channels][4]    a quad of keys of all channels
+//   scores [rows][keys] int32, then e as float in place;  P [rows][key_depth], zeros behind the last key
+//   sums   [rows][channels] int32
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstring>
+
+#include "cpu/simd_avx512.h"
+#include "ops/attention.h"
+
+namespace fewbit {
+namespace {
+
+constexpr int round_up(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+// The first n of 16 or of 64 lanes.
+inline __mmask16 first16(int n) { return static_cast<__mmask16>(n >= 16 ? 0xFFFF : (1u << n) - 1); }
+inline __mmask64 first64(int n) { return n >= 64 ? ~0ull : (1ull << n) - 1; }
+
+// One head of one image, and its buffers.
+struct AttentionTask {
+  int tokens, head_width;
+  int rows;                              // queries a block
+  int depth, keys, key_depth, channels;  // padded sizes, all multiples of 16
+  const uint8_t *q, *k, *v;
+  uint8_t* y;
+  float logit_scale, output_scale;
+
+  uint8_t *packed_k, *packed_v, *packed_q, *p;
+  int32_t *scores, *sums;
+
+  // depth, keys and channels become multiples of the given sizes, key_depth one of summands.
+  AttentionTask(const AttentionCodes& op, int task, int rows, int columns, int summands, void* scratch)
+      : tokens(op.tokens),
+        head_width(op.head_width),
+        rows(rows),
+        depth(round_up(head_width, summands)),
+        keys(round_up(tokens, columns)),
+        key_depth(round_up(tokens, summands)),
+        channels(round_up(head_width, columns)) {
+    const int b = task / op.heads, h = task % op.heads;
+    q = op.q + b * op.q_image_stride + h * head_width;
+    k = op.k + b * op.k_image_stride + h * head_width;
+    v = op.v + b * op.v_image_stride + h * head_width;
+    y = op.y + b * op.y_image_stride + h * head_width;
+    logit_scale = op.logit_scale[h];
+    output_scale = op.output_scale[h];
+    // Each size is a multiple of 64 bytes or follows those that are: a row of K or V is 4 x 16 bytes, one of scores too.
+    uint8_t* next = static_cast<uint8_t*>(scratch);
+    const auto take = [&next](ptrdiff_t bytes) {
+      uint8_t* const begin = next;
+      next += (bytes + 63) / 64 * 64;
+      return begin;
+    };
+    packed_k = take(ptrdiff_t(depth) * keys);
+    packed_v = take(ptrdiff_t(key_depth) * channels);
+    scores = reinterpret_cast<int32_t*>(take(4 * ptrdiff_t(rows) * keys));
+    sums = reinterpret_cast<int32_t*>(take(4 * ptrdiff_t(rows) * channels));
+    packed_q = take(ptrdiff_t(rows) * depth);
+    p = take(ptrdiff_t(rows) * key_depth);
+  }
+};
+
+// 16 bytes each of rows s..s + 3, those that exist, as the four lanes of a vector.
+inline __m512i load_rows4(const uint8_t* x, ptrdiff_t stride, int s, int end, __mmask16 mask) {
+  const auto row = [&](int i) {
+    return s + i < end ? _mm_maskz_loadu_epi8(mask, x + (s + i) * stride) : _mm_setzero_si128();
+  };
+  __m512i rows = _mm512_castsi128_si512(row(0));
+  rows = _mm512_inserti32x4(rows, row(1), 1);
+  rows = _mm512_inserti32x4(rows, row(2), 2);
+  return _mm512_inserti32x4(rows, row(3), 3);
+}
+
+// 16 keys x 16 channels at a time: a 16 x 4 transposition of quads.
+inline void pack_k(const AttentionTask& a, ptrdiff_t stride) {
+  // Quads 0 and 1 (2 and 3) of the eight keys in two vectors.
+  const __m512i even = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
+  const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(2));
+  const ptrdiff_t row = 4 * ptrdiff_t(a.keys);
+  for (int s = 0; s < a.keys; s += 16)
+    for (int c = 0; c < a.depth; c += 16) {
+      uint8_t* y = a.packed_k + c / 4 * row + 4 * s;
+      const __mmask16 mask = c < a.head_width ? first16(a.head_width - c) : __mmask16(0);
+      const __m512i z0 = load_rows4(a.k + c, stride, s, a.tokens, mask), z1 = load_rows4(a.k + c, stride, s + 4, a.tokens, mask);
+      const __m512i z2 = load_rows4(a.k + c, stride, s + 8, a.tokens, mask);
+      const __m512i z3 = load_rows4(a.k + c, stride, s + 12, a.tokens, mask);
+      const __m512i low01 = _mm512_permutex2var_epi32(z0, even, z1), high01 = _mm512_permutex2var_epi32(z2, even, z3);
+      const __m512i low23 = _mm512_permutex2var_epi32(z0, odd, z1), high23 = _mm512_permutex2var_epi32(z2, odd, z3);
+      _mm512_store_si512(y, _mm512_shuffle_i64x2(low01, high01, 0x44));
+      _mm512_store_si512(y + row, _mm512_shuffle_i64x2(low01, high01, 0xEE));
+      _mm512_store_si512(y + 2 * row, _mm512_shuffle_i64x2(low23, high23, 0x44));
+      _mm512_store_si512(y + 3 * row, _mm512_shuffle_i64x2(low23, high23, 0xEE));
+    }
+}
+
+// Four keys x 16 channels at a time: byte 4 n + j of the result is byte n of lane j.
+inline void pack_v(const AttentionTask& a, ptrdiff_t stride) {
+  const __m512i n = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i order = _mm512_add_epi32(_mm512_mullo_epi32(n, _mm512_set1_epi32(0x01010101)), _mm512_set1_epi32(0x30201000));
+  for (int s = 0; s < a.key_depth; s += 4)
+    for (int c = 0; c < a.channels; c += 16) {
+      const __mmask16 mask = c < a.head_width ? first16(a.head_width - c) : __mmask16(0);
+      const __m512i quads = _mm512_permutexvar_epi8(order, load_rows4(a.v + c, stride, s, a.tokens, mask));
+      _mm512_store_si512(a.packed_v + (ptrdiff_t(s) * a.channels + 4 * c), _mm512_xor_si512(quads, _mm512_set1_epi8(-128)));
+    }
+}
+
+// Queries t..t + rows as signed bytes. Rows behind the last query repeat it: their results are computed and dropped.
+inline void pack_q(const AttentionTask& a, ptrdiff_t stride, int t) {
+  for (int r = 0; r < a.rows; ++r) {
+    const uint8_t* x = a.q + ptrdiff_t(t + r < a.tokens ? t + r : a.tokens - 1) * stride;
+    uint8_t* y = a.packed_q + ptrdiff_t(r) * a.depth;
+    for (int c = 0; c < a.depth; c += 64) {
+      const __mmask64 mask = c < a.head_width ? first64(a.head_width - c) : __mmask64(0);
+      const __m512i levels = _mm512_maskz_sub_epi8(mask, _mm512_maskz_loadu_epi8(mask, x + c), _mm512_set1_epi8(-128));
+      if (a.depth - c >= 64)
+        _mm512_storeu_si512(y + c, levels);
+      else
+        _mm512_mask_storeu_epi8(y + c, first64(a.depth - c), levels);
+    }
+  }
+}
+
+// Scores to P for `rows` rows, step by step for all of them, so that the chains of one row (maximum, sum, division) hide
+// behind the work of the others. A lane behind the last key takes no part in the maximum and adds +0 to the sum.
+inline void softmax(const AttentionTask& a, const EncoderF32x16& encode_p, int rows) {
+  constexpr int kMostRows = 32;
+  const int last = (a.tokens - 1) & ~15;
+  const __mmask16 rest = first16(a.tokens - last);
+  float inverse_z[kMostRows];
+
+  for (int r = 0; r < rows; ++r) {
+    int32_t* s = a.scores + ptrdiff_t(r) * a.keys;
+    __m512i most = _mm512_mask_mov_epi32(_mm512_set1_epi32(INT32_MIN), rest, _mm512_load_si512(s + last));
+    for (int i = 0; i < last; i += 16) most = _mm512_max_epi32(most, _mm512_load_si512(s + i));
+    const __m512i m = _mm512_set1_epi32(_mm512_reduce_max_epi32(most));
+
+    const __m512 scale = _mm512_set1_ps(a.logit_scale);
+    const auto e = [&](int i) {
+      const __m512 distance = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(s + i), m));
+      return exp_nonpositive_f32x16(_mm512_mul_ps(distance, scale));
+    };
+    __m512 z = _mm512_setzero_ps();
+    for (int i = 0; i < last; i += 16) {
+      const __m512 e16 = e(i);
+      z = _mm512_add_ps(z, e16);
+      _mm512_store_ps(s + i, e16);
+    }
+    const __m512 e16 = _mm512_maskz_mov_ps(rest, e(last));
+    z = _mm512_add_ps(z, e16);
+    _mm512_store_ps(s + last, e16);
+    inverse_z[r] = 1.0f / tree16(z);
+  }
+
+  for (int r = 0; r < rows; ++r) {
+    const int32_t* e = a.scores + ptrdiff_t(r) * a.keys;
+    uint8_t* p = a.p + ptrdiff_t(r) * a.key_depth;
+    const __m512 scale = _mm512_set1_ps(inverse_z[r]);
+    const auto weight = [&](int i) { return _mm512_mul_ps(_mm512_load_ps(e + i), scale); };
+    int i = 0;
+    for (; i + 64 <= last; i += 64)
+      _mm512_storeu_si512(p + i, encode_p(weight(i), weight(i + 16), weight(i + 32), weight(i + 48)));
+    for (; i < last; i += 16) _mm_storeu_si128(reinterpret_cast<__m128i*>(p + i), encode_p(weight(i)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p + last), _mm_maskz_mov_epi8(rest, encode_p(weight(last))));
+    for (i = last + 16; i < a.key_depth; i += 16) _mm_storeu_si128(reinterpret_cast<__m128i*>(p + i), _mm_setzero_si128());
+  }
+}
+
+// Sums to bytes of queries t..t + rows.
+inline void store_output(const AttentionTask& a, const EncoderF32x16& encode, ptrdiff_t stride, int t, int rows) {
+  const __m512 scale = _mm512_set1_ps(a.output_scale);
+  for (int r = 0; r < rows; ++r) {
+    const int32_t* o = a.sums + ptrdiff_t(r) * a.channels;
+    uint8_t* y = a.y + ptrdiff_t(t + r) * stride;
+    const auto value = [&](int c) { return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(o + c)), scale); };
+    int c = 0;
+    for (; c + 64 <= a.head_width; c += 64)
+      _mm512_storeu_si512(y + c, encode(value(c), value(c + 16), value(c + 32), value(c + 48)));
+    for (; c < a.head_width; c += 16) _mm_mask_storeu_epi8(y + c, first16(a.head_width - c), encode(value(c)));
+  }
+}
+
+}  // namespace
+}  // namespace fewbit

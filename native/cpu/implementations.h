@@ -1,0 +1,29 @@
+// The names of all implementations: <op>_<path>. Each runs one task of its op, as the header of the op says; a path that
+// is missing here uses the one before it (kernels_*.cpp).
+#pragma once
+
+#include "ops/attention.h"
+#include "ops/layernorm.h"
+#include "ops/linear.h"
+#include "ops/patchify.h"
+
+namespace fewbit {
+
+void linear_codes_portable(const LinearCodes& op, int task, void* scratch);
+void linear_f32_portable(const LinearF32& op, int task, void* scratch);
+void attention_codes_portable(const AttentionCodes& op, int task, void* scratch);
+void attention_f32_portable(const AttentionF32& op, int task, void* scratch);
+void layernorm_portable(const LayerNorm& op, int task, void* scratch);
+void patchify_portable(const Patchify& op, int task, void* scratch);
+
+void linear_codes_avx512(const LinearCodes& op, int task, void* scratch);
+void linear_f32_avx512(const LinearF32& op, int task, void* scratch);
+void attention_codes_avx512(const AttentionCodes& op, int task, void* scratch);
+void attention_f32_avx512(const AttentionF32& op, int task, void* scratch);
+void layernorm_avx512(const LayerNorm& op, int task, void* scratch);
+void patchify_avx512(const Patchify& op, int task, void* scratch);
+
+void linear_codes_amx(const LinearCodes& op, int task, void* scratch);
+void attention_codes_amx(const AttentionCodes& op, int task, void* scratch);
+
+}  // namespace fewbit

@@ -1,0 +1,12 @@
+#include "cpu/implementations.h"
+#include "cpu/kernels.h"
+
+namespace fewbit {
+
+const Kernels* kernels_portable() {
+  static constexpr Kernels kernels = {linear_codes_portable,  linear_f32_portable, attention_codes_portable,
+                                      attention_f32_portable, layernorm_portable,  patchify_portable};
+  return &kernels;
+}
+
+}  // namespace fewbit

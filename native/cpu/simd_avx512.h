@@ -1,0 +1,129 @@
+// The numeric vocabulary of ops/numeric.h on 16 floats: the same operations in the same order, so the same bits.
+// For *_avx512.cpp and *_amx.cpp only; everything has internal linkage because these files are compiled with other flags.
+//
+// 512-bit operations, throughput in cycles:
+//                      Zen 4   Sapphire Rapids
+//   vfmadd, vmulps     1       0.5 (ports 0, 5)    Zen 4 splits a vector in two halves: FMA on two pipes,
+//   vaddps             1       0.5                 additions on two others
+//   vpermi2ps          1       1   (port 5)
+//   vpermi2b           1       1   (VBMI; port 5)
+//   vpmovdb            2       2
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "ops/encode.h"
+#include "ops/numeric_constants.h"
+
+namespace fewbit {
+namespace {
+
+// tree16 of ops/numeric.h: lanes j and j + 8, then j + 4, j + 2, j + 1.
+inline float tree16(__m512 lanes) {
+  const __m256 s8 = _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps(lanes, 1));
+  const __m128 s4 = _mm_add_ps(_mm256_castps256_ps128(s8), _mm256_extractf128_ps(s8, 1));
+  const __m128 s2 = _mm_add_ps(s4, _mm_movehl_ps(s4, s4));
+  return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
+}
+
+inline __m512 exp_nonpositive_f32x16(__m512 x) {
+  const __mmask16 normal = _mm512_cmp_ps_mask(x, _mm512_set1_ps(kExpLowest), _CMP_GE_OQ);
+  const __m512 shifted = _mm512_fmadd_ps(x, _mm512_set1_ps(kLog2E), _mm512_set1_ps(kRoundMagic));
+  const __m512 n = _mm512_sub_ps(shifted, _mm512_set1_ps(kRoundMagic));
+  const __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(-kLn2Low), _mm512_fmadd_ps(n, _mm512_set1_ps(-kLn2High), x));
+  __m512 p = _mm512_set1_ps(kExp[4]);
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(kExp[3]));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(kExp[2]));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(kExp[1]));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(kExp[0]));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+  p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(1.0f));
+  const __m512i exponent = _mm512_slli_epi32(_mm512_castps_si512(shifted), 23);
+  return _mm512_castsi512_ps(_mm512_maskz_add_epi32(normal, _mm512_castps_si512(p), exponent));
+}
+
+// Fifteen operations, four of them on the FMA pipes; each coefficient is one shuffle of a table of 32 floats by the low five
+// bits of `shifted`. A polynomial without segments needs twelve dependent multiply-adds for the same error.
+inline __m512 gelu_f32x16(__m512 x) {
+  const __m512 last = _mm512_set1_ps(float(kGeluSegments - 1));
+  const __m512 a = _mm512_castsi512_ps(_mm512_and_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x7FFFFFFF)));
+  const __m512 z = _mm512_min_ps(last, _mm512_mul_ps(a, _mm512_set1_ps(kGeluSegmentsPerUnit)));
+  const __m512 shifted = _mm512_add_ps(z, _mm512_set1_ps(kRoundMagic));
+  const __m512i n = _mm512_castps_si512(shifted);
+  const __m512 f = _mm512_sub_ps(z, _mm512_sub_ps(shifted, _mm512_set1_ps(kRoundMagic)));
+  const auto coefficient = [n](int k) {
+    return _mm512_permutex2var_ps(_mm512_load_ps(kGelu[k]), n, _mm512_load_ps(kGelu[k] + 16));
+  };
+  __m512 r = _mm512_fmadd_ps(coefficient(3), f, coefficient(2));
+  r = _mm512_fmadd_ps(r, f, coefficient(1));
+  r = _mm512_fmadd_ps(r, f, coefficient(0));
+  return _mm512_sub_ps(_mm512_max_ps(_mm512_setzero_ps(), x), r);
+}
+
+// encode() of ops/numeric.h. Make one outside the loops; it holds the table in registers or on the stack.
+struct EncoderF32x16 {
+  explicit EncoderF32x16(const Encoder& code)
+      : inverse_step_(_mm512_set1_ps(code.inverse_step)),
+        // With a table the index is clamped before the offset is added, which is the same: both are exact integers.
+        low_(_mm512_set1_ps(code.table ? -2.0f * code.offset : float(code.low))),
+        high_(_mm512_set1_ps(code.table ? float(kEncodeTable - 1) - 2.0f * code.offset : float(code.high))),
+        offset_(_mm512_set1_epi32(code.table ? 2 * code.offset : code.offset)),
+        table_(code.table) {}
+
+  __m128i operator()(__m512 y) const {
+    const __m512i i = index(y);
+    if (!table_) return _mm512_cvtepi32_epi8(i);
+    // Low bytes and bits 7 and 8 of the index, then the look-up on 16 bytes of a vector.
+    const __m512i byte = _mm512_zextsi128_si512(_mm512_cvtepi32_epi8(i));
+    const __m512i bit8 = _mm512_zextsi128_si512(_mm512_cvtepi32_epi8(_mm512_srli_epi32(i, 8)));
+    return _mm512_castsi512_si128(look_up(byte, _mm512_test_epi8_mask(bit8, bit8)));
+  }
+
+  // 64 bytes: those of y0, then y1, y2, y3. With a table this costs a quarter of four calls of the above.
+  __m512i operator()(__m512 y0, __m512 y1, __m512 y2, __m512 y3) const {
+    const __m512i i0 = index(y0), i1 = index(y1), i2 = index(y2), i3 = index(y3);
+    const __m512i low = bytes4(i0, i1, i2, i3);
+    if (!table_) return low;
+    const __m512i high = bytes4(_mm512_srli_epi32(i0, 8), _mm512_srli_epi32(i1, 8), _mm512_srli_epi32(i2, 8),
+                                _mm512_srli_epi32(i3, 8));
+    return look_up(low, _mm512_test_epi8_mask(high, high));
+  }
+
+ private:
+  // The byte itself, or the index into the table.
+  __m512i index(__m512 y) const {
+    const __m512 v = _mm512_mul_ps(y, inverse_step_);
+    if (!table_) {
+      const __m512 c = _mm512_min_ps(_mm512_max_ps(v, low_), high_);
+      return _mm512_add_epi32(_mm512_cvt_roundps_epi32(c, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), offset_);
+    }
+    const __m512 c = _mm512_min_ps(_mm512_max_ps(_mm512_add_ps(v, v), low_), high_);
+    return _mm512_add_epi32(_mm512_cvt_roundps_epi32(c, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC), offset_);
+  }
+
+  static __m512i bytes4(__m512i i0, __m512i i1, __m512i i2, __m512i i3) {
+    const __m256i b0 = _mm256_set_m128i(_mm512_cvtepi32_epi8(i1), _mm512_cvtepi32_epi8(i0));
+    const __m256i b1 = _mm256_set_m128i(_mm512_cvtepi32_epi8(i3), _mm512_cvtepi32_epi8(i2));
+    return _mm512_inserti64x4(_mm512_castsi256_si512(b0), b1, 1);
+  }
+
+  // table[byte + 256 * bit8]: vpermi2b looks at seven bits, the other two choose between four of its answers.
+  __m512i look_up(__m512i byte, __mmask64 bit8) const {
+    const auto part = [&](int k) {
+      return _mm512_permutex2var_epi8(_mm512_loadu_si512(table_ + 128 * k), byte, _mm512_loadu_si512(table_ + 128 * k + 64));
+    };
+    const __mmask64 bit7 = _mm512_movepi8_mask(byte);
+    const __m512i below = _mm512_mask_blend_epi8(bit7, part(0), part(1));
+    const __m512i above = _mm512_mask_blend_epi8(bit7, part(2), part(3));
+    return _mm512_mask_blend_epi8(bit8, below, above);
+  }
+
+  __m512 inverse_step_, low_, high_;
+  __m512i offset_;
+  const uint8_t* table_;
+};
+
+}  // namespace
+}  // namespace fewbit

@@ -1,0 +1,25 @@
+// Scratch sizes: the largest that any path asks for.
+#include "ops/attention.h"
+
+namespace fewbit {
+namespace {
+
+constexpr size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+}  // namespace
+
+// The AMX path is the largest: its tiles pad channels and tokens to 64 and queries to 32 (attention_avx512.h). Portable code
+// holds K and V as int16 and a few rows.
+size_t attention_codes_scratch(int tokens, int head_width) {
+  const size_t s = round_up(tokens, 64), c = round_up(head_width, 64);
+  const size_t k_and_v = 2 * s * c;
+  const size_t rows = 32 * (c + 4 * s + s + 4 * c);  // q, scores, P, output sums
+  return 2 * k_and_v + rows;
+}
+
+size_t attention_f32_scratch(int tokens, int head_width) {
+  const size_t s = round_up(tokens, 16), c = round_up(head_width, 16);
+  return (2 * s * c + 8 * (s + 2 * c)) * sizeof(float);
+}
+
+}  // namespace fewbit

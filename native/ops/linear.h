@@ -1,0 +1,88 @@
+// Linear layer: y = act(x W^T + b) + residual, on codes (int8) and on floats.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "format/packed_weight.h"
+#include "ops/encode.h"
+
+namespace fewbit {
+
+enum class Activation : int { none = 0, gelu = 1 };
+
+// Quantized. For row t and output o, all in this order, in float32 with the roundings written here:
+//   acc = sum_i x[t][i] * w[o][i] + correction[o]          exact int32
+//   y   = fma(float(acc), scale[o], bias[o])
+//   y   = activation(y)                                     (ops/numeric.h)
+//   y   = y + residual[t][o]                                when residual is given
+// and y is stored as float, or as encode(y).
+struct LinearCodes {
+  int rows, inputs, outputs;
+
+  // Bytes level + offset. Each row can be read up to inputs rounded up to 64; what stands behind `inputs` is ignored.
+  const uint8_t* x;
+  ptrdiff_t x_stride;  // bytes; a multiple of 64 and x is 64-byte aligned
+
+  const uint8_t* weight;  // packed_weight.h
+  int weight_bits;        // 2..8
+
+  // All three [outputs rounded up to 16].
+  const int32_t* correction;  // -offset of x * sum_i w[o][i]
+  const float* scale;         // step of x * step of row o
+  const float* bias;
+
+  Activation activation;
+  const float* residual;      // or null
+  ptrdiff_t residual_stride;  // floats
+
+  // Exactly one of the two is set. residual and y_float may be the same rows.
+  float* y_float;
+  ptrdiff_t y_float_stride;  // floats
+  uint8_t* y_codes;
+  ptrdiff_t y_codes_stride;  // bytes
+  Encoder encode;            // used with y_codes
+};
+
+// Float. weight: [outputs rounded up to 16, / 16][inputs][16], zero padded. Accumulation order is free.
+struct LinearF32 {
+  int rows, inputs, outputs;
+  const float* x;
+  ptrdiff_t x_stride;  // floats
+  const float* weight;
+  const float* bias;  // [outputs rounded up to 16]
+  Activation activation;
+  const float* residual;
+  ptrdiff_t residual_stride;
+  float* y;
+  ptrdiff_t y_stride;
+};
+
+// Work is cut into tiles of kTileRows x kTileOutputs; a task is one tile, and tasks may run at the same time. Tasks are
+// numbered along the rows first, so that neighbours share a panel of weights.
+constexpr int kTileRows = 96;
+constexpr int kTileOutputs = 64;
+
+struct Tile {
+  int row_begin, row_end, output_begin, output_end;
+};
+
+static constexpr int linear_tasks(int rows, int outputs) { return ceil_div(rows, kTileRows) * ceil_div(outputs, kTileOutputs); }
+
+static constexpr Tile linear_tile(int rows, int outputs, int task) {
+  const int row = task % ceil_div(rows, kTileRows) * kTileRows;
+  const int output = task / ceil_div(rows, kTileRows) * kTileOutputs;
+  return {row, row + kTileRows < rows ? row + kTileRows : rows, output,
+          output + kTileOutputs < outputs ? output + kTileOutputs : outputs};
+}
+
+// Scratch a thread needs, 64-byte aligned: a panel of decoded weights (inputs rounded up to 64, for AMX) and int32
+// accumulators of a tile.
+static constexpr size_t linear_codes_scratch(int inputs) {
+  return size_t(ceil_div(inputs, 64)) * 64 * kTileOutputs + size_t(kTileRows) * kTileOutputs * 4;
+}
+
+void linear_codes_reference(const LinearCodes& op);
+void linear_f32_reference(const LinearF32& op);
+
+}  // namespace fewbit
