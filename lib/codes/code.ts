@@ -1,0 +1,53 @@
+import type { Code } from '../graph/scheme.js'
+
+/**
+ * The code families. A code is a set of integers (levels) times a step, see {@link Code}; the families differ only in which integers.
+ */
+
+/** Levels low..low + 2^bits - 1. `low` is -2^(bits-1) for a symmetric code and 0 for an unsigned one. */
+export function uniformCode(bits: number, step: number, low: number): Code {
+  return { bits, family: 'uniform', levels: Array.from({ length: 2 ** bits }, (_, i) => low + i), step: positive(step) }
+}
+
+/**
+ * V-2SF (TSPTQ-ViT): one flag bit chooses between a fine scale `step` and a coarse one, 2^m as large.
+ *
+ * Unsigned (softmax): p and p << m for p in 0..2^(bits-1)-1. Signed (GELU, split by magnitude): p in -H..H-1, H = 2^(bits-2), finely, and
+ * p << m for p in 0..2^(bits-1)-1 coarsely. Codes of the coarse region that fall on levels of the fine one are repeated, as in the paper.
+ * The signedness and the bound on m that keeps levels inside a byte are our definition.
+ */
+export function twoScaleCode(bits: number, step: number, m: number, signed: boolean): Code {
+  const payload = 2 ** (bits - 1)
+  const fine = Array.from({ length: payload }, (_, i) => (signed ? i - payload / 2 : i))
+  const coarse = Array.from({ length: payload }, (_, p) => p * 2 ** m)
+  return { bits, family: 'v2sf', levels: [...fine, ...coarse].sort((a, b) => a - b), step: positive(step) }
+}
+
+/** The largest m for which every level of {@link twoScaleCode} fits a byte: (2^(bits-1) - 1) << m <= 255, or 127 when signed. */
+export function largestShift(bits: number, signed: boolean): number {
+  return Math.floor(Math.log2((signed ? 127 : 255) / (2 ** (bits - 1) - 1)))
+}
+
+/** Steps are stored and used as float32; a step of 0 (all calibration values are 0) becomes 1. */
+function positive(step: number): number {
+  const rounded = Math.fround(step)
+  return rounded > 0 && Number.isFinite(rounded) ? rounded : 1
+}
+
+/** The nearest level, as the kernels choose it (native/ops/encode.h). */
+export function encodeLevel(code: Code, x: number): number {
+  const { levels } = code
+  const v = Math.fround(x * Math.fround(1 / code.step))
+  if (code.family === 'uniform') {
+    const clamped = Math.min(Math.max(v, levels[0]), levels[levels.length - 1])
+    return roundHalfEven(clamped)
+  }
+  let best = levels[0]
+  for (const level of levels) if (v >= (best + level) / 2) best = level
+  return best
+}
+
+export function roundHalfEven(x: number): number {
+  const r = Math.round(x)
+  return r - x === 0.5 && r % 2 !== 0 ? r - 1 : r
+}

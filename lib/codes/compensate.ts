@@ -1,0 +1,106 @@
+import { roundHalfEven } from './code.js'
+
+/**
+ * Weight error compensation (OBQ in the order of GPTQ): columns are rounded one after the other, and the error of each is made up for, as far as
+ * the inputs' second moments allow, by the columns that are still free.
+ *
+ *   H = E[x x^T] + lambda I,  U = upper Cholesky factor of H^-1  (H^-1 = U^T U)
+ *   e = (w_j - q_j) / U_jj,   w_k -= e U_jk  for k > j
+ */
+
+/** Added to the diagonal of H, as a fraction of its mean: samples are few, and their moments are not those of the data. */
+const DAMPING = 0.02
+
+/**
+ * U for inputs `samples` [rows][width].
+ *
+ * @param breathe called between rows of the work
+ */
+export async function inverseFactor(samples: Float32Array, width: number, breathe: () => Promise<void> | void): Promise<Float64Array> {
+  const h = await secondMoments(samples, width, breathe)
+  let trace = 0
+  for (let j = 0; j < width; j++) trace += h[j * width + j]
+  const damping = trace > 0 ? (DAMPING * trace) / width : 1
+  for (let j = 0; j < width; j++) h[j * width + j] += damping
+  // With J the reversal of rows and columns, J H J = L L^T makes H = (J L J)(J L J)^T with J L J upper triangular, so that
+  // H^-1 = V^T V with V = (J L J)^-1, upper triangular: no explicit inverse of H is needed.
+  const reversed = new Float64Array(width * width)
+  for (let i = 0; i < width; i++) {
+    for (let j = 0; j < width; j++) reversed[i * width + j] = h[(width - 1 - i) * width + (width - 1 - j)]
+  }
+  await cholesky(reversed, width, breathe)
+  const inverse = await invertLower(reversed, width, breathe)
+  const u = new Float64Array(width * width)
+  for (let i = 0; i < width; i++) {
+    for (let j = i; j < width; j++) u[i * width + j] = inverse[(width - 1 - i) * width + (width - 1 - j)]
+  }
+  return u
+}
+
+async function secondMoments(samples: Float32Array, width: number, breathe: () => Promise<void> | void): Promise<Float64Array> {
+  const h = new Float64Array(width * width)
+  const rows = samples.length / width
+  for (let t = 0; t < rows; t++) {
+    const x = samples.subarray(t * width, (t + 1) * width)
+    for (let i = 0; i < width; i++) {
+      const xi = x[i] / rows
+      if (xi === 0) continue
+      const at = i * width
+      for (let j = 0; j <= i; j++) h[at + j] += xi * x[j]
+    }
+    await breathe()
+  }
+  for (let i = 0; i < width; i++) for (let j = 0; j < i; j++) h[j * width + i] = h[i * width + j]
+  return h
+}
+
+/** In place: the lower triangle of a becomes L with L L^T = a. */
+async function cholesky(a: Float64Array, n: number, breathe: () => Promise<void> | void): Promise<void> {
+  for (let i = 0; i < n; i++) {
+    for (let j = 0; j <= i; j++) {
+      let sum = a[i * n + j]
+      for (let k = 0; k < j; k++) sum -= a[i * n + k] * a[j * n + k]
+      a[i * n + j] = i === j ? Math.sqrt(sum) : sum / a[j * n + j]
+    }
+    await breathe()
+  }
+}
+
+/** L^-1 of the lower triangle, row by row: row i of L X = I. */
+async function invertLower(l: Float64Array, n: number, breathe: () => Promise<void> | void): Promise<Float64Array> {
+  const x = new Float64Array(n * n)
+  for (let i = 0; i < n; i++) {
+    const row = x.subarray(i * n, (i + 1) * n)
+    row[i] = 1
+    for (let k = 0; k < i; k++) {
+      const factor = l[i * n + k]
+      if (factor === 0) continue
+      const from = k * n
+      for (let j = 0; j <= k; j++) row[j] -= factor * x[from + j]
+    }
+    const diagonal = l[i * n + i]
+    for (let j = 0; j <= i; j++) row[j] /= diagonal
+    await breathe()
+  }
+  return x
+}
+
+/**
+ * Rounds one weight row with compensation.
+ *
+ * @param row [width] float weights
+ * @param u {@link inverseFactor} of the layer's inputs
+ * @param target [width] levels in -2^(bits-1) .. 2^(bits-1)-1
+ */
+export function encodeRowCompensated(row: Float32Array, step: number, bits: number, u: Float64Array, target: Int8Array): void {
+  const width = row.length
+  const half = 2 ** (bits - 1)
+  const w = Float64Array.from(row)
+  for (let j = 0; j < width; j++) {
+    const level = Math.min(Math.max(roundHalfEven(w[j] / step), -half), half - 1)
+    target[j] = level
+    const at = j * width
+    const error = (w[j] - level * step) / u[at + j]
+    for (let k = j + 1; k < width; k++) w[k] -= error * u[at + k]
+  }
+}

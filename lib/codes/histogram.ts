@@ -1,0 +1,78 @@
+import type { Code } from '../graph/scheme.js'
+import type { Observation } from './observation.js'
+
+/**
+ * Weighted statistics of the values of an edge on a fine grid, from which the squared error of any code follows in time proportional to
+ * its levels: between two neighbouring thresholds every value x becomes the same level l, and
+ *
+ *   sum h (x - l s)^2 = sum h x^2 - 2 l s sum h x + (l s)^2 sum h,
+ *
+ * each sum a difference of two prefix sums. Only values in the bin that a threshold cuts can be counted on the wrong side.
+ */
+export class Histogram {
+  /** Range of the values, widened to contain 0. */
+  readonly min: number
+  readonly max: number
+  /** Prefix sums over bins of h, h x, h x^2; entry i sums the bins before i. */
+  private readonly h: Float64Array
+  private readonly hx: Float64Array
+  private readonly hxx: Float64Array
+  private readonly perBin: number
+
+  /**
+   * @param observation its samples, and the extremes of each column: rare outliers are hardly ever among the samples, but they did occur
+   * @param weights [width] importance of each column (>= 0), or null for 1
+   */
+  constructor(observation: Observation, weights: ArrayLike<number> | null, bins = 1 << 14) {
+    const { samples, width, count } = observation
+    this.min = observation.min.reduce((a, b) => Math.min(a, b), 0)
+    this.max = observation.max.reduce((a, b) => Math.max(a, b), 0)
+    this.perBin = this.max > this.min ? bins / (this.max - this.min) : 1
+    this.h = new Float64Array(bins + 1)
+    this.hx = new Float64Array(bins + 1)
+    this.hxx = new Float64Array(bins + 1)
+    for (let i = 0; i < samples.length; ) {
+      for (let c = 0; c < width; c++, i++) this.add(samples[i], weights ? weights[c] : 1)
+    }
+    // A sampled row stands for count / rows rows, an extreme for one.
+    const rare = samples.length / width / count
+    for (let c = 0; c < width; c++) {
+      this.add(observation.min[c], rare * (weights ? weights[c] : 1))
+      this.add(observation.max[c], rare * (weights ? weights[c] : 1))
+    }
+    for (let i = 0; i < bins; i++) {
+      this.h[i + 1] += this.h[i]
+      this.hx[i + 1] += this.hx[i]
+      this.hxx[i + 1] += this.hxx[i]
+    }
+  }
+
+  private add(x: number, weight: number): void {
+    const bin = Math.min(this.h.length - 2, ((x - this.min) * this.perBin) | 0)
+    this.h[bin + 1] += weight
+    this.hx[bin + 1] += weight * x
+    this.hxx[bin + 1] += weight * x * x
+  }
+
+  /** Weighted squared error of the code over all values. */
+  loss(levels: readonly number[], step: number): number {
+    const bins = this.h.length - 1
+    let loss = 0
+    let from = 0
+    for (let i = 0; i < levels.length; i++) {
+      const level = levels[i]
+      if (i + 1 < levels.length && levels[i + 1] === level) continue
+      const threshold = i + 1 < levels.length ? ((level + levels[i + 1]) / 2) * step : Number.POSITIVE_INFINITY
+      const to = Math.max(from, Math.min(bins, Math.round((threshold - this.min) * this.perBin)))
+      const x = level * step
+      const h = this.h[to] - this.h[from]
+      loss += this.hxx[to] - this.hxx[from] - 2 * x * (this.hx[to] - this.hx[from]) + x * x * h
+      from = to
+    }
+    return Math.max(loss, 0)
+  }
+
+  lossOf(code: Code): number {
+    return this.loss(code.levels, code.step)
+  }
+}

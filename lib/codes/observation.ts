@@ -1,0 +1,47 @@
+/** What calibration saw of one edge: native/ops/observe.h read back. */
+export interface Observation {
+  /** Rows seen. */
+  count: number
+  width: number
+  /** Each [width]: per column over all rows. */
+  mean: Float64Array
+  meanSquare: Float64Array
+  min: Float64Array
+  max: Float64Array
+  /** [sampled rows][width] */
+  samples: Float32Array
+}
+
+export function parseObservation(state: Uint8Array, width: number, sampleRows: number, sampleStride: number): Observation {
+  const doubles = new Float64Array(state.buffer, state.byteOffset, 1 + 4 * width)
+  const count = doubles[0]
+  const part = (i: number) => doubles.slice(1 + i * width, 1 + (i + 1) * width)
+  const kept = Math.min(sampleRows, Math.ceil(count / sampleStride))
+  const samples = new Float32Array(state.buffer, state.byteOffset + 8 * (1 + 4 * width), kept * width).slice()
+  return {
+    count,
+    width,
+    mean: part(0).map((s) => s / count),
+    meanSquare: part(1).map((s) => s / count),
+    min: part(2),
+    max: part(3),
+    samples,
+  }
+}
+
+/** The observation of rows that are all at hand: [rows][width]. */
+export function observationOf(samples: Float32Array, width: number): Observation {
+  const count = samples.length / width
+  const mean = new Float64Array(width)
+  const meanSquare = new Float64Array(width)
+  const min = new Float64Array(width).fill(Number.POSITIVE_INFINITY)
+  const max = new Float64Array(width).fill(Number.NEGATIVE_INFINITY)
+  samples.forEach((x, i) => {
+    const c = i % width
+    mean[c] += x / count
+    meanSquare[c] += (x * x) / count
+    min[c] = Math.min(min[c], x)
+    max[c] = Math.max(max[c], x)
+  })
+  return { count, width, mean, meanSquare, min, max, samples }
+}

@@ -1,0 +1,19 @@
+/** Seeded generators: what `seed` fixes. */
+
+/** Uniform values in [0, 1): a 32-bit counter through a mixing function (Wellons' lowbias32), 24 bits each. */
+export function randomUniform(seed: number): () => number {
+  let state = seed >>> 0
+  return () => {
+    state = (state + 0x9e3779b9) >>> 0
+    let h = state
+    h = Math.imul(h ^ (h >>> 16), 0x21f0aaad)
+    h = Math.imul(h ^ (h >>> 15), 0x735a2d97)
+    return ((h ^ (h >>> 15)) >>> 8) / 2 ** 24
+  }
+}
+
+/** `count` values in [-1, 1). */
+export function randomValues(count: number, seed: number): Float32Array {
+  const next = randomUniform(seed)
+  return Float32Array.from({ length: count }, () => 2 * next() - 1)
+}

@@ -1,0 +1,75 @@
+import { encodeRowCompensated, inverseFactor } from '../../lib/codes/compensate.js'
+import { encodeRow } from '../../lib/codes/weights.js'
+import { normals } from '../support/random.js'
+
+const WIDTH = 24
+const ROWS = 400
+
+/** Correlated inputs: a few latent directions and noise. */
+function inputs(): Float32Array {
+  const mix = normals(1, WIDTH * 4)
+  const latent = normals(2, ROWS * 4)
+  const noise = normals(3, ROWS * WIDTH)
+  return noise.map((n, i) => {
+    const t = Math.floor(i / WIDTH)
+    let x = 0.2 * n
+    for (let k = 0; k < 4; k++) x += latent[4 * t + k] * mix[4 * (i % WIDTH) + k]
+    return x
+  })
+}
+
+const idle = () => {}
+
+it('factors the inverse of the damped second moments', async () => {
+  const samples = inputs()
+  const u = await inverseFactor(samples, WIDTH, idle)
+  const h = Array.from({ length: WIDTH }, (_, i) =>
+    Array.from({ length: WIDTH }, (_, j) => {
+      let sum = 0
+      for (let t = 0; t < ROWS; t++) sum += samples[t * WIDTH + i] * samples[t * WIDTH + j]
+      return sum / ROWS
+    }),
+  )
+  const damping = (0.02 * h.reduce((sum, row, i) => sum + row[i], 0)) / WIDTH
+  for (let i = 0; i < WIDTH; i++) h[i][i] += damping
+  // U^T U H must be the identity.
+  for (let i = 0; i < WIDTH; i++) {
+    for (let j = 0; j < WIDTH; j++) {
+      let product = 0
+      for (let a = 0; a < WIDTH; a++) {
+        let inverse = 0
+        for (let k = 0; k < WIDTH; k++) inverse += u[k * WIDTH + i] * u[k * WIDTH + a]
+        product += inverse * h[a][j]
+      }
+      expect(product).toBeCloseTo(i === j ? 1 : 0, 5)
+      if (j < i) expect(u[i * WIDTH + j]).toBe(0)
+    }
+  }
+})
+
+it('removes most of the output error that plain rounding leaves on correlated inputs', async () => {
+  const samples = inputs()
+  const u = await inverseFactor(samples, WIDTH, idle)
+  const error = (row: Float32Array, levels: Int8Array, step: number) => {
+    let sum = 0
+    for (let t = 0; t < ROWS; t++) {
+      let e = 0
+      for (let i = 0; i < WIDTH; i++) e += samples[t * WIDTH + i] * (row[i] - levels[i] * step)
+      sum += e * e
+    }
+    return sum
+  }
+  let plain = 0
+  let compensated = 0
+  for (let o = 0; o < 40; o++) {
+    const row = normals(10 + o, WIDTH)
+    const levels = new Int8Array(WIDTH)
+    encodeRow(row, 0.35, 4, levels)
+    plain += error(row, levels, 0.35)
+    encodeRowCompensated(row, 0.35, 4, u, levels)
+    compensated += error(row, levels, 0.35)
+    expect(Math.max(...levels)).toBeLessThanOrEqual(7)
+    expect(Math.min(...levels)).toBeGreaterThanOrEqual(-8)
+  }
+  expect(compensated).toBeLessThan(0.35 * plain)
+})

@@ -1,0 +1,73 @@
+import { encodeLevel, twoScaleCode, uniformCode } from '../../lib/codes/code.js'
+import { Histogram } from '../../lib/codes/histogram.js'
+import { searchSymmetric, searchTwoScale, searchUniform } from '../../lib/codes/search.js'
+import type { Code } from '../../lib/graph/scheme.js'
+import { observationOf } from '../../lib/codes/observation.js'
+import { normals, uniforms } from '../support/random.js'
+
+const WIDTH = 16
+
+function bruteForce(values: Float32Array, weights: Float64Array | null, code: Code): number {
+  return values.reduce((sum, x, i) => sum + (weights ? weights[i % WIDTH] : 1) * (x - encodeLevel(code, x) * code.step) ** 2, 0)
+}
+
+/** An observation so long that its extremes weigh nothing beside the samples. */
+const rowsOnly = (values: Float32Array) => ({ ...observationOf(values, WIDTH), count: 1e12 })
+
+const gelu = (x: number) => (x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))) / 2
+
+describe('loss', () => {
+  const values = normals(1, WIDTH * 400)
+  const weights = Float64Array.from(uniforms(2, WIDTH), (u) => u + 0.1)
+
+  it.each([
+    ['symmetric', uniformCode(4, 0.3, -8)],
+    ['zero point', uniformCode(5, 0.1, -11)],
+    ['two-scale', twoScaleCode(4, 0.1, 3, true)],
+    ['clipping everything', uniformCode(3, 1e-3, -4)],
+  ])('equals the sum over all values: %s', (_, code) => {
+    const exact = bruteForce(values, weights, code)
+    expect(new Histogram(rowsOnly(values), weights).lossOf(code)).toBeCloseTo(exact, -Math.log10(exact * 2e-3))
+  })
+
+  it('knows the extremes of columns that no sample shows', () => {
+    const observation = observationOf(values, WIDTH)
+    observation.max[3] = 50
+    observation.count *= 4
+    const code = uniformCode(4, 0.3, -8)
+    const clipped = (50 - 7 * 0.3) ** 2 / 4
+    const histogram = new Histogram(observation, null)
+    expect(histogram.max).toBe(50)
+    expect(histogram.lossOf(code) / (bruteForce(values, null, code) + clipped)).toBeCloseTo(1, 1)
+  })
+})
+
+describe('search', () => {
+  it('never does worse with a zero point, nor with two scales', () => {
+    const skewed = normals(5, WIDTH * 400).map(gelu)
+    const histogram = new Histogram(observationOf(skewed, WIDTH), null)
+    for (let bits = 2; bits <= 8; bits++) {
+      const symmetric = searchSymmetric(histogram, bits).loss
+      const uniform = searchUniform(histogram, bits).loss
+      const twoScale = searchTwoScale(histogram, bits).loss
+      expect(uniform).toBeLessThanOrEqual(symmetric)
+      expect(twoScale).toBeLessThanOrEqual(uniform)
+    }
+    expect(searchTwoScale(histogram, 4).loss).toBeLessThan(0.8 * searchSymmetric(histogram, 4).loss)
+  })
+
+  it('beats min-max on values with outliers', () => {
+    const values = normals(6, WIDTH * 400)
+    values[0] = 40
+    const histogram = new Histogram(observationOf(values, WIDTH), null)
+    expect(searchSymmetric(histogram, 4).loss).toBeLessThan(0.7 * histogram.lossOf(uniformCode(4, 40 / 7.5, -8)))
+  })
+
+  it('gives a usable code for an edge that is always 0, and for a constant', () => {
+    const zero = searchTwoScale(new Histogram(observationOf(new Float32Array(64), WIDTH), null), 4)
+    expect(zero.loss).toBe(0)
+    expect(zero.code.step).toBeGreaterThan(0)
+    const constant = searchUniform(new Histogram(observationOf(new Float32Array(64).fill(2.5), WIDTH), null), 4)
+    expect(Math.abs(encodeLevel(constant.code, 2.5) * constant.code.step - 2.5)).toBeLessThan(constant.code.step / 2)
+  })
+})
