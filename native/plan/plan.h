@@ -1,0 +1,116 @@
+// A lowered graph as data: kernel calls on views of four spaces. Mirrors PlanOp in lib/runtime/addon-types.ts, where the
+// meaning of every field stands.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "ops/linear.h"
+#include "plan/blob.h"
+
+namespace fewbit {
+
+enum class Space : uint8_t { arena, input, output, blob };
+
+// Distances in bytes. Row r of image b starts at offset + b * image_stride + r * row_stride.
+struct View {
+  Space space;
+  int blob;  // with Space::blob
+  int64_t offset, row_stride, image_stride;
+  int rows, width;
+};
+
+struct Constant {
+  int blob;
+  int64_t offset;
+};
+
+struct PlanEncoder {
+  float inverse_step;
+  int low, high, offset;
+  std::optional<Constant> table;
+};
+
+struct LinearCodesOp {
+  View x, y;
+  Constant weight;
+  int weight_bits;
+  Constant correction, scale, bias;
+  Activation activation;
+  std::optional<View> residual;
+  std::optional<PlanEncoder> encode;
+};
+
+struct LinearF32Op {
+  View x, y;
+  Constant weight, bias;
+  Activation activation;
+  std::optional<View> residual;
+};
+
+struct LayerNormOp {
+  View x, y;
+  Constant gamma, beta;
+  float eps;
+  std::optional<PlanEncoder> encode;
+};
+
+struct AttentionCodesOp {
+  View q, k, v, y;
+  int heads;
+  Constant logit_scale, p_inverse_step, output_scale;
+  PlanEncoder encode_p, encode;
+};
+
+struct AttentionF32Op {
+  View q, k, v, y;
+  int heads;
+  float scale;
+  std::optional<View> probabilities;
+};
+
+struct PatchifyOp {
+  View x, y;
+  int channels, patch_height, patch_width;
+  std::optional<PlanEncoder> encode;
+};
+
+struct CopyRowsOp {
+  View x, y;
+};
+
+struct ObserveOp {
+  View x;
+  Constant state;
+  int sample_rows;
+  int64_t sample_stride;
+};
+
+struct PlanOp {
+  std::string name;
+  std::variant<LinearCodesOp, LinearF32Op, LayerNormOp, AttentionCodesOp, AttentionF32Op, PatchifyOp, CopyRowsOp, ObserveOp> op;
+};
+
+struct Plan {
+  int batch;
+  int64_t arena_bytes, input_bytes, output_bytes;  // the latter two for one image
+  std::vector<PlanOp> ops;
+  std::vector<std::shared_ptr<Blob>> blobs;
+};
+
+constexpr int kMaxBatch = 1 << 16;
+constexpr int64_t kMaxPlanBytes = int64_t(1) << 40;
+
+// The kind of an op, as plans call it: "linearCodes".
+const char* op_kind(const PlanOp& op);
+
+// Throws std::invalid_argument, naming op and field, unless every access of every op lies inside its space for `batch`
+// images and every size is one that the kernels take. Kernels check nothing.
+void validate(const Plan& plan);
+
+}  // namespace fewbit

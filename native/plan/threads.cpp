@@ -1,0 +1,103 @@
+#include "plan/threads.h"
+
+#include <chrono>
+#include <system_error>
+
+#if defined(_MSC_VER) && (defined(_M_X64) || defined(_M_IX86))
+#include <intrin.h>
+#endif
+
+namespace fewbit {
+namespace {
+
+constexpr int64_t kSpinNanoseconds = 50 * 1000;
+
+void relax() {
+#if defined(_MSC_VER) && (defined(_M_X64) || defined(_M_IX86))
+  _mm_pause();
+#elif defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__) && !defined(_MSC_VER)
+  __asm__ __volatile__("yield");
+#else
+  std::this_thread::yield();
+#endif
+}
+
+int64_t now() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+bool Parking::SpinTimer::pause() {
+  for (int i = 0; i < 16; ++i) relax();
+  const int64_t t = now();
+  if (!end) end = t + kSpinNanoseconds;
+  return t < end;
+}
+
+uint64_t Team::next_region(int participants) const {
+  return ((region_.load() >> 32) + 1) << 32 | static_cast<uint32_t>(participants);
+}
+
+Team::~Team() {
+  region_.store(next_region(0));
+  for (auto& worker : workers_) worker->parking.wake();
+  for (auto& worker : workers_) worker->thread.join();
+}
+
+// As many of the participants as there can be: a process may be at its limit of threads.
+int Team::grow(int participants) {
+  workers_.reserve(participants - 1);
+  while (static_cast<int>(workers_.size()) < participants - 1) {
+    auto worker = std::make_unique<Worker>();
+    const int thread = static_cast<int>(workers_.size()) + 1;
+    try {
+      worker->thread = std::thread(&Team::loop, this, worker.get(), thread, region_.load());
+    } catch (const std::system_error&) {
+      return thread;
+    }
+    workers_.push_back(std::move(worker));
+  }
+  return participants;
+}
+
+void Team::run(int tasks, int participants, Call call, void* context) {
+  participants = grow(participants);
+  tasks_ = tasks;
+  call_ = call;
+  context_ = context;
+  next_.store(0, std::memory_order_relaxed);
+  busy_.store(participants - 1, std::memory_order_relaxed);
+  region_.store(next_region(participants));
+  for (int i = 0; i < participants - 1; ++i) workers_[i]->parking.wake();
+  work(0);
+  caller_.wait([this] { return busy_.load() == 0; });
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+}
+
+// Takes tasks until there are none. The counter may pass tasks_ by the number of participants.
+void Team::work(int thread) {
+  try {
+    for (int task; (task = next_.fetch_add(1, std::memory_order_relaxed)) < tasks_;) call_(context_, task, thread);
+  } catch (...) {
+    std::lock_guard<std::mutex> lock(error_mutex_);
+    if (!error_) error_ = std::current_exception();
+    next_.store(tasks_, std::memory_order_relaxed);
+  }
+}
+
+void Team::loop(Worker* self, int thread, uint64_t seen) {
+  for (;;) {
+    self->parking.wait([&] { return region_.load() != seen; });
+    seen = region_.load();
+    const int participants = static_cast<int>(seen & 0xffffffff);
+    if (participants == 0) return;
+    if (thread >= participants) continue;
+    work(thread);
+    if (busy_.fetch_sub(1) == 1) caller_.wake();
+  }
+}
+
+}  // namespace fewbit
