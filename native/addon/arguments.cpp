@@ -8,10 +8,14 @@ namespace {
 
 const char* type_name(napi_typedarray_type type) {
   switch (type) {
-    case napi_float32_array: return "a Float32Array";
-    case napi_uint8_array: return "a Uint8Array";
-    case napi_int8_array: return "an Int8Array";
-    default: return "another typed array";
+    case napi_float32_array:
+      return "a Float32Array";
+    case napi_uint8_array:
+      return "a Uint8Array";
+    case napi_int8_array:
+      return "an Int8Array";
+    default:
+      return "another typed array";
   }
 }
 
@@ -39,8 +43,7 @@ Bytes typed_array(Napi::Value value, napi_typedarray_type type, const char* name
 int64_t integer(Napi::Value value, int64_t low, int64_t high, const std::string& name) {
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : std::nan("");
   if (!(number >= double(low) && number <= double(high)) || number != std::floor(number)) {
-    throw Napi::TypeError::New(value.Env(),
-                               name + " must be an integer in " + std::to_string(low) + ".." + std::to_string(high));
+    throw Napi::TypeError::New(value.Env(), name + " must be an integer in " + std::to_string(low) + ".." + std::to_string(high));
   }
   return static_cast<int64_t>(number);
 }

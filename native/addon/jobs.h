@@ -13,14 +13,14 @@
 
 namespace fewbit::addon {
 
-class Jobs {
+class Jobs : public std::enable_shared_from_this<Jobs> {
  public:
   // Lives as long as its thread-safe function, which ends with the environment.
   static std::shared_ptr<Jobs> create(Napi::Env env);
 
   struct Request {
     std::shared_ptr<Job> job;
-    const void* owner;               // for cancel_all
+    const void* owner;               // who may cancel; stays alive until the job is finished, so keep it too
     std::vector<Napi::Object> keep;  // not collected before the job is finished
     Napi::Function progress;         // may be empty; called with what the job reports
     Napi::Function done;             // called once, with null or an Error; code 'ABORTED' after a cancel

@@ -16,8 +16,8 @@ constexpr int kRows = 6;
 // y[r][0..16 kVectors) = sum over steps of the quad x[r][4 step..] times the quads b[step][..]. The signed operand of
 // vpdpbusd is x or b. Every loop over the sums is unrolled: gcc 12 keeps them in memory otherwise.
 template <bool kSignedX, int kVectors>
-void multiply(const uint8_t* x, ptrdiff_t x_stride, const uint8_t* b, ptrdiff_t b_stride, int steps, int32_t* y,
-              ptrdiff_t y_stride) {
+FEWBIT_NOINLINE void multiply(const uint8_t* x, ptrdiff_t x_stride, const uint8_t* b, ptrdiff_t b_stride, int steps, int32_t* y,
+                              ptrdiff_t y_stride) {
   __m512i sums[kRows][kVectors];
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r)
@@ -34,7 +34,8 @@ void multiply(const uint8_t* x, ptrdiff_t x_stride, const uint8_t* b, ptrdiff_t 
       const __m512i row = _mm512_set1_epi32(quad);
 #pragma GCC unroll 4
       for (int n = 0; n < kVectors; ++n)
-        sums[r][n] = kSignedX ? _mm512_dpbusd_epi32(sums[r][n], columns[n], row) : _mm512_dpbusd_epi32(sums[r][n], row, columns[n]);
+        sums[r][n] =
+            kSignedX ? _mm512_dpbusd_epi32(sums[r][n], columns[n], row) : _mm512_dpbusd_epi32(sums[r][n], row, columns[n]);
     }
   }
 #pragma GCC unroll 6
@@ -50,9 +51,15 @@ void multiply(const uint8_t* x, ptrdiff_t x_stride, const uint8_t* b, int column
   int n = 0;
   for (; n + 64 <= columns; n += 64) multiply<kSignedX, 4>(x, x_stride, b + 4 * n, b_stride, steps, y + n, columns);
   switch ((columns - n) / 16) {
-    case 3: multiply<kSignedX, 3>(x, x_stride, b + 4 * n, b_stride, steps, y + n, columns); break;
-    case 2: multiply<kSignedX, 2>(x, x_stride, b + 4 * n, b_stride, steps, y + n, columns); break;
-    case 1: multiply<kSignedX, 1>(x, x_stride, b + 4 * n, b_stride, steps, y + n, columns); break;
+    case 3:
+      multiply<kSignedX, 3>(x, x_stride, b + 4 * n, b_stride, steps, y + n, columns);
+      break;
+    case 2:
+      multiply<kSignedX, 2>(x, x_stride, b + 4 * n, b_stride, steps, y + n, columns);
+      break;
+    case 1:
+      multiply<kSignedX, 1>(x, x_stride, b + 4 * n, b_stride, steps, y + n, columns);
+      break;
   }
 }
 

@@ -3,6 +3,7 @@
 //
 // Errors: a score is a sum of head_width products, each rounded once; its error e gives a relative error of about e in P; the
 // sums over keys add a few rounding errors more. No order of summation is promised.
+#include <math.h>
 #include <cstring>
 
 #include "cpu/implementations.h"
@@ -19,7 +20,8 @@ inline __mmask16 first16(int n) { return static_cast<__mmask16>(n >= 16 ? 0xFFFF
 
 // y[r][0..16 kVectors) = sum over steps of x[r][step] b[step][..].
 template <int kVectors>
-void multiply(const float* x, ptrdiff_t x_stride, const float* b, ptrdiff_t b_stride, int steps, float* y, ptrdiff_t y_stride) {
+FEWBIT_NOINLINE void multiply(const float* x, ptrdiff_t x_stride, const float* b, ptrdiff_t b_stride, int steps, float* y,
+                              ptrdiff_t y_stride) {
   __m512 sums[kRows][kVectors];
 #pragma GCC unroll 6
   for (int r = 0; r < kRows; ++r)
@@ -47,18 +49,24 @@ void multiply(const float* x, ptrdiff_t x_stride, const float* b, int columns, i
   int n = 0;
   for (; n + 64 <= columns; n += 64) multiply<4>(x, x_stride, b + n, columns, steps, y + n, columns);
   switch ((columns - n) / 16) {
-    case 3: multiply<3>(x, x_stride, b + n, columns, steps, y + n, columns); break;
-    case 2: multiply<2>(x, x_stride, b + n, columns, steps, y + n, columns); break;
-    case 1: multiply<1>(x, x_stride, b + n, columns, steps, y + n, columns); break;
+    case 3:
+      multiply<3>(x, x_stride, b + n, columns, steps, y + n, columns);
+      break;
+    case 2:
+      multiply<2>(x, x_stride, b + n, columns, steps, y + n, columns);
+      break;
+    case 1:
+      multiply<1>(x, x_stride, b + n, columns, steps, y + n, columns);
+      break;
   }
 }
 
 // One row of scores to probabilities, in place. Lanes behind the last key stay what they are and are not looked at again.
-void softmax(float* s, int tokens, float scale) {
+FEWBIT_NOINLINE void softmax(float* s, int tokens, float scale) {
   const int last = (tokens - 1) & ~15;
   const __mmask16 rest = first16(tokens - last);
   const __m512 factor = _mm512_set1_ps(scale);
-  __m512 most = _mm512_set1_ps(-__builtin_inff());
+  __m512 most = _mm512_set1_ps(-INFINITY);
   for (int i = 0; i <= last; i += 16) {
     const __m512 scaled = _mm512_mul_ps(_mm512_load_ps(s + i), factor);
     _mm512_store_ps(s + i, scaled);

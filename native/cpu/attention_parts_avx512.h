@@ -75,9 +75,7 @@ struct AttentionTask {
 
 // 16 bytes each of rows s..s + 3, those that exist, as the four lanes of a vector.
 inline __m512i load_rows4(const uint8_t* x, ptrdiff_t stride, int s, int end, __mmask16 mask) {
-  const auto row = [&](int i) {
-    return s + i < end ? _mm_maskz_loadu_epi8(mask, x + (s + i) * stride) : _mm_setzero_si128();
-  };
+  const auto row = [&](int i) { return s + i < end ? _mm_maskz_loadu_epi8(mask, x + (s + i) * stride) : _mm_setzero_si128(); };
   __m512i rows = _mm512_castsi128_si512(row(0));
   rows = _mm512_inserti32x4(rows, row(1), 1);
   rows = _mm512_inserti32x4(rows, row(2), 2);
@@ -85,7 +83,7 @@ inline __m512i load_rows4(const uint8_t* x, ptrdiff_t stride, int s, int end, __
 }
 
 // 16 keys x 16 channels at a time: a 16 x 4 transposition of quads.
-inline void pack_k(const AttentionTask& a, ptrdiff_t stride) {
+FEWBIT_NOINLINE void pack_k(const AttentionTask& a, ptrdiff_t stride) {
   // Quads 0 and 1 (2 and 3) of the eight keys in two vectors.
   const __m512i even = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
   const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(2));
@@ -107,7 +105,7 @@ inline void pack_k(const AttentionTask& a, ptrdiff_t stride) {
 }
 
 // Four keys x 16 channels at a time: byte 4 n + j of the result is byte n of lane j.
-inline void pack_v(const AttentionTask& a, ptrdiff_t stride) {
+FEWBIT_NOINLINE void pack_v(const AttentionTask& a, ptrdiff_t stride) {
   const __m512i n = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const __m512i order = _mm512_add_epi32(_mm512_mullo_epi32(n, _mm512_set1_epi32(0x01010101)), _mm512_set1_epi32(0x30201000));
   for (int s = 0; s < a.key_depth; s += 4)
@@ -136,22 +134,27 @@ inline void pack_q(const AttentionTask& a, ptrdiff_t stride, int t) {
 
 // Scores to P for `rows` rows, step by step for all of them, so that the chains of one row (maximum, sum, division) hide
 // behind the work of the others. A lane behind the last key takes no part in the maximum and adds +0 to the sum.
-inline void softmax(const AttentionTask& a, const EncoderF32x16& encode_p, int rows) {
+FEWBIT_NOINLINE void softmax(const AttentionTask& a, const EncoderF32x16& encode_p, int rows) {
   constexpr int kMostRows = 32;
   const int last = (a.tokens - 1) & ~15;
   const __mmask16 rest = first16(a.tokens - last);
+  int32_t m[kMostRows];
   float inverse_z[kMostRows];
 
   for (int r = 0; r < rows; ++r) {
-    int32_t* s = a.scores + ptrdiff_t(r) * a.keys;
+    const int32_t* s = a.scores + ptrdiff_t(r) * a.keys;
     __m512i most = _mm512_mask_mov_epi32(_mm512_set1_epi32(INT32_MIN), rest, _mm512_load_si512(s + last));
     for (int i = 0; i < last; i += 16) most = _mm512_max_epi32(most, _mm512_load_si512(s + i));
-    const __m512i m = _mm512_set1_epi32(_mm512_reduce_max_epi32(most));
+    m[r] = _mm512_reduce_max_epi32(most);
+  }
 
-    const __m512 scale = _mm512_set1_ps(a.logit_scale);
+  const __m512 logit_scale = _mm512_set1_ps(a.logit_scale);
+  for (int r = 0; r < rows; ++r) {
+    int32_t* s = a.scores + ptrdiff_t(r) * a.keys;
+    const __m512i m16 = _mm512_set1_epi32(m[r]);
     const auto e = [&](int i) {
-      const __m512 distance = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(s + i), m));
-      return exp_nonpositive_f32x16(_mm512_mul_ps(distance, scale));
+      const __m512 distance = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(s + i), m16));
+      return exp_nonpositive_f32x16(_mm512_mul_ps(distance, logit_scale));
     };
     __m512 z = _mm512_setzero_ps();
     for (int i = 0; i < last; i += 16) {
@@ -160,9 +163,8 @@ inline void softmax(const AttentionTask& a, const EncoderF32x16& encode_p, int r
       _mm512_store_ps(s + i, e16);
     }
     const __m512 e16 = _mm512_maskz_mov_ps(rest, e(last));
-    z = _mm512_add_ps(z, e16);
     _mm512_store_ps(s + last, e16);
-    inverse_z[r] = 1.0f / tree16(z);
+    inverse_z[r] = 1.0f / tree16(_mm512_add_ps(z, e16));
   }
 
   for (int r = 0; r < rows; ++r) {
@@ -180,7 +182,7 @@ inline void softmax(const AttentionTask& a, const EncoderF32x16& encode_p, int r
 }
 
 // Sums to bytes of queries t..t + rows.
-inline void store_output(const AttentionTask& a, const EncoderF32x16& encode, ptrdiff_t stride, int t, int rows) {
+FEWBIT_NOINLINE void store_output(const AttentionTask& a, const EncoderF32x16& encode, ptrdiff_t stride, int t, int rows) {
   const __m512 scale = _mm512_set1_ps(a.output_scale);
   for (int r = 0; r < rows; ++r) {
     const int32_t* o = a.sums + ptrdiff_t(r) * a.channels;

@@ -1,6 +1,6 @@
 // The contract's tree is one accumulator of 16 lanes a row, whose additions wait for each other (3 to 4 cycles); four rows at
 // a time fill the pipes.
-#include <cmath>
+#include <math.h>  // not <cmath>: its inline functions would be compiled with these flags for everybody
 
 #include "cpu/implementations.h"
 #include "cpu/simd_avx512.h"
@@ -42,7 +42,7 @@ void normalise(const LayerNorm& op, const EncoderF32x16& encode, ptrdiff_t t) {
       const __m512 d = _mm512_maskz_sub_ps(rest, _mm512_maskz_loadu_ps(rest, x + i * op.x_stride + whole), mean[i]);
       lanes[i] = _mm512_fmadd_ps(d, d, lanes[i]);
     }
-    r[i] = _mm512_set1_ps(1.0f / std::sqrt(tree16(lanes[i]) / float(op.width) + op.eps));
+    r[i] = _mm512_set1_ps(1.0f / sqrtf(tree16(lanes[i]) / float(op.width) + op.eps));
   }
 
   const auto normal = [](__m512 x, __m512 mean, __m512 r, __m512 gamma, __m512 beta) {

@@ -17,6 +17,13 @@
 #include "ops/encode.h"
 #include "ops/numeric_constants.h"
 
+// A loop that needs all registers, kept apart from the others: inlined together they spill each other's constants.
+#ifdef _MSC_VER
+#define FEWBIT_NOINLINE __declspec(noinline)
+#else
+#define FEWBIT_NOINLINE __attribute__((noinline))
+#endif
+
 namespace fewbit {
 namespace {
 
@@ -84,10 +91,16 @@ struct EncoderF32x16 {
   // 64 bytes: those of y0, then y1, y2, y3. With a table this costs a quarter of four calls of the above.
   __m512i operator()(__m512 y0, __m512 y1, __m512 y2, __m512 y3) const {
     const __m512i i0 = index(y0), i1 = index(y1), i2 = index(y2), i3 = index(y3);
-    const __m512i low = bytes4(i0, i1, i2, i3);
-    if (!table_) return low;
-    const __m512i high = bytes4(_mm512_srli_epi32(i0, 8), _mm512_srli_epi32(i1, 8), _mm512_srli_epi32(i2, 8),
-                                _mm512_srli_epi32(i3, 8));
+    // Packing works inside 128-bit lanes and leaves dword 4 l + v with four indices of vector v; the permutation puts it
+    // to 4 v + l. Indices are below 512 and bytes below 256, so nothing saturates.
+    const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    const __m512i i01 = _mm512_packs_epi32(i0, i1), i23 = _mm512_packs_epi32(i2, i3);
+    if (!table_) return _mm512_permutexvar_epi32(order, _mm512_packus_epi16(i01, i23));
+    const __m512i byte = _mm512_set1_epi16(255);
+    const __m512i low =
+        _mm512_permutexvar_epi32(order, _mm512_packus_epi16(_mm512_and_si512(i01, byte), _mm512_and_si512(i23, byte)));
+    const __m512i high =
+        _mm512_permutexvar_epi32(order, _mm512_packus_epi16(_mm512_srli_epi16(i01, 8), _mm512_srli_epi16(i23, 8)));
     return look_up(low, _mm512_test_epi8_mask(high, high));
   }
 
@@ -101,12 +114,6 @@ struct EncoderF32x16 {
     }
     const __m512 c = _mm512_min_ps(_mm512_max_ps(_mm512_add_ps(v, v), low_), high_);
     return _mm512_add_epi32(_mm512_cvt_roundps_epi32(c, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC), offset_);
-  }
-
-  static __m512i bytes4(__m512i i0, __m512i i1, __m512i i2, __m512i i3) {
-    const __m256i b0 = _mm256_set_m128i(_mm512_cvtepi32_epi8(i1), _mm512_cvtepi32_epi8(i0));
-    const __m256i b1 = _mm256_set_m128i(_mm512_cvtepi32_epi8(i3), _mm512_cvtepi32_epi8(i2));
-    return _mm512_inserti64x4(_mm512_castsi256_si512(b0), b1, 1);
   }
 
   // table[byte + 256 * bit8]: vpermi2b looks at seven bits, the other two choose between four of its answers.

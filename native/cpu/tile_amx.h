@@ -21,6 +21,9 @@
 #include <initializer_list>
 #define FEWBIT_AMX_NAMESPACE fewbit::emulated
 #else
+#ifdef _MSC_VER
+#include <immintrin.h>
+#endif
 #define FEWBIT_AMX_NAMESPACE fewbit
 #endif
 
@@ -180,8 +183,39 @@ inline void tile_dpbsud() {
   asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(C), "i"(A), "i"(B));
 }
 
+#elif defined(_MSC_VER)
+
+// Its intrinsics take any constant expression. Not compiled by the project's own jobs.
+inline void tile_load_config(const TileConfig& config) { _tile_loadconfig(&config); }
+inline void tile_release() { _tile_release(); }
+
+template <int T>
+inline void tile_zero() {
+  _tile_zero(T);
+}
+
+template <int T>
+inline void tile_load(const void* base, ptrdiff_t stride) {
+  _tile_loadd(T, base, static_cast<int>(stride));
+}
+
+template <int T>
+inline void tile_store(void* base, ptrdiff_t stride) {
+  _tile_stored(T, base, static_cast<int>(stride));
+}
+
+template <int C, int A, int B>
+inline void tile_dpbusd() {
+  _tile_dpbusd(C, A, B);
+}
+
+template <int C, int A, int B>
+inline void tile_dpbsud() {
+  _tile_dpbsud(C, A, B);
+}
+
 #else
-#error "tile_amx.h needs the assembler of gcc or clang, or FEWBIT_EMULATE_AMX"
+#error "tile_amx.h needs the assembler of gcc or clang, the intrinsics of MSVC, or FEWBIT_EMULATE_AMX"
 #endif
 
 }  // namespace

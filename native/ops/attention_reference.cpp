@@ -21,8 +21,7 @@ void attention_codes_reference(const AttentionCodes& op) {
       for (int t = 0; t < op.tokens; ++t) {
         for (int s = 0; s < op.tokens; ++s) {
           scores[s] = 0;
-          for (int c = 0; c < op.head_width; ++c)
-            scores[s] += (q[t * op.q_stride + c] - 128) * (k[s * op.k_stride + c] - 128);
+          for (int c = 0; c < op.head_width; ++c) scores[s] += (q[t * op.q_stride + c] - 128) * (k[s * op.k_stride + c] - 128);
         }
         int32_t m = scores[0];
         for (int32_t score : scores) m = score > m ? score : m;

@@ -51,6 +51,9 @@ class Job {
   void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }
 
+ protected:
+  const std::atomic<bool>& stop_flag() const { return cancelled_; }
+
  private:
   std::atomic<bool> cancelled_{false};
 };

@@ -18,7 +18,7 @@ constexpr int kMaxImages = 1 << 30;
 struct RunArguments {
   const void* input;  // images * input_bytes
   void* output;       // images * output_bytes
-  int images;          // at most kMaxImages
+  int images;         // at most kMaxImages
   int threads;
 };
 

@@ -40,11 +40,11 @@ std::vector<Implementation> implementations() {
 
 struct CodesCase {
   int images, heads, tokens, head_width;
-  int p_levels;        // 255, 15, ...
-  bool p_table;        // a logarithmic code of P
+  int p_levels;  // 255, 15, ...
+  bool p_table;  // a logarithmic code of P
   bool y_table;
   enum { random, extreme, equal } bytes;
-  float temperature;   // standard deviation of a logit
+  float temperature;  // standard deviation of a logit
 };
 
 class CodesFixture {
@@ -125,8 +125,8 @@ void check(const CodesCase& c, unsigned seed) {
   const std::vector<uint8_t> want = fixture.result(attention_codes_reference);
   for (const Implementation& implementation : implementations()) {
     INFO(implementation.name, ": ", c.images, " images, ", c.heads, " heads, ", c.tokens, " tokens, head_width ", c.head_width,
-         ", p levels ", c.p_levels, c.p_table ? ", p table" : "", c.y_table ? ", y table" : "", ", bytes ", int(c.bytes), ", seed ",
-         seed);
+         ", p levels ", c.p_levels, c.p_table ? ", p table" : "", c.y_table ? ", y table" : "", ", bytes ", int(c.bytes),
+         ", seed ", seed);
     const bool equal = fixture.result(implementation) == want;
     REQUIRE(equal);
   }
@@ -169,9 +169,27 @@ TEST_CASE("attention codes: equal keys give the mean of the values") {
   std::vector<uint8_t> q(tokens * width, 200), k(tokens * width, 90), v(tokens * width), y(tokens * width);
   for (int i = 0; i < tokens * width; ++i) v[i] = static_cast<uint8_t>(100 + i % width);
   const float logit_scale = 0.01f, p_inverse_step = 255.0f, output_scale = 1.0f / 256;
-  AttentionCodes op = {1,     1,     tokens, width, q.data(),     k.data(),        v.data(),      width,      width, width, 0, 0, 0,
-                       &logit_scale, &p_inverse_step, &output_scale, {0.0f, 0, 255, 0, nullptr},
-                       y.data(),     width,           0,             {1.0f, -128, 127, 128, nullptr}};
+  AttentionCodes op = {1,
+                       1,
+                       tokens,
+                       width,
+                       q.data(),
+                       k.data(),
+                       v.data(),
+                       width,
+                       width,
+                       width,
+                       0,
+                       0,
+                       0,
+                       &logit_scale,
+                       &p_inverse_step,
+                       &output_scale,
+                       {0.0f, 0, 255, 0, nullptr},
+                       y.data(),
+                       width,
+                       0,
+                       {1.0f, -128, 127, 128, nullptr}};
   attention_codes_reference(op);
   CHECK(y == v);
 }

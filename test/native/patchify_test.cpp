@@ -40,8 +40,9 @@ void check(int channels, int height, int width, int patch_height, int patch_widt
     if (!path.runs) continue;
     INFO(path.name, ": ", channels, " x ", height, " x ", width, ", patches ", patch_height, " x ", patch_width);
     const bool equal = result([&] {
-      for (int task = patchify_tasks(height, patch_height) - 1; task >= 0; --task) path.kernels->patchify(op, task, nullptr);
-    }) == want;
+                         for (int task = patchify_tasks(height, patch_height) - 1; task >= 0; --task)
+                           path.kernels->patchify(op, task, nullptr);
+                       }) == want;
     REQUIRE(equal);
   }
 }

@@ -25,7 +25,7 @@ export async function fewbit(argv: string[], options: { signal?: AbortSignal; is
 }
 
 /** The value of stdout that must be exactly one line of JSON. */
-export function oneJsonLine(outcome: Outcome): any {
+export function oneJsonLine<T>(outcome: Outcome): T {
   if (!/^[^\n]+\n$/.test(outcome.stdout)) throw new Error(`not one line: ${JSON.stringify(outcome)}`)
-  return JSON.parse(outcome.stdout)
+  return JSON.parse(outcome.stdout) as T
 }

@@ -1,33 +1,23 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
-import sharp from 'sharp'
+import { resolve } from 'node:path'
+import { type Dataset, memoryDataset, type RawImage } from '../../lib/index.js'
 
-const SIZE = 28
-const PIXELS = SIZE * SIZE
+/** The float checkpoint that comes with the package. */
+export const DIGITS = resolve(__dirname, '../../assets/vit-digits')
 
-export const DIGITS_CHECKPOINT = join(__dirname, '../../assets/vit-digits')
-
-/** Pixels of test digit `index` of class `label` (see demo/data.mjs for the split). */
-export function testDigit(label: number, index: number): Uint8Array {
-  const { data } = require(`mnist/src/digits/${label}.json`) as { data: number[] }
-  const first = Math.floor(0.8 * (data.length / PIXELS)) + index
-  return Uint8Array.from(data.slice(first * PIXELS, (first + 1) * PIXELS), (value) => Math.round(255 * value))
-}
-
-export async function writeDigit(file: string, label: number, index: number): Promise<void> {
-  await sharp(testDigit(label, index), { raw: { width: SIZE, height: SIZE, channels: 1 } }).png().toFile(file)
-}
-
-/** A folder with `count` test digits of each class, from test digit `first` on, and labels.csv. */
-export async function writeDigits(folder: string, count: number, first = 0): Promise<void> {
-  mkdirSync(folder, { recursive: true })
-  const lines = ['file,label']
+/** Of each class the first 80 % were trained on; the rest are the test set. */
+export function digits(split: 'train' | 'test', perClass = Number.POSITIVE_INFINITY): Dataset {
+  const images: RawImage[] = []
+  const labels: number[] = []
   for (let label = 0; label < 10; label++) {
-    for (let i = first; i < first + count; i++) {
-      const name = `${label}-${i}.png`
-      await writeDigit(join(folder, name), label, i)
-      lines.push(`${name},${label}`)
+    const values: number[] = require(`mnist/src/digits/${label}.json`).data
+    const count = values.length / 784
+    const first = split === 'train' ? 0 : Math.floor(0.8 * count)
+    const last = Math.min(split === 'train' ? Math.floor(0.8 * count) : count, first + perClass)
+    for (let i = first; i < last; i++) {
+      const data = Uint8Array.from(values.slice(784 * i, 784 * (i + 1)), (v) => Math.round(255 * v))
+      images.push({ data, width: 28, height: 28, channels: 1 })
+      labels.push(label)
     }
   }
-  writeFileSync(join(folder, 'labels.csv'), `${lines.join('\n')}\n`)
+  return memoryDataset(images, labels)
 }

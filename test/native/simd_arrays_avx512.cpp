@@ -1,4 +1,4 @@
-#include "elementwise.h"
+#include "simd_arrays.h"
 
 #include "cpu/simd_avx512.h"
 
@@ -14,15 +14,16 @@ void exp_array(const float* x, float* y, int count) {
 
 void encode_array(const Encoder& code, const float* x, uint8_t* y, int count) {
   const EncoderF32x16 encode(code);
-  for (int i = 0; i < count; i += 16)
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(y + i), encode(_mm512_loadu_ps(x + i)));
+  for (int i = 0; i < count; i += 16) _mm_storeu_si128(reinterpret_cast<__m128i*>(y + i), encode(_mm512_loadu_ps(x + i)));
 }
 
-void encode4_array(const Encoder& code, const float* x, uint8_t* y, int count) {
+void encode_array_by_64(const Encoder& code, const float* x, uint8_t* y, int count) {
   const EncoderF32x16 encode(code);
   for (int i = 0; i < count; i += 64)
     _mm512_storeu_si512(y + i, encode(_mm512_loadu_ps(x + i), _mm512_loadu_ps(x + i + 16), _mm512_loadu_ps(x + i + 32),
                                       _mm512_loadu_ps(x + i + 48)));
 }
+
+float tree16_array(const float* lanes) { return tree16(_mm512_loadu_ps(lanes)); }
 
 }  // namespace fewbit

@@ -1,0 +1,173 @@
+import { constantsOf, type Graph, type Tensor } from '../graph/graph.js'
+import type { Code, Scheme, WeightCode } from '../graph/scheme.js'
+import { constantShapes, validateGraph } from '../graph/validate.js'
+import { validateCode, validateScheme, validateWeightCode } from '../graph/validate-scheme.js'
+import { packWeight, unpackWeight } from '../runtime/blobs.js'
+import { graphFromJson, graphToJson } from './graph-json.js'
+import { isObject, type JsonObject, parseJsonObject } from './json.js'
+import { openSafetensors, type SafetensorsFile } from './safetensors.js'
+import { safetensorsBytes, type TensorToWrite, writeSafetensors } from './safetensors-write.js'
+
+/**
+ * The .fewbit file: a safetensors file whose metadata say `format` "fewbit". Packed weights are `<weight>.codes` (U8) and `<weight>.steps` (F32),
+ * all other constants F32 under their names; graph, codes, preprocessing, labels and report are JSON in the metadata.
+ */
+
+export interface ContainerParts {
+  graph: Graph
+  scheme: Scheme
+  /** How images become input; opaque here. */
+  preprocessing: unknown
+  labels: string[]
+  /** What the quantization measured; opaque here. */
+  report?: unknown
+}
+
+/** As read: the graph's constants lack the weights, which are codes in the scheme. */
+export interface Container extends Required<ContainerParts> {
+  kind: 'container'
+  what: string
+}
+
+const FORMAT = 'fewbit'
+const VERSION = 1
+
+/**
+ * Writes the file completely or not at all.
+ *
+ * @returns its bytes
+ * @throws Error when the parts do not fit together, or the file cannot be written
+ */
+export async function writeContainer(path: string, parts: ContainerParts): Promise<number> {
+  const { tensors, metadata } = encode(parts)
+  return writeSafetensors(path, tensors, metadata)
+}
+
+/** The bytes of the file that {@link writeContainer} would write. */
+export function containerBytes(parts: ContainerParts): number {
+  const { tensors, metadata } = encode(parts)
+  return safetensorsBytes(tensors, metadata)
+}
+
+function encode(parts: ContainerParts): { tensors: TensorToWrite[]; metadata: Record<string, string> } {
+  const { graph, scheme, preprocessing, labels, report = null } = parts
+  validateGraph(graph, scheme)
+  validateScheme(graph, scheme)
+  checkLabels(graph, labels)
+  const used = new Set(graph.nodes.flatMap(constantsOf))
+  const tensors: TensorToWrite[] = []
+  const weights: JsonObject = {}
+  for (const name of used) {
+    const code = scheme.weights.get(name)
+    if (code) {
+      weights[name] = [code.bits, code.outputs, code.inputs]
+      tensors.push({ name: `${name}.codes`, dtype: 'U8', shape: [code.packed.length], data: code.packed })
+      tensors.push({ name: `${name}.steps`, dtype: 'F32', shape: [code.outputs], data: code.steps })
+    } else {
+      const { shape, data } = graph.constants.get(name) as Tensor
+      tensors.push({ name, dtype: 'F32', shape, data })
+    }
+  }
+  const edges = Object.fromEntries([...scheme.edges].map(([name, code]) => [name, codeToJson(code)]))
+  const metadata = { graph: graphToJson(graph), scheme: { weights, edges }, preprocessing, labels, report }
+  const encoded = Object.entries(metadata).map(([key, value]) => [key, JSON.stringify(value ?? null)])
+  return { tensors, metadata: { format: FORMAT, version: String(VERSION), ...Object.fromEntries(encoded) } }
+}
+
+/** @throws Error that names the part of the file which is wrong */
+export async function readContainer(source: string | Uint8Array): Promise<Container> {
+  const file = await openSafetensors(source)
+  try {
+    return await parseContainer(file)
+  } finally {
+    await file.close()
+  }
+}
+
+export function isContainer(file: SafetensorsFile): boolean {
+  return file.metadata.format === FORMAT
+}
+
+/** Reads and checks everything; nothing of the file is needed afterwards. */
+export async function parseContainer(file: SafetensorsFile): Promise<Container> {
+  try {
+    return await parse(file)
+  } catch (cause) {
+    throw new Error(`${file.what}: ${(cause as Error).message}`, { cause })
+  }
+}
+
+async function parse(file: SafetensorsFile): Promise<Container> {
+  if (!isContainer(file)) throw new Error('this is not a .fewbit model')
+  const version = Number(file.metadata.version)
+  if (!(Number.isInteger(version) && version > 0)) throw new Error(`unknown version ${file.metadata.version} of the format`)
+  if (version > VERSION) {
+    throw new Error(`written in version ${version} of the format, this fewbit reads up to ${VERSION}: update the package`)
+  }
+  const part = (key: string): unknown => parseJsonObject(new TextEncoder().encode(`{"${key}":${file.metadata[key]}}`), key)[key]
+  const scheme = await readScheme(file, part('scheme'))
+  const constants = await readConstants(file, scheme)
+  const graph: Graph = { ...graphFromJson(part('graph'), constantShapes({ constants }, scheme)), constants }
+  validateGraph(graph, scheme)
+  validateScheme(graph, scheme)
+  const labels = part('labels')
+  checkLabels(graph, labels)
+  return { kind: 'container', what: file.what, graph, scheme, preprocessing: part('preprocessing'), labels, report: part('report') }
+}
+
+function checkLabels(graph: Graph, labels: unknown): asserts labels is string[] {
+  if (!Array.isArray(labels) || !labels.every((label) => typeof label === 'string')) throw new Error('labels are not strings')
+  const { width: classes } = graph.edges.get(graph.output) as { width: number }
+  if (labels.length !== classes) throw new Error(`${labels.length} labels for ${classes} classes`)
+}
+
+async function readConstants(file: SafetensorsFile, scheme: Scheme): Promise<Map<string, Tensor>> {
+  const coded = new Set([...scheme.weights.keys()].flatMap((name) => [`${name}.codes`, `${name}.steps`]))
+  const constants = new Map<string, Tensor>()
+  for (const name of file.names()) if (!coded.has(name)) constants.set(name, await file.tensor(name))
+  return constants
+}
+
+async function readScheme(file: SafetensorsFile, json: unknown): Promise<Scheme> {
+  if (!isObject(json) || !isObject(json.weights) || !isObject(json.edges)) throw new Error('the scheme lacks weights or edges')
+  const scheme: Scheme = { weights: new Map(), edges: new Map() }
+  for (const [name, code] of Object.entries(json.edges)) scheme.edges.set(name, codeFromJson(code, name))
+  for (const [name, shape] of Object.entries(json.weights)) scheme.weights.set(name, await readWeight(file, name, shape))
+  return scheme
+}
+
+async function readWeight(file: SafetensorsFile, name: string, json: unknown): Promise<WeightCode> {
+  if (!Array.isArray(json) || json.length !== 3) throw new Error(`${name}: expected [bits, outputs, inputs]`)
+  const [bits, outputs, inputs] = json
+  if (file.info(`${name}.codes`)?.dtype !== 'U8') throw new Error(`${name}: its codes are missing or not U8`)
+  const packed = await file.raw(`${name}.codes`)
+  const { data: steps } = await file.tensor(`${name}.steps`)
+  const code = { bits, outputs, inputs, packed, steps }
+  validateWeightCode(code, name)
+  // Kernels count on zeros in the padding.
+  if (Buffer.compare(packWeight(unpackWeight(packed, outputs, inputs, bits), outputs, inputs, bits), packed) !== 0) {
+    throw new Error(`${name}: the padding of its codes is not zero`)
+  }
+  return code
+}
+
+/** Levels of a uniform code follow from the lowest; others are bytes above the lowest. */
+function codeToJson({ bits, family, levels, step }: Code): JsonObject {
+  const low = levels[0]
+  if (family === 'uniform') return { bits, step, low }
+  return { bits, step, low, family, levels: Buffer.from(levels.map((level) => level - low)).toString('base64') }
+}
+
+function codeFromJson(json: unknown, name: string): Code {
+  if (!isObject(json)) throw new Error(`the code of ${name} is not an object`)
+  const { bits, step, low, family = 'uniform', levels } = json
+  if (typeof bits !== 'number' || typeof step !== 'number' || typeof low !== 'number') {
+    throw new Error(`the code of ${name} lacks bits, step or low`)
+  }
+  if (bits > 8 || !Number.isInteger(bits) || bits < 2) throw new Error(`${name}: ${bits} bits, expected 2..8`)
+  const above =
+    family === 'uniform' ? Array.from({ length: 2 ** bits }, (_, i) => i) : [...Buffer.from(String(levels ?? ''), 'base64')]
+  const code = { bits, family: family as Code['family'], levels: above.map((level) => low + level), step }
+  validateCode(code, name)
+  return code
+}

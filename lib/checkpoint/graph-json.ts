@@ -1,0 +1,89 @@
+import type { Edge, Graph, Node } from '../graph/graph.js'
+import { type ConstantShape, inferEdges, isDimension } from '../graph/validate.js'
+import { isObject, type JsonObject } from './json.js'
+
+/**
+ * A graph as JSON. Names that follow from the name of a node are left out (its output, `<name>.weight`, `<name>.bias`), and so are all shapes
+ * but that of the image.
+ */
+
+type FieldType = 'edge' | 'constant' | 'optional constant' | 'integer' | 'number'
+
+/** The fields of each operation beside name, op and output. */
+const FIELDS: Record<Node['op'], Record<string, FieldType>> = {
+  patchify: {
+    input: 'edge',
+    channels: 'integer',
+    height: 'integer',
+    width: 'integer',
+    patchHeight: 'integer',
+    patchWidth: 'integer',
+  },
+  linear: { input: 'edge', weight: 'constant', bias: 'optional constant' },
+  tokens: { input: 'edge', prefix: 'constant', positions: 'constant' },
+  layernorm: { input: 'edge', gamma: 'constant', beta: 'constant', eps: 'number' },
+  attention: { q: 'edge', k: 'edge', v: 'edge', heads: 'integer', scale: 'number' },
+  gelu: { input: 'edge' },
+  add: { left: 'edge', right: 'edge' },
+  row: { input: 'edge', row: 'integer' },
+}
+
+export function graphToJson({ architecture, nodes, edges, input, output }: Graph): JsonObject {
+  return {
+    architecture,
+    input: { name: input, ...edges.get(input) },
+    output,
+    nodes: nodes.map((node) => Object.fromEntries(Object.entries(node).filter(([key, value]) => value !== implied(node.name, key)))),
+  }
+}
+
+/**
+ * @param shapeOf shapes of the constants, which decide those of the edges
+ * @throws Error that names the node at fault
+ */
+export function graphFromJson(json: unknown, shapeOf: ConstantShape): Omit<Graph, 'constants'> {
+  if (!isObject(json)) throw new Error('the graph is not an object')
+  const { architecture, input, output, nodes } = json
+  if (typeof architecture !== 'string' || typeof output !== 'string') throw new Error('the graph lacks its architecture or output')
+  if (!isObject(input) || typeof input.name !== 'string') throw new Error('the graph lacks its input')
+  if (!isDimension(input.rows as number) || !isDimension(input.width as number)) throw new Error('the image of the graph has no size')
+  if (!Array.isArray(nodes)) throw new Error('the graph has no nodes')
+  const parsed = nodes.map(nodeFromJson)
+  const edges = inferEdges(parsed, input.name, { rows: input.rows, width: input.width } as Edge, shapeOf)
+  return { architecture, nodes: parsed, edges, input: input.name, output }
+}
+
+function nodeFromJson(json: unknown, index: number): Node {
+  if (!isObject(json) || typeof json.name !== 'string') throw new Error(`node ${index} of the graph has no name`)
+  const { name, op } = json
+  if (typeof op !== 'string' || !Object.hasOwn(FIELDS, op)) throw new Error(`${name}: unknown operation ${JSON.stringify(op)}`)
+  const output = json.output ?? name
+  if (typeof output !== 'string') throw new Error(`${name}: output is not a string`)
+  const node: JsonObject = { name, op, output }
+  for (const [key, type] of Object.entries(FIELDS[op as Node['op']])) {
+    const value = json[key] === undefined ? implied(name, key) : json[key]
+    if (!hasType(value, type)) throw new Error(`${name}: ${key} is ${JSON.stringify(value)}, expected ${type}`)
+    node[key] = value
+  }
+  return node as unknown as Node
+}
+
+function implied(name: string, key: string): string | undefined {
+  if (key === 'output') return name
+  if (key === 'weight' || key === 'bias') return `${name}.${key}`
+  if (key === 'gamma') return `${name}.weight`
+  return key === 'beta' ? `${name}.bias` : undefined
+}
+
+function hasType(value: unknown, type: FieldType): boolean {
+  switch (type) {
+    case 'integer':
+      return Number.isSafeInteger(value)
+    case 'number':
+      return typeof value === 'number'
+    case 'optional constant':
+      return value === null || typeof value === 'string'
+    default:
+      return typeof value === 'string'
+  }
+}

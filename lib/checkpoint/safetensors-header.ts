@@ -1,0 +1,123 @@
+import { isObject, parseJsonObject } from './json.js'
+
+/**
+ * The header of a safetensors file: 8 bytes of length (little endian), then JSON that says where each tensor lies in the data behind it.
+ */
+
+/** Bytes of an element. */
+export const ELEMENT_BYTES = {
+  BOOL: 1,
+  U8: 1,
+  I8: 1,
+  F8_E5M2: 1,
+  F8_E4M3: 1,
+  F8_E8M0: 1,
+  I16: 2,
+  U16: 2,
+  F16: 2,
+  BF16: 2,
+  I32: 4,
+  U32: 4,
+  F32: 4,
+  F64: 8,
+  I64: 8,
+  U64: 8,
+  C64: 8,
+} as const
+
+export type Dtype = keyof typeof ELEMENT_BYTES
+
+export interface TensorInfo {
+  dtype: Dtype
+  shape: number[]
+  /** Bytes of the file, from `begin` up to but not including `end`. */
+  begin: number
+  end: number
+}
+
+export interface Header {
+  tensors: Map<string, TensorInfo>
+  metadata: Record<string, string>
+}
+
+export const LENGTH_BYTES = 8
+
+/** As in the reference implementation. */
+const LARGEST_HEADER = 100_000_000
+
+/**
+ * @param prefix the first 8 bytes (or fewer, of a shorter file)
+ * @returns bytes of the JSON
+ * @throws Error when the length cannot be that of a header
+ */
+export function headerLength(prefix: Uint8Array, fileBytes: number, what: string): number {
+  if (prefix.length < LENGTH_BYTES) throw new Error(`${what} is not a safetensors file: it has only ${fileBytes} bytes`)
+  const length = new DataView(prefix.buffer, prefix.byteOffset).getBigUint64(0, true)
+  if (length > LARGEST_HEADER) {
+    throw new Error(`${what} is not a safetensors file: its header would have ${length} bytes, at most ${LARGEST_HEADER} are allowed`)
+  }
+  if (Number(length) > fileBytes - LENGTH_BYTES) {
+    throw new Error(`${what} is not a safetensors file, or cut off: its header would have ${length} bytes, the file has ${fileBytes}`)
+  }
+  return Number(length)
+}
+
+/**
+ * Everything that the format demands: known types, sizes that fit, data covered completely and without overlap.
+ *
+ * @throws Error that names the tensor at fault
+ */
+export function parseHeader(json: Uint8Array, fileBytes: number, what: string): Header {
+  if (json[0] !== 0x7b) throw new Error(`${what} is not a safetensors file: its header does not start with {`)
+  const dataStart = LENGTH_BYTES + json.length
+  const { __metadata__: metadata = {}, ...entries } = parseJsonObject(json, `the header of ${what}`)
+  if (!isObject(metadata) || !Object.values(metadata).every((value) => typeof value === 'string')) {
+    throw new Error(`the metadata of ${what} are not strings by name`)
+  }
+  const tensors = new Map<string, TensorInfo>()
+  for (const [name, entry] of Object.entries(entries)) {
+    tensors.set(name, parseTensor(entry, dataStart, fileBytes, `${what}: tensor ${JSON.stringify(name)}`))
+  }
+  checkCoverage(tensors, dataStart, fileBytes, what)
+  return { tensors, metadata: metadata as Record<string, string> }
+}
+
+function parseTensor(entry: unknown, dataStart: number, fileBytes: number, what: string): TensorInfo {
+  if (!isObject(entry)) throw new Error(`${what} is not described by an object`)
+  const { dtype, shape, data_offsets: offsets } = entry
+  if (typeof dtype !== 'string' || !Object.hasOwn(ELEMENT_BYTES, dtype)) {
+    throw new Error(`${what} has the unknown type ${JSON.stringify(dtype)}`)
+  }
+  if (!Array.isArray(shape) || !shape.every(isCount)) {
+    throw new Error(`${what} has the shape ${JSON.stringify(shape)}, expected integers from 0 on`)
+  }
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount) || offsets[0] > offsets[1]) {
+    throw new Error(`${what} has the offsets ${JSON.stringify(offsets)}, expected [begin, end]`)
+  }
+  const [begin, end] = offsets as [number, number]
+  if (end > fileBytes - dataStart) {
+    throw new Error(`${what} ends at byte ${end} of the data, the file has only ${fileBytes - dataStart}: it was cut off`)
+  }
+  let bytes: number = ELEMENT_BYTES[dtype as Dtype]
+  for (const size of shape) {
+    bytes *= size
+    if (!Number.isSafeInteger(bytes)) throw new Error(`${what} has the shape [${shape.join(', ')}], which is too large`)
+  }
+  if (bytes !== end - begin) {
+    throw new Error(`${what} takes ${end - begin} bytes, but ${dtype} of shape [${shape.join(', ')}] are ${bytes}`)
+  }
+  return { dtype: dtype as Dtype, shape, begin: dataStart + begin, end: dataStart + end }
+}
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
+
+function checkCoverage(tensors: Map<string, TensorInfo>, dataStart: number, fileBytes: number, what: string): void {
+  const sorted = [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)
+  let covered = dataStart
+  for (const [name, { begin, end }] of sorted) {
+    if (begin < covered) throw new Error(`${what}: tensor ${JSON.stringify(name)} overlaps another`)
+    if (begin > covered) throw new Error(`${what}: ${begin - covered} bytes before tensor ${JSON.stringify(name)} belong to no tensor`)
+    covered = end
+  }
+  if (covered !== fileBytes) throw new Error(`${what}: the last ${fileBytes - covered} bytes belong to no tensor`)
+}

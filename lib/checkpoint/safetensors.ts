@@ -1,0 +1,143 @@
+import { type FileHandle, open } from 'node:fs/promises'
+import type { Tensor } from '../graph/graph.js'
+import { findNonFinite, fromBfloat16, fromFloat16 } from './floats.js'
+import { headerLength, LENGTH_BYTES, parseHeader, type TensorInfo } from './safetensors-header.js'
+
+/**
+ * Reading tensors lazily: from one safetensors file, from bytes in memory, or (sharded.ts) from several files.
+ */
+
+export interface TensorSource {
+  /** For messages. */
+  readonly what: string
+  names(): string[]
+  info(name: string): TensorInfo | undefined
+  /**
+   * F32, F16 and BF16 as float32, all finite.
+   *
+   * @throws Error that names the tensor when it is missing, of another type, or holds an infinity or NaN
+   */
+  tensor(name: string): Promise<Tensor>
+  /** The bytes of a tensor of any type, in memory of their own. */
+  raw(name: string): Promise<Uint8Array<ArrayBuffer>>
+  close(): Promise<void>
+}
+
+export interface SafetensorsFile extends TensorSource {
+  readonly metadata: Record<string, string>
+}
+
+/** Bytes that can be read anywhere. */
+interface Bytes {
+  length: number
+  /** Exactly `target.length` bytes; throws when the file ends before. */
+  read(target: Uint8Array, position: number): Promise<void>
+  close(): Promise<void>
+}
+
+/** Reads stay below the 2 GiB that one call can give. */
+const LARGEST_READ = 1 << 30
+
+/**
+ * Reads and checks the header; tensors are read when they are asked for. Close it, or its file stays open.
+ *
+ * @throws Error that says what is wrong with the file
+ */
+export async function openSafetensors(source: string | Uint8Array, what = nameOf(source)): Promise<SafetensorsFile> {
+  const bytes = typeof source === 'string' ? await openFile(source) : memory(source)
+  try {
+    const prefix = new Uint8Array(Math.min(LENGTH_BYTES, bytes.length))
+    await bytes.read(prefix, 0)
+    const json = new Uint8Array(headerLength(prefix, bytes.length, what))
+    await bytes.read(json, LENGTH_BYTES)
+    const { tensors, metadata } = parseHeader(json, bytes.length, what)
+    return new Reader(what, bytes, tensors, metadata)
+  } catch (error) {
+    await bytes.close()
+    throw error
+  }
+}
+
+class Reader implements SafetensorsFile {
+  constructor(
+    readonly what: string,
+    private readonly bytes: Bytes,
+    private readonly tensors: Map<string, TensorInfo>,
+    readonly metadata: Record<string, string>,
+  ) {}
+
+  names(): string[] {
+    return [...this.tensors.keys()]
+  }
+
+  info(name: string): TensorInfo | undefined {
+    return this.tensors.get(name)
+  }
+
+  async tensor(name: string): Promise<Tensor> {
+    const { dtype, shape } = this.require(name)
+    if (dtype !== 'F32' && dtype !== 'F16' && dtype !== 'BF16') {
+      throw new Error(`${this.what}: tensor ${name} is ${dtype}, expected F32, F16 or BF16`)
+    }
+    const { buffer } = await this.raw(name)
+    const data =
+      dtype === 'F32'
+        ? new Float32Array(buffer)
+        : dtype === 'F16'
+          ? await fromFloat16(new Uint16Array(buffer))
+          : await fromBfloat16(new Uint16Array(buffer))
+    const bad = await findNonFinite(data)
+    if (bad >= 0) throw new Error(`${this.what}: tensor ${name} holds ${data[bad]} at element ${bad}`)
+    return { shape: [...shape], data }
+  }
+
+  async raw(name: string): Promise<Uint8Array<ArrayBuffer>> {
+    const { begin, end } = this.require(name)
+    const target = new Uint8Array(end - begin)
+    await this.bytes.read(target, begin)
+    return target
+  }
+
+  close(): Promise<void> {
+    return this.bytes.close()
+  }
+
+  private require(name: string): TensorInfo {
+    const info = this.tensors.get(name)
+    if (!info) throw new Error(`${this.what}: there is no tensor ${name}`)
+    return info
+  }
+}
+
+async function openFile(path: string): Promise<Bytes> {
+  const handle: FileHandle = await open(path, 'r')
+  try {
+    const status = await handle.stat()
+    if (!status.isFile()) throw new Error(`${path} is not a file`)
+    return {
+      length: status.size,
+      async read(target, position) {
+        for (let done = 0; done < target.length; ) {
+          const length = Math.min(target.length - done, LARGEST_READ)
+          const { bytesRead } = await handle.read(target, done, length, position + done)
+          if (bytesRead === 0) throw new Error(`${path} ended while it was read`)
+          done += bytesRead
+        }
+      },
+      close: () => handle.close(),
+    }
+  } catch (error) {
+    await handle.close()
+    throw error
+  }
+}
+
+function memory(bytes: Uint8Array): Bytes {
+  return {
+    length: bytes.length,
+    read: async (target, position) => target.set(bytes.subarray(position, position + target.length)),
+    close: async () => {},
+  }
+}
+
+const nameOf = (source: string | Uint8Array): string => (typeof source === 'string' ? source : `a buffer of ${source.length} bytes`)

@@ -1,0 +1,74 @@
+import { existsSync } from 'node:fs'
+import { Command } from 'commander'
+import { noiseImages } from '../images/noise.js'
+import { load, type Model, quantize, randomModel } from '../index.js'
+import { formatMs, pairs } from '../report/terminal.js'
+import { type BitOptions, options } from './options.js'
+import { type ProgressEvent, print, printJson, type Terminal, withProgress } from './terminal.js'
+
+interface Options extends BitOptions {
+  batch: number
+  threads?: number
+  seed: number
+  json?: boolean
+}
+
+/** Enough to give every code a step; times do not depend on the values. */
+const CALIBRATION_IMAGES = 4
+
+/** `fewbit bench MODEL` */
+export function benchCommand(terminal: Terminal): Command {
+  return new Command('bench')
+    .description('Time runs of a model on random input.')
+    .argument('<model>', 'checkpoint folder, .fewbit file, or the name of an architecture (deit-small), which gets random weights')
+    .addOption(options.batch())
+    .addOption(options.threads())
+    .addOption(options.bits())
+    .addOption(options.averageBits())
+    .addOption(options.seed())
+    .addOption(options.json())
+    .action((name: string, given: Options) => action(terminal, name, given))
+}
+
+async function action(terminal: Terminal, name: string, given: Options): Promise<void> {
+  const { batch, threads, seed, json = false } = given
+  const { signal } = terminal
+  const result = await withProgress(terminal, 'benchmark', json, async (onProgress) => {
+    const model = await prepare(name, given, signal, onProgress)
+    try {
+      const result = await model.benchmark({ batch, threads, seed, signal, onProgress })
+      const { architecture, weightBits, activationBits } = model.info()
+      return { ...result, architecture, weightBits, activationBits }
+    } finally {
+      model.dispose()
+    }
+  })
+  if (json) return printJson(terminal, result)
+  print(
+    terminal,
+    pairs([
+      ['model', `${name} (${result.architecture})`],
+      ['bits', `weights ${result.weightBits.toFixed(2)}, activations ${result.activationBits.toFixed(2)} on average`],
+      ['median', `${formatMs(result.msPerImage)} an image (batch ${result.batch}, ${result.runs} runs)`],
+      ['range', `${formatMs(result.min)} .. ${formatMs(result.max)}`],
+    ]),
+  )
+}
+
+/** The model to time: a path wins over an architecture of the same name. */
+async function prepare(
+  name: string,
+  { bits, averageBits, threads, seed }: Options,
+  signal: AbortSignal,
+  onProgress: (event: ProgressEvent) => void,
+): Promise<Model> {
+  const isPath = existsSync(name) || /[\\/]|\.fewbit$/.test(name)
+  const model = isPath ? await load(name, { threads, signal }) : await randomModel(name, { seed, threads })
+  if (bits === undefined && averageBits === undefined) return model
+  try {
+    const calibrate = noiseImages(model.input, CALIBRATION_IMAGES, seed)
+    return await quantize(model, { calibrate, bits, averageBits, allocation: 'even', seed, threads, signal, onProgress })
+  } finally {
+    model.dispose()
+  }
+}

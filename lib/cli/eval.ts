@@ -1,0 +1,48 @@
+import { Command } from 'commander'
+import { load } from '../index.js'
+import { formatCount, formatInterval, formatMs, formatPercent, pairs } from '../report/terminal.js'
+import { options } from './options.js'
+import { print, printJson, type Terminal, withProgress } from './terminal.js'
+
+interface Options {
+  data: string
+  device: 'cpu' | 'cuda' | 'auto'
+  threads?: number
+  json?: boolean
+}
+
+/** `fewbit eval MODEL --data DATA` */
+export function evalCommand(terminal: Terminal): Command {
+  return new Command('eval')
+    .description('Measure the accuracy of a model on labelled images.')
+    .argument('<model>', 'checkpoint folder or .fewbit file')
+    .requiredOption('--data <data>', 'labelled images: folder of classes, folder with labels.csv, CIFAR-10 .bin')
+    .addOption(options.device())
+    .addOption(options.threads())
+    .addOption(options.json())
+    .action((file: string, given: Options) => action(terminal, file, given))
+}
+
+async function action(terminal: Terminal, file: string, given: Options): Promise<void> {
+  const { data, device, threads, json = false } = given
+  const { signal } = terminal
+  const model = await load(file, { device, threads, signal })
+  try {
+    const { predictions: _, ...result } = await withProgress(terminal, 'evaluating', json, (onProgress) =>
+      model.evaluate(data, { signal, threads, onProgress }),
+    )
+    if (json) printJson(terminal, result)
+    else
+      print(
+        terminal,
+        pairs([
+          ['top-1', `${formatPercent(result.top1)} (95 % interval ${formatInterval(result.interval)})`],
+          ['top-5', formatPercent(result.top5)],
+          ['images', formatCount(result.images)],
+          ['time', `${formatMs(result.msPerImage)} an image`],
+        ]),
+      )
+  } finally {
+    model.dispose()
+  }
+}

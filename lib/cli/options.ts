@@ -1,0 +1,41 @@
+import { InvalidArgumentError, Option } from 'commander'
+
+/** Options that more than one command has, and the strict numbers behind them: '4 ', '0x4', '4.0' and '' are not integers here. */
+
+function integer(min: number, max: number) {
+  return (text: string): number => {
+    const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN
+    if (!(value >= min && value <= max)) throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`)
+    return value
+  }
+}
+
+function decimal(min: number, max: number) {
+  return (text: string): number => {
+    const value = /^\d{1,10}(\.\d{1,10})?$/.test(text) ? Number(text) : Number.NaN
+    if (!(value >= min && value <= max)) throw new InvalidArgumentError(`It must be a number from ${min} to ${max}.`)
+    return value
+  }
+}
+
+const MAX_SEED = 2 ** 32 - 1
+
+/** Makes a fresh Option each time: commander keeps state in them. */
+export const options = {
+  bits: () =>
+    new Option('--bits <n>', 'bits of every weight and matrix-product activation').argParser(integer(2, 8)).conflicts('averageBits'),
+  averageBits: () =>
+    new Option('--average-bits <x>', 'bound on the average bits of weights and, separately, of activations').argParser(decimal(2, 8)),
+  calibrationImages: () =>
+    new Option('--calibration-images <n>', 'images drawn from the calibration data (default: 128)').argParser(integer(1, 1_000_000)),
+  seed: () => new Option('--seed <n>', 'fixes every random choice').argParser(integer(0, MAX_SEED)).default(0),
+  threads: () => new Option('--threads <n>', 'threads to use (default: what this process may use)').argParser(integer(1, 256)),
+  batch: () => new Option('--batch <n>', 'images a run').argParser(integer(1, 4096)).default(1),
+  device: () => new Option('--device <name>', 'where to run').choices(['cpu', 'cuda', 'auto']).default('cpu'),
+  json: () => new Option('--json', 'print one line of JSON on stdout and nothing else there'),
+}
+
+export interface BitOptions {
+  bits?: number
+  averageBits?: number
+}

@@ -1,0 +1,49 @@
+import { Command, CommanderError } from 'commander'
+import { benchCommand } from './bench.js'
+import { classifyCommand } from './classify.js'
+import { doctorCommand } from './doctor.js'
+import { evalCommand } from './eval.js'
+import { infoCommand } from './info.js'
+import { quantizeCommand } from './quantize.js'
+import { type Terminal, UsageError } from './terminal.js'
+
+const COMMANDS = [quantizeCommand, evalCommand, classifyCommand, infoCommand, benchCommand, doctorCommand]
+
+function build(terminal: Terminal): Command {
+  const program = new Command('fewbit')
+    .description('Turns vision-transformer checkpoints into low-bit models and runs them.')
+    .version(terminal.version)
+    .exitOverride()
+    .configureOutput({
+      writeOut: (text) => void terminal.stdout.write(text),
+      writeErr: (text) => void terminal.stderr.write(text),
+      outputError: (text, write) => write(text.replace(/^error: /, 'fewbit: ')),
+    })
+  for (const command of COMMANDS) program.addCommand(command(terminal).copyInheritedSettings(program))
+  return program
+}
+
+/** The exit code of a run that the signal ended. */
+export const ABORTED = 130
+
+/** Runs one command line (without node and script) and returns its exit code: 0 success, 1 failure, 2 usage error or {@link ABORTED}. */
+export async function run(argv: string[], terminal: Terminal): Promise<number> {
+  try {
+    await build(terminal).parseAsync(argv, { from: 'user' })
+    return 0
+  } catch (error) {
+    // The parser has already written its own message, or the help that was asked for.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2
+    if (terminal.signal.aborted) {
+      terminal.stderr.write('fewbit: aborted\n')
+      return ABORTED
+    }
+    terminal.stderr.write(`fewbit: ${describe(error)}\n`)
+    return error instanceof UsageError ? 2 : 1
+  }
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error)
+  return process.env.FEWBIT_DEBUG === '1' ? (error.stack ?? error.message) : error.message
+}

@@ -1,0 +1,74 @@
+import { stat } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { Command } from 'commander'
+import { load, quantize } from '../index.js'
+import { formatBytes, pairs } from '../report/terminal.js'
+import { type BitOptions, options } from './options.js'
+import { print, printJson, type Terminal, withProgress } from './terminal.js'
+
+interface Options extends BitOptions {
+  calibrate: string
+  output: string
+  calibrationImages?: number
+  seed: number
+  threads?: number
+  json?: boolean
+}
+
+/** `fewbit quantize CHECKPOINT --calibrate DATA -o FILE` */
+export function quantizeCommand(terminal: Terminal): Command {
+  return new Command('quantize')
+    .description('Quantize a checkpoint and save it as a .fewbit file.')
+    .argument('<checkpoint>', 'folder with config.json and model.safetensors')
+    .requiredOption('--calibrate <data>', 'images to calibrate on: folder of classes, folder with labels.csv, CIFAR-10 .bin')
+    .requiredOption('-o, --output <file>', 'the file to write')
+    .addOption(options.bits())
+    .addOption(options.averageBits())
+    .addOption(options.calibrationImages())
+    .addOption(options.seed())
+    .addOption(options.threads())
+    .addOption(options.json())
+    .action((checkpoint: string, given: Options) => action(terminal, checkpoint, given))
+}
+
+async function action(terminal: Terminal, checkpoint: string, given: Options): Promise<void> {
+  const { json = false, output, ...settings } = given
+  await mustBeWritable(output)
+  const started = performance.now()
+  const model = await load(checkpoint, { threads: given.threads, signal: terminal.signal })
+  try {
+    const small = await withProgress(terminal, 'quantizing', json, (onProgress) =>
+      quantize(model, { ...settings, signal: terminal.signal, onProgress }),
+    )
+    try {
+      const seconds = (performance.now() - started) / 1000
+      terminal.signal.throwIfAborted()
+      const { bytes } = await small.save(output)
+      const { weightBits, activationBits, architecture } = small.info()
+      if (json) printJson(terminal, { file: output, bytes, architecture, weightBits, activationBits, seconds })
+      else
+        print(
+          terminal,
+          pairs([
+            ['file', output],
+            ['size', formatBytes(bytes)],
+            ['bits', `weights ${weightBits.toFixed(2)}, activations ${activationBits.toFixed(2)} on average`],
+            ['time', `${seconds.toFixed(1)} s`],
+          ]),
+        )
+    } finally {
+      small.dispose()
+    }
+  } finally {
+    model.dispose()
+  }
+}
+
+/** Finds out before minutes of work, not after them. */
+async function mustBeWritable(file: string): Promise<void> {
+  const folder = dirname(resolve(file))
+  const parent = await stat(folder).catch(() => null)
+  if (!parent?.isDirectory()) throw new Error(`cannot write ${file}: the folder ${folder} does not exist`)
+  const target = await stat(file).catch(() => null)
+  if (target?.isDirectory()) throw new Error(`cannot write ${file}: it is a folder`)
+}

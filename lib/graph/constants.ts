@@ -1,0 +1,123 @@
+import type { Constant, View } from '../runtime/addon-types.js'
+import { createBlob, type NativeBlob, unpackWeight } from '../runtime/blobs.js'
+import { ALIGNMENT, align } from './arena.js'
+import type { Graph, Tensor } from './graph.js'
+import type { Scheme, WeightCode } from './scheme.js'
+
+/**
+ * The constants of a plan in native memory. Weights are copied there once and shared by every plan that uses the same tensor or code object;
+ * small constants of a plan lie together in one blob.
+ */
+
+/** Outputs of a float weight that lie side by side, see LinearF32 in native/ops/linear.h. */
+const PANEL = 16
+/** Elements touched between two chances for the event loop, about a millisecond. */
+const SLICE = 1 << 20
+
+const floatWeights = new WeakMap<Tensor, NativeBlob>()
+const codedWeights = new WeakMap<WeightCode, { blob: NativeBlob; rowSums: Int32Array }>()
+
+export class ConstantPool {
+  readonly blobs: NativeBlob[] = []
+  private readonly parts: { bytes: Uint8Array; place: { blob?: number; offset: number } }[] = []
+  private readonly indices = new Map<NativeBlob, number>()
+  private bytes = 0
+
+  /** A constant that only this plan uses. Its place is known after {@link finish}. */
+  add(values: Float32Array | Int32Array | Uint8Array): Constant {
+    return this.place(values, { blob: -1, offset: this.bytes })
+  }
+
+  /** A matrix that is the same for every image. Its place is known after {@link finish}. */
+  addRows({ shape: [rows, width], data }: Tensor): View {
+    const rowStride = width * data.BYTES_PER_ELEMENT
+    return this.place(data, { space: 'blob', blob: -1, offset: this.bytes, rowStride, imageStride: 0, rows, width })
+  }
+
+  /** The start of a blob of its own. */
+  share(blob: NativeBlob): Constant {
+    let index = this.indices.get(blob)
+    if (index === undefined) {
+      index = this.blobs.push(blob) - 1
+      this.indices.set(blob, index)
+    }
+    return { blob: index, offset: 0 }
+  }
+
+  finish(): void {
+    const all = new Uint8Array(Math.max(this.bytes, ALIGNMENT))
+    const blob = this.blobs.length
+    for (const { bytes, place } of this.parts) {
+      all.set(bytes, place.offset)
+      place.blob = blob
+    }
+    this.blobs.push(createBlob(all))
+  }
+
+  private place<Place extends Constant | View>(values: Float32Array | Int32Array | Uint8Array, place: Place): Place {
+    const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
+    this.parts.push({ bytes, place })
+    this.bytes += align(bytes.length)
+    return place
+  }
+}
+
+/** [outputs][inputs] as [outputs / 16][inputs][16]. */
+export function floatWeightBlob(tensor: Tensor): NativeBlob {
+  const known = floatWeights.get(tensor)
+  if (known) return known
+  const [outputs, inputs] = tensor.shape
+  const packed = new Float32Array(Math.ceil(outputs / PANEL) * inputs * PANEL)
+  for (let o = 0; o < outputs; o++) {
+    const target = Math.floor(o / PANEL) * inputs * PANEL + (o % PANEL)
+    for (let i = 0; i < inputs; i++) packed[target + i * PANEL] = tensor.data[o * inputs + i]
+  }
+  const blob = createBlob(new Uint8Array(packed.buffer))
+  floatWeights.set(tensor, blob)
+  return blob
+}
+
+/** The packed codes, and for each output the sum of its codes. */
+export function codedWeightBlob(code: WeightCode): { blob: NativeBlob; rowSums: Int32Array } {
+  const known = codedWeights.get(code)
+  if (known) return known
+  const { outputs, inputs, bits, packed } = code
+  const codes = unpackWeight(packed, outputs, inputs, bits)
+  const rowSums = new Int32Array(outputs)
+  for (let o = 0; o < outputs; o++) {
+    let sum = 0
+    for (let i = o * inputs; i < (o + 1) * inputs; i++) sum += codes[i]
+    rowSums[o] = sum
+  }
+  const made = { blob: createBlob(packed), rowSums }
+  codedWeights.set(code, made)
+  return made
+}
+
+/** Copies all weights to native memory beforehand without holding up the event loop, so that lowering is quick. */
+export async function prepareWeights(graph: Graph, scheme: Scheme | null, signal?: AbortSignal): Promise<void> {
+  let touched = 0
+  for (const node of graph.nodes) {
+    if (node.op !== 'linear') continue
+    signal?.throwIfAborted()
+    const code = scheme?.weights.get(node.weight)
+    const tensor = graph.constants.get(node.weight)
+    if (code) {
+      codedWeightBlob(code)
+      touched += code.outputs * code.inputs
+    } else if (tensor) {
+      floatWeightBlob(tensor)
+      touched += tensor.data.length
+    }
+    if (touched < SLICE) continue
+    touched = 0
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+/** [outputs], or zeros; padded with zeros to whole panels. */
+export function padOutputs(values: ArrayLike<number> | null, outputs: number): Float32Array {
+  const padded = new Float32Array(Math.ceil(outputs / PANEL) * PANEL)
+  if (values) padded.set(values)
+  return padded
+}

@@ -1,0 +1,60 @@
+import { offsetOf } from './encoder.js'
+import type { Step } from './fusion.js'
+import type { Code, Scheme } from './scheme.js'
+
+/**
+ * Which edges are stored as codes: those that feed matrix products, and they feed nothing else.
+ */
+
+export interface Format {
+  code: Code
+  /** What is added to a level to make the stored byte. */
+  offset: 0 | 128
+}
+
+/**
+ * The format of each stored edge that holds codes; every other edge holds floats.
+ *
+ * @param storage the edge whose storage an edge shares
+ * @throws Error that names an edge which would have to be both, or which nothing can encode
+ */
+export function edgeFormats(steps: Step[], scheme: Scheme, storage: (edge: string) => string): Map<string, Format> {
+  const formats = new Map<string, Format>()
+  for (const step of steps) {
+    if (step.op !== 'linear' && step.op !== 'attention') continue
+    const operands = step.op === 'linear' ? [step.node.input] : [step.node.q, step.node.k, step.node.v]
+    for (const edge of operands.map(storage)) {
+      const code = scheme.edges.get(edge)
+      if (!code) throw new Error(`${step.node.name}: the edge ${edge} has no code in the scheme`)
+      // Attention reads bytes with offset 128 whatever the levels are.
+      const offset = step.op === 'attention' ? 128 : (formats.get(edge)?.offset ?? offsetOf(code))
+      formats.set(edge, { code, offset })
+    }
+  }
+  const encoded = new Set(steps.filter(({ op }) => op !== 'prefix').map(({ output }) => output))
+  for (const step of steps) {
+    for (const edge of floatReads(step).map(storage)) {
+      if (formats.has(edge)) throw new Error(`the edge ${edge} is stored as codes, but ${step.node.name} reads it as floats`)
+    }
+    if (step.op === 'prefix' && formats.has(step.output)) {
+      throw new Error(`${step.node.name}: no matrix product may read tokens directly`)
+    }
+    if (step.op === 'attention' && !formats.has(step.output)) {
+      throw new Error(`${step.node.name}: only matrix products may read what attention computes on codes`)
+    }
+  }
+  for (const edge of formats.keys()) if (!encoded.has(edge)) throw new Error(`nothing encodes the edge ${edge}`)
+  return formats
+}
+
+function floatReads(step: Step): string[] {
+  switch (step.op) {
+    case 'patchify':
+    case 'layernorm':
+      return [step.node.input]
+    case 'linear':
+      return step.residual && 'edge' in step.residual ? [step.residual.edge] : []
+    default:
+      return []
+  }
+}

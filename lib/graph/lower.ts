@@ -1,0 +1,309 @@
+import type { NativeBlob, Plan, PlanEncoder, PlanOp, View } from '../runtime/addon-types.js'
+import { allocateBlob } from '../runtime/blobs.js'
+import { ConstantPool, codedWeightBlob, floatWeightBlob, padOutputs } from './constants.js'
+import { encoderOf } from './encoder.js'
+import { edgeFormats, type Format } from './formats.js'
+import { fuse, type LinearStep, readsOf, type Step } from './fusion.js'
+import type { Edge, Graph, Node, Tensor } from './graph.js'
+import { EdgeMemory } from './memory.js'
+import { storageOf } from './operands.js'
+import { type Code, probabilitiesOf, type Scheme, type WeightCode } from './scheme.js'
+import { validateGraph } from './validate.js'
+import { validateScheme } from './validate-scheme.js'
+
+/**
+ * Lowering: a graph and the codes of its operands become a list of kernel calls on planned memory.
+ */
+
+export interface LowerOptions {
+  /** Images in flight at once; default: about 256 rows of tokens. */
+  batch?: number
+  /** Edges (or {@link probabilitiesOf} an attention node) to return instead of the logits, one after the other for each image. Float plans only. */
+  outputs?: string[]
+  /** Observers by edge, or by {@link probabilitiesOf} an attention node. Float plans only. See native/ops/observe.h. */
+  observe?: Map<string, { sampleRows: number; sampleStride: number }>
+}
+
+export interface Lowered {
+  plan: Plan
+  /** The state of each observer, by the name under which it was asked for. */
+  states: Map<string, NativeBlob>
+  /** What an image's part of the output holds, in order. */
+  outputs: (Edge & { name: string })[]
+}
+
+const BATCH_ROWS = 256
+const FLOAT_BYTES = 4
+
+/**
+ * @param scheme null for a float plan; else every operand has a code in it
+ * @throws Error that names the node, edge or operand which cannot be lowered
+ */
+export function lower(graph: Graph, scheme: Scheme | null, options: LowerOptions = {}): Lowered {
+  validateGraph(graph, scheme)
+  if (scheme) validateScheme(graph, scheme)
+  if (scheme && (options.outputs || options.observe)) throw new Error('only a float plan has edges to return or observe')
+  return new Lowering(graph, scheme, options).run()
+}
+
+/** @throws Error that names the first matrix product which a plan computes in float */
+export function assertNoFloatProducts(plan: Plan): void {
+  const product = plan.ops.find(({ op }) => op === 'linearF32' || op === 'attentionF32')
+  if (product) throw new Error(`${product.name} is a matrix product in float`)
+}
+
+type AttentionNode = Extract<Node, { op: 'attention' }>
+type Output = Edge & { name: string; offset: number }
+
+class Lowering {
+  private readonly batch: number
+  private readonly stored: ReturnType<typeof storageOf>
+  private readonly steps: Step[]
+  private readonly formats: Map<string, Format>
+  /** The last step that reads a stored edge. */
+  private readonly lastRead = new Map<string, number>()
+  private readonly attentions: Map<string, AttentionNode>
+  private readonly outputs: Output[] = []
+  private readonly outputBytes: number
+  private readonly observed: NonNullable<LowerOptions['observe']>
+
+  private readonly pool = new ConstantPool()
+  private readonly memory = new EdgeMemory()
+  private readonly states = new Map<string, NativeBlob>()
+  private readonly ops: PlanOp[] = []
+
+  constructor(
+    private readonly graph: Graph,
+    private readonly scheme: Scheme | null,
+    options: LowerOptions,
+  ) {
+    this.batch = options.batch ?? defaultBatch(graph)
+    if (!(Number.isInteger(this.batch) && this.batch > 0)) throw new Error(`a batch of ${this.batch} images`)
+    this.attentions = new Map(
+      graph.nodes.flatMap((node) => (node.op === 'attention' ? [[probabilitiesOf(node), node] as const] : [])),
+    )
+    this.observed = options.observe ?? new Map()
+    let offset = 0
+    for (const name of options.outputs ?? [graph.output]) {
+      const edge = this.shapeOf(name)
+      this.outputs.push({ name, ...edge, offset })
+      offset += edge.rows * edge.width * FLOAT_BYTES
+    }
+    this.outputBytes = offset
+    this.stored = storageOf(graph)
+    const asked = [...this.outputs.map(({ name }) => name), ...this.observed.keys()]
+    for (const name of asked) this.shapeOf(name)
+    this.steps = fuse(graph, new Set(asked.map((name) => this.attentions.get(name)?.output ?? name)))
+    this.formats = scheme ? edgeFormats(this.steps, scheme, (edge) => this.stored(edge).edge) : new Map()
+    this.steps.forEach((step, index) => {
+      for (const edge of readsOf(step, this.stored)) this.lastRead.set(edge, index)
+    })
+    for (const { name } of this.outputs) {
+      if (this.formats.has(this.stored(name).edge)) throw new Error(`the edge ${name} is stored as codes and cannot be returned`)
+    }
+  }
+
+  run(): Lowered {
+    this.keep(this.graph.input)
+    this.steps.forEach((step, index) => {
+      this.emit(step, index)
+      if (step.op !== 'prefix') this.keep(step.output)
+    })
+    const arenaBytes = this.memory.place(this.batch)
+    this.pool.finish()
+    const image = this.shapeOf(this.graph.input)
+    const plan: Plan = {
+      batch: this.batch,
+      arenaBytes,
+      inputBytes: image.rows * image.width * FLOAT_BYTES,
+      outputBytes: this.outputBytes,
+      ops: this.ops,
+      blobs: this.pool.blobs,
+    }
+    if (this.scheme) assertNoFloatProducts(plan)
+    return { plan, states: this.states, outputs: this.outputs.map(({ name, rows, width }) => ({ name, rows, width })) }
+  }
+
+  private emit(step: Step, index: number): void {
+    const { name } = step.node
+    switch (step.op) {
+      case 'patchify': {
+        const { input, channels, patchHeight, patchWidth } = step.node
+        const x = this.view(input)
+        this.ops.push({ op: 'patchify', name, x, ...this.target(step.output), channels, patchHeight, patchWidth })
+        return
+      }
+      case 'prefix': {
+        const x = this.pool.addRows(this.tensor(step.node.prefix))
+        this.ops.push({ op: 'copyRows', name: `${name}.prefix`, x, y: rowsOf(this.target(step.output).y, 0, x.rows) })
+        return
+      }
+      case 'layernorm': {
+        const { input, eps } = step.node
+        const gamma = this.pool.add(this.tensor(step.node.gamma).data)
+        const beta = this.pool.add(this.tensor(step.node.beta).data)
+        const x = this.view(input)
+        this.ops.push({ op: 'layernorm', name, x, ...this.target(step.output), gamma, beta, eps: Math.fround(eps) })
+        return
+      }
+      case 'attention':
+        this.emitAttention(step.node)
+        return
+      case 'linear':
+        this.emitLinear(step, index)
+    }
+  }
+
+  private emitLinear(step: LinearStep, index: number): void {
+    const { node, activation, firstRow, residual } = step
+    const { rows, width } = this.shapeOf(node.output)
+    this.reuseResidual(step, index)
+    const target = this.target(step.output)
+    const common = {
+      name: node.name,
+      x: this.view(node.input),
+      bias: this.pool.add(padOutputs(node.bias === null ? null : this.tensor(node.bias).data, width)),
+      activation,
+      ...(residual && { residual: 'edge' in residual ? this.view(residual.edge) : this.pool.addRows(this.tensor(residual.constant)) }),
+      ...target,
+      y: rowsOf(target.y, firstRow, rows),
+    }
+    const code = this.scheme?.weights.get(node.weight)
+    if (!code) {
+      const weight = this.pool.share(floatWeightBlob(this.tensor(node.weight)))
+      this.ops.push({ op: 'linearF32', ...common, weight })
+      return
+    }
+    const input = this.formats.get(this.stored(node.input).edge) as Format
+    this.ops.push({ op: 'linearCodes', ...common, ...this.codedWeight(code, input) })
+  }
+
+  private codedWeight(code: WeightCode, input: Format) {
+    const { blob, rowSums } = codedWeightBlob(code)
+    const scale = padOutputs(code.steps, code.outputs).map((step) => input.code.step * step)
+    const correction = new Int32Array(scale.length)
+    rowSums.forEach((sum, o) => {
+      correction[o] = -input.offset * sum
+    })
+    return {
+      weight: this.pool.share(blob),
+      weightBits: code.bits,
+      correction: this.pool.add(correction),
+      scale: this.pool.add(scale),
+    }
+  }
+
+  private emitAttention(node: AttentionNode): void {
+    const { name, heads, q, k, v, scale } = node
+    const views = { q: this.view(q), k: this.view(k), v: this.view(v) }
+    const { y, encode } = this.target(node.output)
+    const kept = probabilitiesOf(node)
+    const p = this.scheme?.edges.get(kept)
+    if (!p || !encode) {
+      const wanted = this.observed.has(kept) || this.outputs.some((output) => output.name === kept)
+      const probabilities = wanted ? { probabilities: this.view(kept) } : {}
+      this.ops.push({ op: 'attentionF32', name, ...views, y, heads, scale: Math.fround(scale), ...probabilities })
+      if (wanted) this.keep(kept)
+      return
+    }
+    const [stepQ, stepK, stepV] = [q, k, v].map((edge) => (this.formats.get(this.stored(edge).edge) as Format).code.step)
+    const perHead = (value: number) => this.pool.add(new Float32Array(heads).fill(value))
+    this.ops.push({
+      op: 'attentionCodes',
+      name,
+      ...views,
+      y,
+      heads,
+      logitScale: perHead(stepQ * stepK * scale),
+      pInverseStep: perHead(1 / p.step),
+      outputScale: perHead(p.step * stepV),
+      encodeP: this.encoder(p, 0),
+      encode,
+    })
+  }
+
+  /** Lets the sum of a linear layer and a residual take the residual's place when nothing reads that later. */
+  private reuseResidual({ node, output, residual }: LinearStep, index: number): void {
+    if (residual === null || !('edge' in residual) || this.formats.has(output) || this.isDirectOutput(output)) return
+    const { edge } = this.stored(residual.edge)
+    const [from, to] = [this.shapeOf(edge), this.shapeOf(output)]
+    if (from.rows !== to.rows || from.width !== to.width) return
+    if (!this.memory.has(edge) || this.lastRead.get(edge) !== index || this.stored(node.input).edge === edge) return
+    this.memory.reuse(output, edge)
+  }
+
+  /** Observers of an edge that was just written, and copies of it into the output. */
+  private keep(written: string): void {
+    for (const [name, settings] of this.observed) {
+      if (this.stored(name).edge !== written) continue
+      const x = this.view(name)
+      const blob = allocateBlob((1 + 4 * x.width) * 8 + settings.sampleRows * x.width * FLOAT_BYTES)
+      this.states.set(name, blob)
+      this.ops.push({ op: 'observe', name: `${name}.observe`, x, state: this.pool.share(blob), ...settings })
+    }
+    if (this.isDirectOutput(written)) return
+    for (const output of this.outputs) {
+      if (this.stored(output.name).edge !== written) continue
+      this.ops.push({ op: 'copyRows', name: `${output.name}.copy`, x: this.view(output.name), y: this.outputView(output) })
+    }
+  }
+
+  /** Whether an edge has no use but to be the output: then its producer writes it there. */
+  private isDirectOutput(edge: string): boolean {
+    const [output] = this.outputs
+    if (this.outputs.length !== 1 || output.name !== edge || this.lastRead.has(edge)) return false
+    return edge !== this.graph.input && !this.attentions.has(edge) && !this.observed.has(edge)
+  }
+
+  private target(edge: string): { y: View; encode?: PlanEncoder } {
+    if (this.isDirectOutput(edge)) return { y: this.outputView(this.outputs[0]) }
+    const y = this.view(edge)
+    const format = this.formats.get(edge)
+    return format ? { y, encode: this.encoder(format.code, format.offset) } : { y }
+  }
+
+  private encoder(code: Code, offset: 0 | 128): PlanEncoder {
+    const { table, ...values } = encoderOf(code, offset)
+    return table ? { ...values, table: this.pool.add(table) } : values
+  }
+
+  /** An edge as the op that is pushed next sees it. */
+  private view(name: string): View {
+    const { edge, row } = this.stored(name)
+    const { rows } = this.shapeOf(name)
+    const whole = this.shapeOf(edge)
+    if (edge === this.graph.input) {
+      const rowStride = whole.width * FLOAT_BYTES
+      return { space: 'input', offset: row * rowStride, rowStride, imageStride: whole.rows * rowStride, rows, width: whole.width }
+    }
+    return this.memory.view(edge, whole, this.formats.has(edge) ? 1 : FLOAT_BYTES, { first: row, count: rows }, this.ops.length)
+  }
+
+  private outputView({ rows, width, offset }: Output): View {
+    return { space: 'output', offset, rowStride: width * FLOAT_BYTES, imageStride: this.outputBytes, rows, width }
+  }
+
+  private shapeOf(name: string): Edge {
+    const attention = this.attentions.get(name)
+    const edge = this.graph.edges.get(attention?.output ?? name)
+    if (!edge) throw new Error(`there is no edge ${name}`)
+    return attention ? { rows: attention.heads * edge.rows, width: edge.rows } : edge
+  }
+
+  private tensor(name: string): Tensor {
+    const tensor = this.graph.constants.get(name)
+    if (!tensor) throw new Error(`the constant ${name} is missing`)
+    return tensor
+  }
+}
+
+function rowsOf(view: View, first: number, rows: number): View {
+  view.offset += first * view.rowStride
+  view.rows = rows
+  return view
+}
+
+function defaultBatch(graph: Graph): number {
+  const rows = graph.nodes.flatMap((node) => (node.op === 'linear' ? [(graph.edges.get(node.input) as Edge).rows] : []))
+  return Math.ceil(BATCH_ROWS / Math.max(1, ...rows))
+}

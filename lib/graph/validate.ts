@@ -1,0 +1,159 @@
+import { constantsOf, type Edge, type Graph, inputsOf, type Node } from './graph.js'
+import type { Scheme } from './scheme.js'
+
+/**
+ * What has to hold before a graph is lowered, stored or believed: names are unique, nodes come after what they read, and shapes fit.
+ */
+
+/** No edge of an image model comes near this; products of a few such numbers stay exact. */
+const LARGEST_DIMENSION = 2 ** 24
+
+export interface ConstantShape {
+  /** The shape of a constant, or undefined when there is none of that name. */
+  (name: string): number[] | undefined
+}
+
+/** Shapes of the constants of a graph; a weight that only the scheme holds has the shape of its code. */
+export function constantShapes(graph: Pick<Graph, 'constants'>, scheme?: Scheme | null): ConstantShape {
+  return (name) => {
+    const tensor = graph.constants.get(name)
+    if (tensor) return tensor.shape
+    const code = scheme?.weights.get(name)
+    return code && [code.outputs, code.inputs]
+  }
+}
+
+/**
+ * The shape of a node's output.
+ *
+ * @throws Error that names the node when its inputs or constants do not fit
+ */
+export function outputShape(node: Node, edgeOf: (name: string) => Edge | undefined, shapeOf: ConstantShape): Edge {
+  const fail = (message: string): never => {
+    throw new Error(`${node.name}: ${message}`)
+  }
+  const read = (name: string): Edge => edgeOf(name) ?? fail(`reads the edge ${name}, which nothing before it writes`)
+  const expect = (name: string, expected: number[]): void => {
+    const found = shapeOf(name) ?? fail(`reads the constant ${name}, which is missing`)
+    if (!sameShape(found, expected)) fail(`constant ${name} has the shape ${format(found)}, expected ${format(expected)}`)
+  }
+  switch (node.op) {
+    case 'patchify': {
+      const { channels, height, width, patchHeight, patchWidth } = node
+      for (const size of [channels, height, width, patchHeight, patchWidth]) {
+        if (!isDimension(size)) fail(`${size} is not a size`)
+      }
+      const image = read(node.input)
+      if (image.rows !== channels * height || image.width !== width) {
+        fail(`the image ${node.input} has ${image.rows} rows of ${image.width}, expected ${channels * height} rows of ${width}`)
+      }
+      const rows = Math.floor(height / patchHeight) * Math.floor(width / patchWidth)
+      if (rows === 0) fail(`patches of ${patchHeight} x ${patchWidth} do not fit into ${height} x ${width}`)
+      return { rows, width: channels * patchHeight * patchWidth }
+    }
+    case 'linear': {
+      const input = read(node.input)
+      const shape = shapeOf(node.weight) ?? fail(`reads the constant ${node.weight}, which is missing`)
+      if (shape.length !== 2 || shape[1] !== input.width) {
+        fail(`constant ${node.weight} has the shape ${format(shape)}, expected [outputs, ${input.width}]`)
+      }
+      if (node.bias !== null) expect(node.bias, [shape[0]])
+      return { rows: input.rows, width: shape[0] }
+    }
+    case 'tokens': {
+      const { rows, width } = read(node.input)
+      const prefix = shapeOf(node.prefix) ?? fail(`reads the constant ${node.prefix}, which is missing`)
+      if (prefix.length !== 2 || prefix[1] !== width) {
+        fail(`constant ${node.prefix} has the shape ${format(prefix)}, expected [rows, ${width}]`)
+      }
+      expect(node.positions, [rows, width])
+      return { rows: rows + prefix[0], width }
+    }
+    case 'layernorm': {
+      const input = read(node.input)
+      expect(node.gamma, [input.width])
+      expect(node.beta, [input.width])
+      if (!(node.eps >= 0 && node.eps < 1)) fail(`eps ${node.eps} is not in 0..1`)
+      return { ...input }
+    }
+    case 'attention': {
+      const [q, k, v] = inputsOf(node).map(read)
+      if (![k, v].every((edge) => edge.rows === q.rows && edge.width === q.width)) fail('q, k and v differ in shape')
+      if (!isDimension(node.heads) || q.width % node.heads) fail(`a width of ${q.width} does not divide into ${node.heads} heads`)
+      if (!(node.scale > 0 && Number.isFinite(node.scale))) fail(`scale ${node.scale} is not positive`)
+      return { ...q }
+    }
+    case 'gelu':
+      return { ...read(node.input) }
+    case 'add': {
+      const [left, right] = inputsOf(node).map(read)
+      if (left.rows !== right.rows || left.width !== right.width) {
+        fail(`adds ${left.rows} rows of ${left.width} to ${right.rows} rows of ${right.width}`)
+      }
+      return { ...left }
+    }
+    case 'row': {
+      const { rows, width } = read(node.input)
+      if (!(Number.isInteger(node.row) && node.row >= 0 && node.row < rows)) fail(`row ${node.row} of ${rows}`)
+      return { rows: 1, width }
+    }
+    default:
+      throw new Error(`${(node as Node).name}: unknown operation ${(node as { op: string }).op}`)
+  }
+}
+
+/**
+ * Edges of all nodes, from the edge of the image.
+ *
+ * @throws Error that names the first node which does not fit
+ */
+export function inferEdges(nodes: Node[], input: string, image: Edge, shapeOf: ConstantShape): Map<string, Edge> {
+  const edges = new Map([[input, image]])
+  const names = new Set<string>()
+  for (const node of nodes) {
+    if (names.has(node.name)) throw new Error(`two nodes are called ${node.name}`)
+    names.add(node.name)
+    const edge = outputShape(node, (name) => edges.get(name), shapeOf)
+    if (edges.has(node.output)) throw new Error(`${node.name}: the edge ${node.output} is written twice`)
+    if (!isDimension(edge.rows) || !isDimension(edge.width)) {
+      throw new Error(`${node.name}: an output of ${edge.rows} rows of ${edge.width} is out of range`)
+    }
+    edges.set(node.output, edge)
+  }
+  return edges
+}
+
+/**
+ * @param scheme supplies the shapes of weights that are no constants of the graph
+ * @throws Error that names the node, edge or constant at fault
+ */
+export function validateGraph(graph: Graph, scheme?: Scheme | null): void {
+  const image = graph.edges.get(graph.input)
+  if (!image) throw new Error(`the edge of the image, ${graph.input}, is missing`)
+  if (!isDimension(image.rows) || !isDimension(image.width)) throw new Error(`the image has ${image.rows} rows of ${image.width}`)
+  for (const node of graph.nodes) {
+    for (const name of constantsOf(node)) {
+      const tensor = graph.constants.get(name)
+      if (tensor && tensor.data.length !== tensor.shape.reduce((a, b) => a * b, 1)) {
+        throw new Error(`constant ${name} has ${tensor.data.length} elements, its shape is ${format(tensor.shape)}`)
+      }
+    }
+  }
+  const inferred = inferEdges(graph.nodes, graph.input, image, constantShapes(graph, scheme))
+  for (const [name, { rows, width }] of graph.edges) {
+    const edge = inferred.get(name)
+    if (!edge) throw new Error(`nothing writes the edge ${name}`)
+    if (edge.rows !== rows || edge.width !== width) {
+      throw new Error(`the edge ${name} has ${edge.rows} rows of ${edge.width}, not ${rows} rows of ${width}`)
+    }
+  }
+  for (const name of inferred.keys()) if (!graph.edges.has(name)) throw new Error(`the shape of the edge ${name} is missing`)
+  const output = graph.edges.get(graph.output)
+  if (!output) throw new Error(`the edge of the logits, ${graph.output}, is missing`)
+  if (output.rows !== 1) throw new Error(`the edge of the logits, ${graph.output}, has ${output.rows} rows instead of one`)
+}
+
+export const isDimension = (size: number): boolean => Number.isInteger(size) && size > 0 && size <= LARGEST_DIMENSION
+
+const sameShape = (a: number[], b: number[]): boolean => a.length === b.length && a.every((size, i) => size === b[i])
+const format = (shape: number[]): string => `[${shape.join(', ')}]`

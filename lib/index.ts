@@ -1,0 +1,13 @@
+/** The public API. */
+export type { Code } from './graph/scheme.js'
+export { type Dataset, type DatasetOptions, memoryDataset, openDataset } from './images/dataset.js'
+export type { ImageInput, RawImage } from './images/image.js'
+export type { Preprocessing } from './images/preprocess.js'
+export type { BenchmarkOptions, BenchmarkResult } from './model/benchmark.js'
+export type { Classification, ClassifyOptions } from './model/classify.js'
+export type { Evaluation } from './model/evaluate.js'
+export type { ModelInfo, OperandInfo } from './model/info.js'
+export { type LoadOptions, load, randomModel } from './model/load.js'
+export { type DeviceOptions, Model, type RunOptions } from './model/model.js'
+export { type QuantizeOptions, quantize } from './model/quantize.js'
+export { devices, doctor } from './runtime/devices.js'

@@ -1,0 +1,36 @@
+import { randomValues } from '../random.js'
+import type { Model, RunOptions } from './model.js'
+import { median } from './statistics.js'
+
+export interface BenchmarkOptions extends RunOptions {
+  /** Images a run, default 1. */
+  batch?: number
+  /** Timed runs after the warm-up, default 20. */
+  runs?: number
+  seed?: number
+}
+
+export interface BenchmarkResult {
+  /** Median over the runs, milliseconds for one image. */
+  msPerImage: number
+  min: number
+  max: number
+  runs: number
+  batch: number
+}
+
+const WARM_UP = 3
+
+export async function benchmark(model: Model, options: BenchmarkOptions): Promise<BenchmarkResult> {
+  const { batch = 1, runs = 20, seed = 0, threads, signal, onProgress } = options
+  const { channels, height, width } = model.input
+  const pixels = randomValues(batch * channels * height * width, seed)
+  const times: number[] = []
+  for (let i = -WARM_UP; i < runs; i++) {
+    const start = performance.now()
+    await model.run(pixels, batch, { threads, signal })
+    if (i >= 0) times.push((performance.now() - start) / batch)
+    onProgress?.({ stage: 'benchmark', done: i + 1 + WARM_UP, total: runs + WARM_UP })
+  }
+  return { msPerImage: median(times), min: Math.min(...times), max: Math.max(...times), runs, batch }
+}

@@ -1,0 +1,64 @@
+import { containerBytes } from '../checkpoint/container.js'
+import { costOf } from '../graph/cost.js'
+import { codeOfOperand } from '../graph/operands.js'
+import type { Code } from '../graph/scheme.js'
+import type { ModelParts } from './model.js'
+
+export interface OperandInfo {
+  /** The layer that reads it (for softmax outputs, makes it). */
+  layer: string
+  operand: 'weight' | 'activation'
+  name: string
+  /** 32 for a float. */
+  bits: number
+  family: 'float' | Code['family']
+  /** Parameters of a weight; elements per image of an activation. */
+  elements: number
+}
+
+export interface ModelInfo {
+  architecture: string
+  quantized: boolean
+  input: { channels: number; height: number; width: number }
+  /** Number of classes. */
+  labels: number
+  /** All numbers that the float model stores. */
+  parameters: number
+  /** Multiply-adds per image. */
+  macs: number
+  /** Averages over the operands of matrix products: weights by parameters, activations by elements per image. A float counts 32. */
+  weightBits: number
+  activationBits: number
+  /** Size of the .fewbit file; for a float model, of its float32 numbers. */
+  bytes: number
+  operands: OperandInfo[]
+}
+
+export function describe(parts: ModelParts): ModelInfo {
+  const { graph, scheme, preprocessing, labels } = parts
+  const cost = costOf(graph, scheme)
+  const { channels, height, width } = preprocessing
+  let parameters = cost.weightParameters
+  for (const [name, { data }] of graph.constants) {
+    if (!cost.operands.some((operand) => operand.kind === 'weight' && operand.name === name)) parameters += data.length
+  }
+  return {
+    architecture: graph.architecture,
+    quantized: scheme !== null,
+    input: { channels, height, width },
+    labels: labels.length,
+    parameters,
+    macs: cost.macs,
+    weightBits: cost.weightBits,
+    activationBits: cost.activationBits,
+    bytes: scheme === null ? 4 * parameters : containerBytes({ graph, scheme, preprocessing, labels }),
+    operands: cost.operands.map((operand) => ({
+      layer: operand.layer,
+      operand: operand.kind === 'weight' ? 'weight' : 'activation',
+      name: operand.name,
+      bits: operand.bits,
+      family: operand.kind === 'weight' ? (scheme ? 'uniform' : 'float') : ((codeOfOperand(scheme, operand) as Code)?.family ?? 'float'),
+      elements: operand.elements,
+    })),
+  }
+}

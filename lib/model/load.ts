@@ -1,0 +1,95 @@
+import { type Checkpoint, openCheckpoint } from '../checkpoint/checkpoint.js'
+import type { Container } from '../checkpoint/container.js'
+import type { Graph } from '../graph/graph.js'
+import { checkPreprocessing, type Preprocessing, preprocessingFromConfig } from '../images/preprocess.js'
+import { buildGraph } from '../models/index.js'
+import { randomViT } from '../models/random.js'
+import { checkDevice } from './device.js'
+import { type DeviceOptions, Model, type ModelParts } from './model.js'
+
+export interface LoadOptions extends DeviceOptions {
+  signal?: AbortSignal
+}
+
+/**
+ * Opens a checkpoint folder (transformers or timm layout) as a float model, or a .fewbit file as a quantized one.
+ *
+ * @param source a folder, a .fewbit file, or the bytes of one
+ * @throws Error that says which file, tensor or setting is missing, broken or not supported
+ */
+export async function load(source: string | Uint8Array, options: LoadOptions = {}): Promise<Model> {
+  const { signal, ...device } = options
+  checkDevice(device)
+  signal?.throwIfAborted()
+  const opened = await openCheckpoint(source)
+  signal?.throwIfAborted()
+  const parts = opened.kind === 'container' ? fromContainer(opened) : await fromCheckpoint(opened)
+  signal?.throwIfAborted()
+  return new Model(parts, device)
+}
+
+/**
+ * A float model of a known architecture ('vit-tiny', 'deit-small', ...; 224 x 224, 1000 classes) with seeded random weights: for timing.
+ */
+export async function randomModel(architecture: string, options: LoadOptions & { seed?: number } = {}): Promise<Model> {
+  const { seed = 0, signal, ...device } = options
+  checkDevice(device)
+  const graph = await randomViT(architecture, seed)
+  signal?.throwIfAborted()
+  const { channels, height, width } = imageSize(graph)
+  const preprocessing: Preprocessing = {
+    resize: { mode: 'exact', height, width },
+    resample: 'bilinear',
+    crop: null,
+    rescale: 1 / 255,
+    mean: [0.5, 0.5, 0.5],
+    std: [0.5, 0.5, 0.5],
+    channels: channels as 1 | 3,
+    height,
+    width,
+  }
+  return new Model({ graph, scheme: null, preprocessing, labels: numberedLabels(graph) }, device)
+}
+
+function fromContainer({ what, graph, scheme, preprocessing, labels }: Container): ModelParts {
+  const checked = checkPreprocessing(preprocessing, `${what}: preprocessing`)
+  checkInput(what, graph, checked)
+  return { graph, scheme, preprocessing: checked, labels }
+}
+
+async function fromCheckpoint(checkpoint: Checkpoint): Promise<ModelParts> {
+  const { what, config, preprocessorConfig, tensors } = checkpoint
+  try {
+    const graph = await buildGraph(checkpoint)
+    const preprocessing = preprocessingFromConfig(preprocessorConfig, config)
+    checkInput(what, graph, preprocessing)
+    const labels = checkpoint.labels ?? numberedLabels(graph)
+    const classes = numberedLabels(graph).length
+    if (labels.length !== classes) {
+      throw new Error(`${what}: config.json names ${labels.length} classes, but the classifier has ${classes}`)
+    }
+    return { graph, scheme: null, preprocessing, labels }
+  } finally {
+    await tensors.close()
+  }
+}
+
+function numberedLabels(graph: Graph): string[] {
+  const classes = graph.edges.get(graph.output)?.width as number
+  return Array.from({ length: classes }, (_, i) => String(i))
+}
+
+function imageSize(graph: Graph): { channels: number; height: number; width: number } {
+  for (const node of graph.nodes) if (node.op === 'patchify' && node.input === graph.input) return node
+  throw new Error('the graph does not read an image')
+}
+
+function checkInput(what: string, graph: Graph, { channels, height, width }: Preprocessing): void {
+  const size = imageSize(graph)
+  if (size.channels !== channels || size.height !== height || size.width !== width) {
+    throw new Error(
+      `${what}: preprocessing makes images of ${channels}x${height}x${width}, ` +
+        `but the model was trained on ${size.channels}x${size.height}x${size.width}`,
+    )
+  }
+}

@@ -1,0 +1,141 @@
+import { writeContainer } from '../checkpoint/container.js'
+import type { Graph } from '../graph/graph.js'
+import { lower } from '../graph/lower.js'
+import type { Scheme } from '../graph/scheme.js'
+import type { Dataset } from '../images/dataset.js'
+import type { ImageInput } from '../images/image.js'
+import type { Preprocessing } from '../images/preprocess.js'
+import { Session } from '../runtime/session.js'
+import { type BenchmarkOptions, type BenchmarkResult, benchmark } from './benchmark.js'
+import { type Classification, type ClassifyOptions, classify } from './classify.js'
+import { type Evaluation, evaluate } from './evaluate.js'
+import { type ModelInfo, describe } from './info.js'
+
+/** Where and how a model runs. */
+export interface DeviceOptions {
+  /** 'cpu' (default), 'cuda' (throws when it cannot), 'auto' (the best there is, with one warning when that is the CPU). */
+  device?: 'cpu' | 'cuda' | 'auto'
+  /** 1..256; default: what the affinity mask and the cgroup quota allow. */
+  threads?: number
+  /** One of the paths that `devices()` lists; default: FEWBIT_ISA, else the fastest. */
+  isa?: string
+}
+
+export interface RunOptions {
+  threads?: number
+  /** Aborts between two ops; the promise is rejected with signal.reason. */
+  signal?: AbortSignal
+  onProgress?: (progress: { stage: string; done: number; total: number }) => void
+}
+
+/** What a model is made of; `scheme` is null for a float model. */
+export interface ModelParts {
+  graph: Graph
+  scheme: Scheme | null
+  preprocessing: Preprocessing
+  labels: string[]
+}
+
+/**
+ * A vision model, float or quantized, ready to run. Made by `load`, `quantize` or `randomModel`.
+ *
+ * Runs of one or of several models queue in order and share one set of threads. `dispose` frees native memory at once.
+ */
+export class Model {
+  readonly parts: ModelParts
+  readonly device: DeviceOptions
+  private session: Session | null = null
+  private disposed = false
+
+  constructor(parts: ModelParts, device: DeviceOptions = {}) {
+    this.parts = parts
+    this.device = device
+  }
+
+  /** Class names; index = class. */
+  get labels(): string[] {
+    return this.parts.labels
+  }
+
+  get quantized(): boolean {
+    return this.parts.scheme !== null
+  }
+
+  /** Shape of one input image. */
+  get input(): { channels: number; height: number; width: number } {
+    const { channels, height, width } = this.parts.preprocessing
+    return { channels, height, width }
+  }
+
+  /**
+   * @param pixels [images][channels][height][width], normalised as the checkpoint wants it
+   * @returns logits [images][classes]
+   * @throws RangeError when the number of pixels is not that of `images` images
+   */
+  async run(pixels: Float32Array, images: number, options: RunOptions = {}): Promise<Float32Array> {
+    const { channels, height, width } = this.input
+    const expected = images * channels * height * width
+    if (!Number.isInteger(images) || images < 1) throw new RangeError(`images must be a positive integer, not ${images}`)
+    if (pixels.length !== expected) {
+      throw new RangeError(
+        `${images} images of ${channels}x${height}x${width} are ${expected} values, but pixels has ${pixels.length}`,
+      )
+    }
+    return this.open().run(pixels, images, {
+      threads: options.threads,
+      signal: options.signal,
+      onProgress: (done) => options.onProgress?.({ stage: 'run', done, total: images }),
+    })
+  }
+
+  /** The `top` (default 5) most probable classes of each image, most probable first. */
+  classify(images: ImageInput | ImageInput[], options: ClassifyOptions = {}): Promise<Classification[][]> {
+    return classify(this, Array.isArray(images) ? images : [images], options)
+  }
+
+  /**
+   * Accuracy on labelled images. `msPerImage` is the time of the model alone, without reading and resizing.
+   *
+   * @param data a dataset, or a path that `openDataset` understands
+   */
+  evaluate(data: string | Dataset, options: RunOptions = {}): Promise<Evaluation> {
+    return evaluate(this, data, options)
+  }
+
+  /** Times runs on seeded random input. */
+  benchmark(options: BenchmarkOptions = {}): Promise<BenchmarkResult> {
+    return benchmark(this, options)
+  }
+
+  /** Sizes, average bits, and the code of every operand. */
+  info(): ModelInfo {
+    return describe(this.parts)
+  }
+
+  /**
+   * Writes a quantized model to a .fewbit file, completely or not at all (temporary file, fsync, rename).
+   *
+   * @throws Error for a float model: its checkpoint is its file
+   */
+  async save(file: string): Promise<{ bytes: number }> {
+    const { graph, scheme, preprocessing, labels } = this.parts
+    if (scheme === null) throw new Error('a float model has nothing to save but its checkpoint: quantize it first')
+    return { bytes: await writeContainer(file, { graph, scheme, preprocessing, labels }) }
+  }
+
+  /** Frees native memory; what is running rejects. Idempotent. */
+  dispose(): void {
+    this.disposed = true
+    this.session?.dispose()
+    this.session = null
+  }
+
+  private open(): Session {
+    if (this.disposed) throw new Error('this model was disposed')
+    if (this.session === null) {
+      const { graph, scheme } = this.parts
+      this.session = new Session(lower(graph, scheme).plan, { path: this.device.isa, threads: this.device.threads })
+    }
+    return this.session
+  }
+}

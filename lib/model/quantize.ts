@@ -1,0 +1,97 @@
+import { type Dataset, memoryDataset, openDataset } from '../images/dataset.js'
+import { loadBatch } from '../images/batch.js'
+import type { ImageInput } from '../images/image.js'
+import { sampleIndices } from '../images/sample.js'
+import type { Calibration } from '../quant/observe.js'
+import { type Progress, quantizeGraph } from '../quant/quantize.js'
+import { checkDevice } from './device.js'
+import { load } from './load.js'
+import { type DeviceOptions, Model } from './model.js'
+
+export interface QuantizeOptions extends DeviceOptions {
+  /** A path that `openDataset` understands, a dataset, or images. Labels are not used. */
+  calibrate: string | Dataset | ImageInput[]
+  /** The width of every weight and of every activation of a matrix product, 2..8; patch embedding and head keep at least 8. Default: 8. */
+  bits?: number
+  /** Instead of `bits`: bounds the average of weights and, separately, that of activations, 2..8; the widths are searched. */
+  averageBits?: number
+  /** See {@link QuantizeGraphOptions.allocation}. */
+  allocation?: 'greedy' | 'even'
+  /** How many images are drawn; default 128, or all when there are fewer. */
+  calibrationImages?: number
+  /** Fixes which images are drawn, default 0. */
+  seed?: number
+  signal?: AbortSignal
+  onProgress?: (progress: { stage: 'read' | Progress['stage']; done: number; total: number }) => void
+}
+
+const CALIBRATION_IMAGES = 128
+/** Images decoded between two reports of progress. */
+const READ_AT_ONCE = 16
+
+/**
+ * Post-training quantization of a vision transformer.
+ *
+ * @param source a float model, or the folder of a checkpoint
+ * @returns a new model; a `Model` that was passed in stays as it is and has to be disposed of by its owner
+ * @throws Error for bits outside 2..8, an empty calibration set, a model that is quantized already, values that are not finite
+ */
+export async function quantize(source: string | Model, options: QuantizeOptions): Promise<Model> {
+  checkOptions(options)
+  const { signal, device, threads, isa } = options
+  const float = typeof source === 'string' ? await load(source, { signal }) : source
+  if (float.quantized) throw new Error('this model is quantized already: start from its float checkpoint')
+  const calibration = await readCalibration(float, options)
+  const bits = options.bits ?? (options.averageBits === undefined ? 8 : undefined)
+  const { graph, scheme } = await quantizeGraph(float.parts.graph, calibration, {
+    bits,
+    averageBits: options.averageBits,
+    allocation: options.allocation,
+    compensate: options.allocation !== 'even',
+    threads,
+    signal,
+    onProgress: options.onProgress,
+  })
+  return new Model({ ...float.parts, graph, scheme }, { device, threads, isa })
+}
+
+function checkOptions(options: QuantizeOptions): void {
+  const { bits, averageBits, calibrationImages, seed } = options
+  checkDevice(options)
+  if (options.calibrate === undefined) throw new TypeError('calibrate is required: images that are like those the model will see')
+  if (bits !== undefined && averageBits !== undefined) throw new TypeError('give either bits or averageBits, not both')
+  if (bits !== undefined && !(Number.isInteger(bits) && bits >= 2 && bits <= 8)) {
+    throw new RangeError(`bits must be an integer from 2 to 8, not ${bits}`)
+  }
+  if (averageBits !== undefined && !(averageBits >= 2 && averageBits <= 8)) {
+    throw new RangeError(`averageBits must be from 2 to 8, not ${averageBits}`)
+  }
+  if (calibrationImages !== undefined && !(Number.isInteger(calibrationImages) && calibrationImages >= 1)) {
+    throw new RangeError(`calibrationImages must be a positive integer, not ${calibrationImages}`)
+  }
+  if (seed !== undefined && !(Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32)) {
+    throw new RangeError(`seed must be an integer from 0 to 2^32 - 1, not ${seed}`)
+  }
+}
+
+async function readCalibration(float: Model, options: QuantizeOptions): Promise<Calibration> {
+  const { calibrate, calibrationImages = CALIBRATION_IMAGES, seed = 0, signal, onProgress } = options
+  const dataset = await toDataset(calibrate)
+  if (dataset.length === 0) throw new Error('the calibration set is empty')
+  const images = Math.min(calibrationImages, dataset.length)
+  const indices = sampleIndices(dataset.length, images, seed)
+  const { channels, height, width } = float.input
+  const perImage = channels * height * width
+  const pixels = new Float32Array(images * perImage)
+  for (let first = 0; first < images; first += READ_AT_ONCE) {
+    const batch = await loadBatch(dataset, indices.slice(first, first + READ_AT_ONCE), float.parts.preprocessing, { signal })
+    pixels.set(batch, first * perImage)
+    onProgress?.({ stage: 'read', done: Math.min(images, first + READ_AT_ONCE), total: images })
+  }
+  return { pixels, images }
+}
+
+function toDataset(calibrate: QuantizeOptions['calibrate']): Promise<Dataset> | Dataset {
+  if (typeof calibrate === 'string') return openDataset(calibrate, { split: 'train' })
+  return Array.isArray(calibrate) ? memoryDataset(calibrate) : calibrate
+}

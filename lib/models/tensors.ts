@@ -1,0 +1,56 @@
+import type { TensorSource } from '../checkpoint/safetensors.js'
+import type { Tensor } from '../graph/graph.js'
+
+/**
+ * Tensors of a checkpoint, checked against the shape that an architecture gives them.
+ */
+
+/**
+ * @param shape expected; dimensions of 1 in front of it may be there in the file
+ * @throws Error that names the tensor, the expected and the found shape, or tensors of similar names when it is missing
+ */
+export async function takeTensor(source: TensorSource, name: string, shape: number[]): Promise<Tensor> {
+  const info = source.info(name)
+  if (!info) throw new Error(`${source.what}: tensor ${name} is missing, expected with the shape [${shape.join(', ')}]`)
+  const found = info.shape
+  const extra = found.length - shape.length
+  const fits = extra >= 0 && found.every((size, i) => size === (i < extra ? 1 : shape[i - extra]))
+  if (!fits) {
+    throw new Error(`${source.what}: tensor ${name} has the shape [${found.join(', ')}], expected [${shape.join(', ')}]`)
+  }
+  const { data } = await source.tensor(name)
+  return { shape, data }
+}
+
+/** The shape of a tensor that has to be there, before anything is known about sizes. */
+export function shapeOfTensor(source: TensorSource, name: string, dimensions: number): number[] {
+  const info = source.info(name)
+  if (!info) throw new Error(`${source.what}: tensor ${name} is missing`)
+  if (info.shape.length !== dimensions || info.shape.includes(0)) {
+    throw new Error(`${source.what}: tensor ${name} has the shape [${info.shape.join(', ')}], expected ${dimensions} dimensions`)
+  }
+  return info.shape
+}
+
+/** Layers 0, 1, ... for which a tensor exists. */
+export function countLayers(source: TensorSource, nameOf: (layer: number) => string): number {
+  let layers = 0
+  while (source.info(nameOf(layers))) layers++
+  return layers
+}
+
+/**
+ * The table of positions fits the image. Interpolation to another size is not offered.
+ *
+ * @throws Error that says which images it fits
+ */
+export function checkPositions(source: TensorSource, name: string, prefix: number, image: number[], patch: number[]): void {
+  const { shape } = source.info(name) ?? { shape: [] }
+  const rows = shape[shape.length - 2]
+  const patches = Math.floor(image[0] / patch[0]) * Math.floor(image[1] / patch[1])
+  if (rows === undefined || rows === prefix + patches) return
+  throw new Error(
+    `${source.what}: ${name} has ${rows} positions, but images of ${image.join(' x ')} in patches of ${patch.join(' x ')} ` +
+      `with ${prefix} more token${prefix > 1 ? 's' : ''} need ${prefix + patches}; positions are not interpolated`,
+  )
+}

@@ -1,0 +1,125 @@
+import type { Checkpoint } from '../checkpoint/checkpoint.js'
+import type { JsonObject } from '../checkpoint/json.js'
+import type { TensorSource } from '../checkpoint/safetensors.js'
+import type { Graph } from '../graph/graph.js'
+import { checkPositions, shapeOfTensor, takeTensor } from './tensors.js'
+import { buildVit, type VitShape } from './vit.js'
+
+/**
+ * ViT and DeiT as transformers stores them, under the names up to version 4 and those from version 5 on.
+ */
+
+/** Our names of a layer's parts in each version. */
+const LAYER_PARTS = {
+  'encoder.layer': {
+    norm1: 'layernorm_before',
+    'attention.query': 'attention.attention.query',
+    'attention.key': 'attention.attention.key',
+    'attention.value': 'attention.attention.value',
+    'attention.output': 'attention.output.dense',
+    norm2: 'layernorm_after',
+    'mlp.fc1': 'intermediate.dense',
+    'mlp.fc2': 'output.dense',
+  },
+  layers: {
+    norm1: 'layernorm_before',
+    'attention.query': 'attention.q_proj',
+    'attention.key': 'attention.k_proj',
+    'attention.value': 'attention.v_proj',
+    'attention.output': 'attention.o_proj',
+    norm2: 'layernorm_after',
+    'mlp.fc1': 'mlp.fc1',
+    'mlp.fc2': 'mlp.fc2',
+  },
+} as const
+
+const CLASSES = ['ViTForImageClassification', 'DeiTForImageClassification', 'DeiTForImageClassificationWithTeacher']
+
+/** @throws Error that names the option or tensor which does not fit */
+export async function buildTransformersVit(checkpoint: Pick<Checkpoint, 'config' | 'tensors'>): Promise<Graph> {
+  const { config, tensors } = checkpoint
+  const architecture = config.model_type === 'deit' ? 'deit' : 'vit'
+  checkSupported(config)
+  const prefix = findPrefix(tensors, architecture)
+  const distillationToken = architecture === 'deit'
+  const twoHeads = tensors.info('cls_classifier.weight') !== undefined
+  const head = twoHeads ? 'cls_classifier' : 'classifier'
+  const size = sizes(config)
+  checkPositions(tensors, `${prefix}embeddings.position_embeddings`, distillationToken ? 2 : 1, size.image, size.patch)
+  const shape: VitShape = {
+    architecture,
+    channels: positive(config, 'num_channels', 3),
+    imageHeight: size.image[0],
+    imageWidth: size.image[1],
+    patchHeight: size.patch[0],
+    patchWidth: size.patch[1],
+    hidden: positive(config, 'hidden_size', 768),
+    heads: positive(config, 'num_attention_heads', 12),
+    intermediate: positive(config, 'intermediate_size', 3072),
+    layers: positive(config, 'num_hidden_layers', 12),
+    eps: typeof config.layer_norm_eps === 'number' ? config.layer_norm_eps : 1e-12,
+    distillationToken,
+    distillationHead: twoHeads,
+    classes: shapeOfTensor(tensors, `${head}.weight`, 2)[0],
+  }
+  const names = translator(tensors, prefix, head)
+  return buildVit(shape, async (name, expected) => {
+    const found = names(name)
+    if (/attention\.(query|key|value)\.bias$/.test(name) && config.qkv_bias === false && !tensors.info(found)) return null
+    return takeTensor(tensors, found, expected)
+  })
+}
+
+function checkSupported(config: JsonObject): void {
+  const { hidden_act: activation = 'gelu', architectures } = config
+  if (activation !== 'gelu') throw new Error(`config.json: hidden_act ${JSON.stringify(activation)} is not supported, only "gelu"`)
+  if (Array.isArray(architectures) && !architectures.some((name) => CLASSES.includes(name))) {
+    throw new Error(`config.json: ${architectures.join(', ')} is not supported, only ${CLASSES.join(', ')}`)
+  }
+}
+
+/** 'vit.' or 'deit.', or nothing when the base model was saved. */
+function findPrefix(tensors: TensorSource, architecture: string): string {
+  const token = 'embeddings.cls_token'
+  for (const prefix of [`${architecture}.`, '', 'vit.', 'deit.']) if (tensors.info(prefix + token)) return prefix
+  throw new Error(`${tensors.what}: tensor ${architecture}.${token} is missing`)
+}
+
+function translator(tensors: TensorSource, prefix: string, head: string): (name: string) => string {
+  const layers = tensors.info(`${prefix}layers.0.layernorm_before.weight`) ? 'layers' : 'encoder.layer'
+  const parts: Record<string, string> = LAYER_PARTS[layers]
+  const fixed: Record<string, string> = {
+    class_token: `${prefix}embeddings.cls_token`,
+    distillation_token: `${prefix}embeddings.distillation_token`,
+    positions: `${prefix}embeddings.position_embeddings`,
+    patch_embedding: `${prefix}embeddings.patch_embeddings.projection`,
+    norm: `${prefix}layernorm`,
+    head,
+    distillation_head: 'distillation_classifier',
+  }
+  return (name) => {
+    const [, stem, suffix = ''] = /^(.*?)(\.weight|\.bias)?$/.exec(name) as RegExpExecArray
+    const [, layer, part] = /^layers\.(\d+)\.(.*)$/.exec(stem) ?? []
+    return (layer === undefined ? fixed[stem] : `${prefix}${layers}.${layer}.${parts[part]}`) + suffix
+  }
+}
+
+function sizes(config: JsonObject): { image: number[]; patch: number[] } {
+  const pair = (key: string, standard: number): number[] => {
+    const value = config[key] ?? standard
+    const [height, width] = Array.isArray(value) ? value : [value, value]
+    for (const size of [height, width]) {
+      if (!isPositive(size)) throw new Error(`config.json: ${key} is ${JSON.stringify(value)}, expected a size in pixels`)
+    }
+    return [height, width]
+  }
+  return { image: pair('image_size', 224), patch: pair('patch_size', 16) }
+}
+
+function positive(config: JsonObject, key: string, standard: number): number {
+  const value = config[key] ?? standard
+  if (!isPositive(value)) throw new Error(`config.json: ${key} is ${JSON.stringify(value)}, expected a positive integer`)
+  return value
+}
+
+const isPositive = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) > 0

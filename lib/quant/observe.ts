@@ -1,0 +1,72 @@
+import { type Observation, parseObservation } from '../codes/observation.js'
+import type { Graph } from '../graph/graph.js'
+import { lower } from '../graph/lower.js'
+import { Session } from '../runtime/session.js'
+import type { ActivationOperand } from './operands.js'
+
+/** Rows of an edge that are kept as they are, spread evenly over the calibration images. */
+const SAMPLE_ROWS = 1024
+
+export interface Calibration {
+  /** Normalised pixels, [images][channels][height][width]. */
+  pixels: Float32Array
+  images: number
+}
+
+export interface RunOptions {
+  threads?: number
+  signal?: AbortSignal
+  /** Images done. */
+  onProgress?: (done: number, total: number) => void
+}
+
+/**
+ * Runs the float graph over the calibration images with an observer on each operand.
+ *
+ * @throws Error that names the operand whose values are not all finite
+ */
+export async function observe(
+  graph: Graph,
+  operands: ActivationOperand[],
+  calibration: Calibration,
+  options: RunOptions = {},
+): Promise<{ observations: Map<string, Observation>; logits: Float32Array }> {
+  const wanted = new Map(
+    operands.map((operand) => {
+      const rows = (operand.elements / operand.width) * calibration.images
+      return [operand.name, { sampleRows: SAMPLE_ROWS, sampleStride: sampleStride(rows, operand.elements / operand.width) }]
+    }),
+  )
+  const { plan, states } = lower(graph, null, { observe: wanted })
+  const session = new Session(plan, { threads: options.threads })
+  try {
+    const logits = await session.run(calibration.pixels, calibration.images, {
+      signal: options.signal,
+      onProgress: options.onProgress ? (done) => options.onProgress?.(done, calibration.images) : undefined,
+    })
+    const observations = new Map<string, Observation>()
+    for (const { name, width } of operands) {
+      const { sampleRows, sampleStride } = wanted.get(name) as { sampleRows: number; sampleStride: number }
+      const blob = states.get(name)
+      if (!blob) throw new Error(`no observer was placed on ${name}`)
+      const bytes = new Uint8Array(blob.byteLength)
+      blob.read(0, bytes)
+      const observation = parseObservation(bytes, width, sampleRows, sampleStride)
+      if (!observation.meanSquare.every(Number.isFinite)) {
+        throw new Error(`${name}: the float model computes values that are not finite on the calibration images`)
+      }
+      observations.set(name, observation)
+    }
+    return { observations, logits }
+  } finally {
+    session.dispose()
+  }
+}
+
+/** About rows / SAMPLE_ROWS, and without a common divisor with the rows of an image, so that every token gets its turn. */
+function sampleStride(rows: number, rowsPerImage: number): number {
+  const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b))
+  let stride = Math.max(1, Math.ceil(rows / SAMPLE_ROWS))
+  while (gcd(stride, rowsPerImage) !== 1) stride++
+  return stride
+}

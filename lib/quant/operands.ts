@@ -1,0 +1,70 @@
+import type { Graph, Node, Tensor } from '../graph/graph.js'
+import { operandsOf, storageOf } from '../graph/operands.js'
+import { probabilitiesOf } from '../graph/scheme.js'
+
+/**
+ * The operands of a graph's matrix products with what the searches need to know of each: which layers read it, and what kind of values it holds.
+ */
+
+export type LinearNode = Extract<Node, { op: 'linear' }>
+export type AttentionNode = Extract<Node, { op: 'attention' }>
+
+export interface WeightOperand {
+  kind: 'weight'
+  /** Name of the weight tensor. */
+  name: string
+  node: LinearNode
+  elements: number
+  /** What it multiplies. */
+  input: ActivationOperand
+}
+
+export interface ActivationOperand {
+  kind: 'input' | 'gelu output' | 'query' | 'key' | 'value' | 'probabilities'
+  /** Name of the edge, or {@link probabilitiesOf} an attention node. */
+  name: string
+  /** Elements per image, in rows of `width`. */
+  elements: number
+  width: number
+  /** The linear layers that read it. */
+  readers: LinearNode[]
+  /** The attention node that reads or makes it, when it is one of its operands. */
+  attention: AttentionNode | null
+}
+
+export interface Operands {
+  weights: WeightOperand[]
+  activations: ActivationOperand[]
+}
+
+export function tensorOf(graph: Graph, name: string): Tensor {
+  const tensor = graph.constants.get(name)
+  if (!tensor) throw new Error(`constant ${name} is missing from the graph`)
+  return tensor
+}
+
+export function findOperands(graph: Graph): Operands {
+  const stored = storageOf(graph)
+  const linears = graph.nodes.filter((node): node is LinearNode => node.op === 'linear')
+  const attentions = graph.nodes.filter((node): node is AttentionNode => node.op === 'attention')
+  const gelus = new Set(graph.nodes.flatMap((node) => (node.op === 'gelu' ? [node.output] : [])))
+  const all = operandsOf(graph)
+  const activations = all.flatMap(({ kind, name, elements }): ActivationOperand[] => {
+    if (kind === 'weight') return []
+    const attention =
+      attentions.find((node) => [node.q, node.k, node.v, probabilitiesOf(node)].includes(name)) ?? null
+    const width =
+      kind === 'probabilities'
+        ? (graph.edges.get((attention as AttentionNode).output)?.rows as number)
+        : (graph.edges.get(name)?.width as number)
+    const readers = linears.filter((node) => stored(node.input).edge === name)
+    return [{ kind: kind === 'input' && gelus.has(name) ? 'gelu output' : kind, name, elements, width, readers, attention }]
+  })
+  const weights = all.flatMap(({ kind, name, elements }): WeightOperand[] => {
+    if (kind !== 'weight') return []
+    const node = linears.find(({ weight }) => weight === name) as LinearNode
+    const input = activations.find(({ readers }) => readers.includes(node)) as ActivationOperand
+    return [{ kind, name, node, elements, input }]
+  })
+  return { weights, activations }
+}

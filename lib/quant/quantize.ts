@@ -1,0 +1,137 @@
+import { allocateGreedy } from '../codes/allocate.js'
+import { breather } from '../codes/breathe.js'
+import { costOf } from '../graph/cost.js'
+import type { Graph } from '../graph/graph.js'
+import type { Scheme } from '../graph/scheme.js'
+import { Candidates } from './candidates.js'
+import { compensateWeights } from './compensate.js'
+import { type Calibration, observe } from './observe.js'
+import { findOperands } from './operands.js'
+import { type Unit, assemble, divergence, measureDamage } from './sensitivity.js'
+import { smooth } from './smooth.js'
+
+export interface Progress {
+  stage: 'observe' | 'smooth' | 'measure' | 'compensate'
+  done: number
+  total: number
+}
+
+export interface QuantizeGraphOptions {
+  /** One width for every operand (2..8); the patch embedding and the head keep at least 8. */
+  bits?: number
+  /** Bound on the average of weights (by parameters) and on that of activations (by elements per image), separately (2..8). */
+  averageBits?: number
+  /**
+   * How an average is spread: 'greedy' by measured damage (default), or 'even', which alternates the two nearest widths without looking
+   * at the data and is meant for timing random weights.
+   */
+  allocation?: 'greedy' | 'even'
+  /** Compensate the rounding of weights (default); costs seconds. */
+  compensate?: boolean
+  threads?: number
+  signal?: AbortSignal
+  onProgress?: (progress: Progress) => void
+}
+
+export interface QuantizedGraph {
+  graph: Graph
+  scheme: Scheme
+  /** Mean KL divergence to the float model on the calibration images, nats. */
+  divergence: number
+}
+
+/** Widths that the greedy allocation chooses from, widest first. */
+const WIDTHS = [8, 7, 6, 5, 4, 3, 2]
+/** Multiply-adds spent on one measurement of damage; decides on how many images it is taken. */
+const MEASURE_MACS = 2e10
+
+/**
+ * Post-training quantization of a vision transformer's graph: observe, SQ-b, codes for each operand at each width, widths. See docs/architecture.md.
+ */
+export async function quantizeGraph(
+  float: Graph,
+  calibration: Calibration,
+  options: QuantizeGraphOptions,
+): Promise<QuantizedGraph> {
+  const { signal, threads } = options
+  const breathe = breather(signal)
+  const report = (stage: Progress['stage']) => (done: number, total: number) =>
+    options.onProgress?.({ stage, done, total })
+
+  const operands = findOperands(float).activations
+  const observed = await observe(float, operands, calibration, { threads, signal, onProgress: report('observe') })
+  const { graph, observations } = await smooth(float, operands, observed.observations, breathe)
+  report('smooth')(1, 1)
+
+  const candidates = new Candidates(graph, observations, breathe)
+  const found = findOperands(graph)
+  const units: Unit[] = [...found.weights, ...found.activations]
+  const subset = measuredSubset(graph, calibration, observed.logits)
+  const bits = await chooseBits(graph, units, candidates, subset, options, report)
+  const quantized = await assemble(graph, units, bits, candidates)
+  if (options.compensate !== false) {
+    await compensateWeights(graph, quantized, found.weights, observations, breathe, report('compensate'))
+  }
+  return { ...quantized, divergence: await divergence(quantized, calibration, observed.logits, { threads, signal }) }
+}
+
+/** The first images of the calibration set (which is in random order), as many as MEASURE_MACS pays for. */
+function measuredSubset(graph: Graph, calibration: Calibration, logits: Float32Array) {
+  const affordable = Math.round(MEASURE_MACS / costOf(graph).macs)
+  const images = Math.min(calibration.images, Math.max(16, Math.min(64, affordable)))
+  const perImage = calibration.pixels.length / calibration.images
+  const classes = logits.length / calibration.images
+  return {
+    calibration: { pixels: calibration.pixels.subarray(0, images * perImage), images },
+    reference: logits.subarray(0, images * classes),
+  }
+}
+
+async function chooseBits(
+  graph: Graph,
+  units: Unit[],
+  candidates: Candidates,
+  subset: ReturnType<typeof measuredSubset>,
+  options: QuantizeGraphOptions,
+  report: (stage: Progress['stage']) => (done: number, total: number) => void,
+): Promise<number[]> {
+  if (options.bits !== undefined) {
+    const { bits } = options
+    return units.map((unit) => (isBorder(graph, unit) ? Math.max(8, bits) : bits))
+  }
+  const average = options.averageBits as number
+  const widths = options.allocation === 'even' ? [Math.ceil(average), Math.floor(average)] : WIDTHS
+  const damage =
+    options.allocation === 'even'
+      ? units.map(() => [0, 0])
+      : await measureDamage(graph, units, widths, candidates, subset.calibration, subset.reference, {
+          threads: options.threads,
+          signal: options.signal,
+          onProgress: report('measure'),
+        })
+  const bits = units.map(() => 0)
+  for (const kind of ['weight', 'activation'] as const) {
+    const members = units.map((_, u) => u).filter((u) => (units[u].kind === 'weight') === (kind === 'weight'))
+    const chosen = allocateGreedy(
+      members.map((u) => ({ elements: units[u].elements, bits: widths, damage: damage[u] })),
+      average,
+    )
+    members.forEach((u, i) => {
+      bits[u] = chosen[i]
+    })
+  }
+  return bits
+}
+
+/** The patch embedding and the head: their weights, and the edges that feed them. */
+function isBorder(graph: Graph, unit: Unit): boolean {
+  const edge = unit.kind === 'weight' ? unit.input : unit
+  const fromImage = graph.nodes.some((node) => node.op === 'patchify' && node.output === edge.name)
+  return fromImage || edge.readers.some((reader) => isLogits(graph, reader.output))
+}
+
+/** Whether only additions lie between this edge and the logits. */
+function isLogits(graph: Graph, edge: string): boolean {
+  if (edge === graph.output) return true
+  return graph.nodes.some((node) => node.op === 'add' && [node.left, node.right].includes(edge) && isLogits(graph, node.output))
+}

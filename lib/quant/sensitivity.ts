@@ -1,0 +1,83 @@
+import { meanDivergence } from '../codes/divergence.js'
+import type { Graph } from '../graph/graph.js'
+import { lower } from '../graph/lower.js'
+import type { Scheme } from '../graph/scheme.js'
+import { Session } from '../runtime/session.js'
+import { correctBias } from './bias.js'
+import type { Candidates } from './candidates.js'
+import type { Calibration, RunOptions } from './observe.js'
+import type { ActivationOperand, WeightOperand } from './operands.js'
+
+/** An operand whose width is chosen. */
+export type Unit = WeightOperand | ActivationOperand
+
+/** The quantized model in which unit u has bits[u] bits. */
+export async function assemble(
+  graph: Graph,
+  units: Unit[],
+  bits: number[],
+  candidates: Candidates,
+): Promise<{ graph: Graph; scheme: Scheme }> {
+  const scheme: Scheme = { weights: new Map(), edges: new Map() }
+  const quantized: Graph = { ...graph, nodes: graph.nodes.map((node) => ({ ...node })), constants: new Map(graph.constants) }
+  for (let u = 0; u < units.length; u++) {
+    const unit = units[u]
+    if (unit.kind !== 'weight') {
+      scheme.edges.set(unit.name, await candidates.activation(unit, bits[u]))
+      continue
+    }
+    const { code, meanError } = await candidates.weight(unit, bits[u])
+    scheme.weights.set(unit.name, code)
+    correctBias(quantized, graph, unit.node, meanError)
+  }
+  return { graph: quantized, scheme }
+}
+
+/** Mean KL divergence (nats) from the float model's predictions to those of the quantized one. */
+export async function divergence(
+  quantized: { graph: Graph; scheme: Scheme },
+  calibration: Calibration,
+  reference: Float32Array,
+  options: RunOptions,
+): Promise<number> {
+  const { plan } = lower(quantized.graph, quantized.scheme)
+  const session = new Session(plan, { threads: options.threads })
+  try {
+    const logits = await session.run(calibration.pixels, calibration.images, { signal: options.signal })
+    return meanDivergence(reference, logits, logits.length / calibration.images)
+  } finally {
+    session.dispose()
+  }
+}
+
+/**
+ * Damage of each unit at each of `widths` (the first is the background that all other units have): KL divergence with this unit alone narrower,
+ * minus that of the background.
+ */
+export async function measureDamage(
+  graph: Graph,
+  units: Unit[],
+  widths: number[],
+  candidates: Candidates,
+  calibration: Calibration,
+  reference: Float32Array,
+  options: RunOptions,
+): Promise<number[][]> {
+  const background = units.map(() => widths[0])
+  const total = 1 + units.length * (widths.length - 1)
+  let done = 0
+  const measure = async (bits: number[]) => {
+    options.signal?.throwIfAborted()
+    const kl = await divergence(await assemble(graph, units, bits, candidates), calibration, reference, options)
+    options.onProgress?.(++done, total)
+    return kl
+  }
+  const base = await measure(background)
+  const damage: number[][] = []
+  for (let u = 0; u < units.length; u++) {
+    const row = [0]
+    for (const width of widths.slice(1)) row.push((await measure(background.with(u, width))) - base)
+    damage.push(row)
+  }
+  return damage
+}

@@ -1,0 +1,144 @@
+/**
+ * What the native addon offers to TypeScript. The addon has no policy: it trusts that views lie inside their space only as far as it
+ * can check cheaply when a plan is created (and then throws); everything else is decided and validated here above.
+ */
+
+/** Where the bytes of a view lie. `blob` names constants and state by their index in {@link Plan.blobs}. */
+export type Space = 'arena' | 'input' | 'output' | 'blob'
+
+/**
+ * A matrix of `rows` x `width` for each image of a run. All distances are in bytes. Row r of image b starts at
+ * `offset + b * imageStride + r * rowStride`. A constant has `imageStride` 0.
+ */
+export interface View {
+  space: Space
+  blob?: number
+  offset: number
+  rowStride: number
+  imageStride: number
+  rows: number
+  width: number
+}
+
+/** A constant array: 64-byte aligned bytes in a blob. */
+export interface Constant {
+  blob: number
+  offset: number
+}
+
+/** See native/ops/encode.h. `table` (512 bytes) is absent for a uniform code. */
+export interface PlanEncoder {
+  inverseStep: number
+  low: number
+  high: number
+  offset: 0 | 128
+  table?: Constant
+}
+
+export type PlanActivation = 'none' | 'gelu'
+
+/**
+ * One kernel call. A target `y` holds codes (one byte an element) when `encode` is there, else float32. Field by field these are the
+ * structs of native/ops.
+ */
+export type PlanOp = { name: string } & (
+  | {
+      op: 'linearCodes'
+      x: View
+      y: View
+      weight: Constant
+      weightBits: number
+      correction: Constant
+      scale: Constant
+      bias: Constant
+      activation: PlanActivation
+      residual?: View
+      encode?: PlanEncoder
+    }
+  | { op: 'linearF32'; x: View; y: View; weight: Constant; bias: Constant; activation: PlanActivation; residual?: View }
+  | { op: 'layernorm'; x: View; y: View; gamma: Constant; beta: Constant; eps: number; encode?: PlanEncoder }
+  | {
+      op: 'attentionCodes'
+      q: View
+      k: View
+      v: View
+      y: View
+      heads: number
+      logitScale: Constant
+      pInverseStep: Constant
+      outputScale: Constant
+      encodeP: PlanEncoder
+      encode: PlanEncoder
+    }
+  | { op: 'attentionF32'; q: View; k: View; v: View; y: View; heads: number; scale: number; probabilities?: View }
+  /** x: `channels * height` rows of `width` floats an image. */
+  | { op: 'patchify'; x: View; y: View; channels: number; patchHeight: number; patchWidth: number; encode?: PlanEncoder }
+  | { op: 'copyRows'; x: View; y: View }
+  | { op: 'observe'; x: View; state: Constant; sampleRows: number; sampleStride: number }
+)
+
+/**
+ * A lowered graph. `batch` images are in flight at once: the arena has room for that many, and a run of n images is
+ * ceil(n / batch) passes over `ops`. `inputBytes` and `outputBytes` are per image; every output view is written for every image.
+ */
+export interface Plan {
+  batch: number
+  arenaBytes: number
+  inputBytes: number
+  outputBytes: number
+  ops: PlanOp[]
+  blobs: NativeBlob[]
+}
+
+/** 64-byte aligned native memory, freed when nothing refers to it any more. */
+export interface NativeBlob {
+  readonly byteLength: number
+  /** Copies bytes out (the state of observers; must not be called while a run that writes them is under way). */
+  read(offset: number, target: Uint8Array): void
+}
+
+export interface NativeSession {
+  /**
+   * Queues a run and returns its number. `input` and `output` hold `images` times inputBytes and outputBytes; they belong to native code until `done` is
+   * called, exactly once and never before run returns: with null, or with an Error (code 'ABORTED' after cancel or dispose). `progress` gets the
+   * number of images finished, at most 20 times a second.
+   */
+  run(
+    input: Float32Array,
+    output: Float32Array,
+    images: number,
+    threads: number,
+    progress: ((images: number) => void) | null,
+    done: (error: Error | null) => void,
+  ): number
+  cancel(run: number): void
+  /** Cancels what is queued or running and frees the arena. Idempotent. */
+  dispose(): void
+}
+
+export interface NativePath {
+  name: 'portable' | 'avx512vnni' | 'amx'
+  built: boolean
+  runs: boolean
+  reason: string
+}
+
+export interface Addon {
+  version: string
+  /** Which compiler and options built this addon, in one line. */
+  build: string
+  /** The file that it was loaded from; empty when the system does not tell. */
+  file: string
+  paths(): NativePath[]
+  /** Threads that this process may use (affinity mask, then cgroup quota), and where the number comes from. */
+  defaultThreads(): { threads: number; reason: string }
+  createBlob(bytes: Uint8Array): NativeBlob
+  /** Zeroed. */
+  allocateBlob(byteLength: number): NativeBlob
+  /** path: a name of {@link paths}, or '' for the fastest that runs. Throws when the plan does not fit its buffers. */
+  createSession(plan: Plan, path: string): NativeSession
+  packedBytes(outputs: number, inputs: number, bits: number): number
+  /** native/format/packed_weight.h. codes: row-major [outputs][inputs], signed. */
+  packWeight(codes: Int8Array, outputs: number, inputs: number, bits: number): Uint8Array
+  unpackWeight(packed: Uint8Array, outputs: number, inputs: number, bits: number): Int8Array
+}

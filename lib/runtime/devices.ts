@@ -1,0 +1,114 @@
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import addon from '#addon'
+import type { NativePath } from './addon-types.js'
+import { chooseThreads } from './threads.js'
+
+/** A way to run a model on this machine. */
+export interface Device {
+  device: 'cpu' | 'cuda'
+  /** The instruction set, which the option `isa` and FEWBIT_ISA know by this name; null for cuda. */
+  path: NativePath['name'] | null
+  built: boolean
+  runs: boolean
+  /** What is used when nothing is asked for. */
+  chosen: boolean
+  /** Why it does not run, or what it uses. */
+  reason: string
+}
+
+const NO_CUDA = 'this version of fewbit has no CUDA kernels'
+
+/**
+ * The name of the path to run on: `name`, else the environment variable FEWBIT_ISA, else the fastest that runs.
+ *
+ * @throws Error when there is no such path, or it does not run here
+ */
+export function choosePath(name?: string): NativePath['name'] {
+  const paths = addon.paths()
+  const asked = name || process.env.FEWBIT_ISA
+  if (!asked) return (paths.findLast(({ runs }) => runs) as NativePath).name
+  const source = name ? 'isa' : 'FEWBIT_ISA'
+  const path = paths.find((path) => path.name === asked)
+  const known = paths.map((path) => (path.runs ? path.name : `${path.name} (not here: ${path.reason})`)).join(', ')
+  if (!path) throw new Error(`${source} '${asked}' is not known; known are ${known}`)
+  if (!path.runs) throw new Error(`${source} '${asked}' does not run here: ${path.reason}. Known are ${known}`)
+  return path.name
+}
+
+/** Everything this build could run on, slowest first. */
+export function devices(): Device[] {
+  let chosen: string | null = null
+  try {
+    chosen = choosePath()
+  } catch {
+    // FEWBIT_ISA names nothing that runs: loading a model says so, and nothing is chosen here.
+  }
+  const cpu = addon
+    .paths()
+    .map(({ name, built, runs, reason }): Device => ({ device: 'cpu', path: name, built, runs, chosen: name === chosen, reason }))
+  return [...cpu, { device: 'cuda', path: null, built: false, runs: false, chosen: false, reason: NO_CUDA }]
+}
+
+/** What `fewbit doctor` prints. */
+export interface Report {
+  node: string
+  platform: string
+  addon: { version: string; build: string; file: string }
+  threads: { threads: number; reason: string }
+  devices: Device[]
+  /** The version of sharp, which decodes images; null when it is not installed. */
+  sharp: string | null
+  /** What is wrong or slower than it could be, and what to do. */
+  advice: string[]
+}
+
+/** Explains this installation. */
+export function doctor(): Report {
+  const { version, build, file } = addon
+  const { threads, reason } = addon.defaultThreads()
+  const list = devices()
+  const sharp = sharpVersion()
+  return {
+    node: process.versions.node,
+    platform: `${process.platform}-${process.arch}`,
+    addon: { version, build, file },
+    threads: { threads: Math.min(threads, chooseThreads()), reason },
+    devices: list,
+    sharp,
+    advice: advise(list, sharp),
+  }
+}
+
+function advise(list: Device[], sharp: string | null): string[] {
+  const advice: string[] = []
+  const chosen = list.find((device) => device.chosen)
+  if (!chosen) {
+    try {
+      choosePath()
+    } catch (error) {
+      advice.push((error as Error).message)
+    }
+  }
+  const amx = list.find(({ path }) => path === 'amx')
+  if (amx && chosen && !amx.runs && amx.reason.includes('permission')) {
+    advice.push(`${amx.reason}: falling back to ${chosen.path}. Linux 5.16 or newer grants it, unless a sandbox filters arch_prctl.`)
+  }
+  if (chosen?.path === 'portable') advice.push('Only the portable path runs here; it is many times slower than the vector paths.')
+  if (sharp === null) advice.push('sharp is not installed: image files cannot be decoded. npm install sharp')
+  return advice
+}
+
+/** Looked up from the addon's package and from the working directory, without loading it. */
+function sharpVersion(): string | null {
+  for (const from of [addon.file, join(process.cwd(), 'package.json')]) {
+    if (!from) continue
+    try {
+      const { version } = createRequire(from)('sharp/package.json') as { version: string }
+      return version
+    } catch {
+      // Not there.
+    }
+  }
+  return null
+}

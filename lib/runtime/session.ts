@@ -1,0 +1,140 @@
+import addon from '#addon'
+import type { NativePath, NativeSession, Plan } from './addon-types.js'
+import { choosePath } from './devices.js'
+import { chooseThreads } from './threads.js'
+
+export interface SessionOptions {
+  /** One of the paths that `devices()` lists; default: FEWBIT_ISA, else the fastest that runs. */
+  path?: string
+  /** Default: what this process may use. */
+  threads?: number
+}
+
+export interface SessionRunOptions {
+  /** Stops the run within milliseconds; it rejects with the signal's reason. */
+  signal?: AbortSignal
+  /** Images done: growing, at most 20 times a second, and at the end all of them. What it throws stops the run. */
+  onProgress?: (images: number) => void
+  /** Instead of the threads of the session. */
+  threads?: number
+}
+
+/**
+ * A plan with its working memory. Runs of all sessions of a process are executed one after the other, in the order of the calls, on
+ * threads of the package's own.
+ */
+export class Session {
+  /** The path that it runs on. */
+  readonly path: NativePath['name']
+  readonly threads: number
+  private readonly imageInputs: number
+  private readonly imageOutputs: number
+  private native: NativeSession | null
+
+  /** @throws Error when the path does not run here, or the plan does not hold; the message names the op */
+  constructor(plan: Plan, { path, threads }: SessionOptions = {}) {
+    this.threads = chooseThreads(threads)
+    this.path = choosePath(path)
+    this.imageInputs = plan.inputBytes / Float32Array.BYTES_PER_ELEMENT
+    this.imageOutputs = plan.outputBytes / Float32Array.BYTES_PER_ELEMENT
+    this.native = ownErrors(() => addon.createSession(plan, this.path))
+  }
+
+  /**
+   * @param input the floats of all images; must be neither changed nor transferred to another thread until the promise settles
+   * @returns the outputs of all images
+   */
+  async run(input: Float32Array, images: number, options: SessionRunOptions = {}): Promise<Float32Array> {
+    const { signal, onProgress } = options
+    const threads = options.threads === undefined ? this.threads : chooseThreads(options.threads)
+    signal?.throwIfAborted()
+    const native = this.native
+    if (native === null) throw disposedError()
+    if (!(Number.isSafeInteger(images) && images >= 0)) throw new RangeError(`images must be an integer, not ${images}`)
+    if (Object.prototype.toString.call(input) !== '[object Float32Array]') throw new TypeError('the input must be a Float32Array')
+    if (input.length !== images * this.imageInputs) {
+      throw new RangeError(`the input has ${input.length} values, ${images} images need ${images} x ${this.imageInputs}`)
+    }
+    const output = new Float32Array(images * this.imageOutputs)
+    if (images > 0) await this.queue(native, { input, output, images, threads, signal, onProgress })
+    return output
+  }
+
+  private queue(native: NativeSession, job: Queued): Promise<void> {
+    const { input, output, images, threads, signal, onProgress } = job
+    return new Promise((resolve, reject) => {
+      let reported = -1
+      let failure: { error: unknown } | null = null
+      const report = (done: number): void => {
+        if (failure || signal?.aborted || done <= reported) return
+        reported = done
+        try {
+          onProgress?.(done)
+        } catch (error) {
+          failure = { error }
+          native.cancel(run)
+        }
+      }
+      // The arrays belong to native code until it calls, also after an abort: so the promise waits for it.
+      const done = (error: (Error & { code?: string }) | null): void => {
+        signal?.removeEventListener('abort', abort)
+        if (error === null) report(images)
+        if (failure) reject(failure.error)
+        else if (signal?.aborted) reject(signal.reason)
+        else if (error === null) resolve()
+        else reject(error.code === 'ABORTED' ? disposedError() : new Error(error.message, { cause: error }))
+      }
+      const abort = (): void => native.cancel(run)
+      const run = ownErrors(() => native.run(input, output, images, threads, onProgress ? report : null, done))
+      signal?.addEventListener('abort', abort, { once: true })
+    })
+  }
+
+  /** Frees the working memory; queued and running runs reject. Idempotent. */
+  dispose(): void {
+    const native = this.native
+    this.native = null
+    native?.dispose()
+  }
+}
+
+interface Queued extends SessionRunOptions {
+  input: Float32Array
+  output: Float32Array
+  images: number
+  threads: number
+}
+
+const disposedError = (): Error => new Error('the session was disposed')
+
+/** Errors made in native code belong to the main realm; those of this package to its own, where instanceof works. */
+function ownErrors<T>(call: () => T): T {
+  try {
+    return call()
+  } catch (error) {
+    throw new Error((error as Error).message, { cause: error })
+  }
+}
+
+export interface Session {
+  /** `using session = ...` where the runtime has it (Node 20 and newer). */
+  [Symbol.dispose](): void
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+for (const [symbol, method] of [
+  [
+    Symbol.dispose,
+    function dispose(this: Session): void {
+      this.dispose()
+    },
+  ],
+  [
+    Symbol.asyncDispose,
+    async function asyncDispose(this: Session): Promise<void> {
+      this.dispose()
+    },
+  ],
+] as const) {
+  if (symbol) Object.defineProperty(Session.prototype, symbol, { value: method, configurable: true, writable: true })
+}

@@ -1,0 +1,78 @@
+// The export list of the addon: Addon in lib/runtime/addon-types.ts. No arithmetic and no policy here.
+#include <napi.h>
+
+#include "addon/arguments.h"
+#include "addon/blob.h"
+#include "addon/jobs.h"
+#include "addon/library.h"
+#include "addon/session.h"
+#include "addon/weights.h"
+#include "cpu/kernels.h"
+#include "plan/thread_count.h"
+
+namespace fewbit::addon {
+
+// One for each environment (main thread or worker) that loads the addon.
+class Addon : public Napi::Addon<Addon> {
+ public:
+  Addon(Napi::Env env, Napi::Object exports) : jobs_(Jobs::create(env)) {
+    blob_ = Napi::Persistent(BlobObject::define(env));
+    session_ = Napi::Persistent(SessionObject::define(env, jobs_.get()));
+    DefineAddon(exports, {
+                             InstanceValue("version", Napi::String::New(env, FEWBIT_VERSION), napi_enumerable),
+                             InstanceValue("build", Napi::String::New(env, build_line()), napi_enumerable),
+                             InstanceValue("file", Napi::String::New(env, library_file()), napi_enumerable),
+                             InstanceMethod("paths", &Addon::list_paths, napi_enumerable),
+                             InstanceMethod("defaultThreads", &Addon::default_threads, napi_enumerable),
+                             InstanceMethod("createBlob", &Addon::create_blob, napi_enumerable),
+                             InstanceMethod("allocateBlob", &Addon::allocate_blob, napi_enumerable),
+                             InstanceMethod("createSession", &Addon::create_session, napi_enumerable),
+                             InstanceMethod("packedBytes", &Addon::packed_bytes, napi_enumerable),
+                             InstanceMethod("packWeight", &Addon::pack_weight, napi_enumerable),
+                             InstanceMethod("unpackWeight", &Addon::unpack_weight, napi_enumerable),
+                         });
+  }
+
+ private:
+  Napi::Value list_paths(const Napi::CallbackInfo& info) {
+    Napi::Array list = Napi::Array::New(info.Env());
+    for (const Path& path : paths()) {
+      Napi::Object entry = Napi::Object::New(info.Env());
+      entry.Set("name", path.name);
+      entry.Set("built", path.kernels != nullptr);
+      entry.Set("runs", path.runs);
+      entry.Set("reason", path.reason);
+      list.Set(list.Length(), entry);
+    }
+    return list;
+  }
+
+  Napi::Value default_threads(const Napi::CallbackInfo& info) {
+    const ThreadCount count = guarded(info.Env(), [] { return default_thread_count(); });
+    Napi::Object result = Napi::Object::New(info.Env());
+    result.Set("threads", count.threads);
+    result.Set("reason", count.reason);
+    return result;
+  }
+
+  Napi::Value create_blob(const Napi::CallbackInfo& info) {
+    if (!info[0].IsTypedArray()) throw Napi::TypeError::New(info.Env(), "bytes must be a Uint8Array");
+    return blob_.New({info[0]});
+  }
+  Napi::Value allocate_blob(const Napi::CallbackInfo& info) {
+    if (!info[0].IsNumber()) throw Napi::TypeError::New(info.Env(), "byteLength must be a number");
+    return blob_.New({info[0]});
+  }
+  Napi::Value create_session(const Napi::CallbackInfo& info) { return session_.New({info[0], info[1]}); }
+
+  Napi::Value packed_bytes(const Napi::CallbackInfo& info) { return packed_bytes_of(info); }
+  Napi::Value pack_weight(const Napi::CallbackInfo& info) { return pack(info); }
+  Napi::Value unpack_weight(const Napi::CallbackInfo& info) { return unpack(info); }
+
+  std::shared_ptr<Jobs> jobs_;
+  Napi::FunctionReference blob_, session_;
+};
+
+NODE_API_NAMED_ADDON(fewbit, Addon)
+
+}  // namespace fewbit::addon

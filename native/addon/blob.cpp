@@ -1,0 +1,57 @@
+#include "addon/blob.h"
+
+#include <cstring>
+
+#include "addon/arguments.h"
+#include "plan/plan.h"
+
+namespace fewbit::addon {
+namespace {
+constexpr napi_type_tag kTag = {0x4b8d1f0e2c6a47d3, 0x9a3be1c05f7d2468};
+}
+
+Napi::Function BlobObject::define(Napi::Env env) {
+  return DefineClass(env, "NativeBlob",
+                     {InstanceAccessor<&BlobObject::byte_length>("byteLength"), InstanceMethod<&BlobObject::read>("read")});
+}
+
+BlobObject::BlobObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  guarded(info.Env(), [&] {
+    if (info[0].IsNumber()) {
+      blob_ = std::make_shared<Blob>(integer(info[0], 0, kMaxPlanBytes, "byteLength"));
+    } else {
+      const Bytes bytes = typed_array(info[0], napi_uint8_array, "bytes");
+      blob_ = std::make_shared<Blob>(bytes.size);
+      if (bytes.size) std::memcpy(blob_->data(), bytes.data, bytes.size);
+    }
+  });
+  info.This().As<Napi::Object>().TypeTag(&kTag);
+  Napi::MemoryManagement::AdjustExternalMemory(info.Env(), static_cast<int64_t>(blob_->size()));
+}
+
+void BlobObject::Finalize(Napi::BasicEnv env) {
+  if (blob_) Napi::MemoryManagement::AdjustExternalMemory(env, -static_cast<int64_t>(blob_->size()));
+}
+
+BlobObject* BlobObject::Unwrap(Napi::Object object) {
+  if (!object.IsObject() || !object.CheckTypeTag(&kTag)) throw Napi::TypeError::New(object.Env(), "this is not a NativeBlob");
+  return ObjectWrap::Unwrap(object);
+}
+
+Napi::Value BlobObject::byte_length(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(blob_->size()));
+}
+
+void BlobObject::read(const Napi::CallbackInfo& info) {
+  const auto size = static_cast<int64_t>(blob_->size());
+  const int64_t offset = integer(info[0], 0, size, "offset");
+  const Bytes target = typed_array(info[1], napi_uint8_array, "target");
+  if (target.size > size_t(size - offset)) {
+    throw Napi::RangeError::New(info.Env(), "the blob has " + std::to_string(size - offset) + " bytes from offset " +
+                                                std::to_string(offset) + ", fewer than target (" + std::to_string(target.size) +
+                                                ")");
+  }
+  if (target.size) std::memcpy(target.data, blob_->data() + offset, target.size);
+}
+
+}  // namespace fewbit::addon

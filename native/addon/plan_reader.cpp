@@ -1,0 +1,212 @@
+#include "addon/plan_reader.h"
+
+#include <climits>
+#include <string>
+#include <utility>
+
+#include "addon/arguments.h"
+#include "addon/blob.h"
+
+namespace fewbit::addon {
+namespace {
+
+constexpr int64_t kMaxDistance = kMaxPlanBytes;
+
+// The fields of an object. `what` says which in messages: "plan op 'head' (linearF32): x."
+class Fields {
+ public:
+  Fields(Napi::Value value, std::string what) : object_(value.As<Napi::Object>()), what_(std::move(what)) {
+    if (!value.IsObject()) throw Napi::TypeError::New(value.Env(), name("") + " must be an object");
+  }
+
+  Napi::Value get(const char* field) const { return object_.Get(field); }
+  bool has(const char* field) const { return !get(field).IsUndefined() && !get(field).IsNull(); }
+  std::string name(const char* field) const { return what_ + field; }
+  [[noreturn]] void fail(const char* field, const std::string& message) const {
+    throw Napi::TypeError::New(object_.Env(), name(field) + " " + message);
+  }
+
+  int64_t distance(const char* field) const { return addon::integer(get(field), 0, kMaxDistance, name(field)); }
+  int integer(const char* field) const { return static_cast<int>(addon::integer(get(field), INT_MIN, INT_MAX, name(field))); }
+  float number(const char* field) const {
+    if (!get(field).IsNumber()) fail(field, "must be a number");
+    return get(field).As<Napi::Number>().FloatValue();
+  }
+  std::string string(const char* field) const {
+    if (!get(field).IsString()) fail(field, "must be a string");
+    return get(field).As<Napi::String>().Utf8Value();
+  }
+  Napi::Array array(const char* field) const {
+    if (!get(field).IsArray()) fail(field, "must be an array");
+    return get(field).As<Napi::Array>();
+  }
+  Fields fields(const char* field) const { return Fields(get(field), name(field) + "."); }
+
+  View view(const char* field) const;
+  Constant constant(const char* field) const;
+  PlanEncoder encoder(const char* field) const;
+  Activation activation(const char* field) const;
+  std::optional<View> optional_view(const char* field) const { return has(field) ? std::optional(view(field)) : std::nullopt; }
+  std::optional<PlanEncoder> optional_encoder(const char* field) const {
+    return has(field) ? std::optional(encoder(field)) : std::nullopt;
+  }
+
+ private:
+  Napi::Object object_;
+  std::string what_;
+};
+
+View Fields::view(const char* field) const {
+  const Fields v = fields(field);
+  const std::string space = v.string("space");
+  View view{};
+  if (space == "arena") {
+    view.space = Space::arena;
+  } else if (space == "input") {
+    view.space = Space::input;
+  } else if (space == "output") {
+    view.space = Space::output;
+  } else if (space == "blob") {
+    view.space = Space::blob;
+    view.blob = v.integer("blob");
+  } else {
+    v.fail("space", "must be arena, input, output or blob, not '" + space + "'");
+  }
+  view.offset = v.distance("offset");
+  view.row_stride = v.distance("rowStride");
+  view.image_stride = v.distance("imageStride");
+  view.rows = v.integer("rows");
+  view.width = v.integer("width");
+  return view;
+}
+
+Constant Fields::constant(const char* field) const {
+  const Fields c = fields(field);
+  return {c.integer("blob"), c.distance("offset")};
+}
+
+PlanEncoder Fields::encoder(const char* field) const {
+  const Fields e = fields(field);
+  PlanEncoder encoder{e.number("inverseStep"), e.integer("low"), e.integer("high"), e.integer("offset"), {}};
+  if (e.has("table")) encoder.table = e.constant("table");
+  return encoder;
+}
+
+Activation Fields::activation(const char* field) const {
+  const std::string activation = string(field);
+  if (activation == "none") return Activation::none;
+  if (activation == "gelu") return Activation::gelu;
+  fail(field, "must be none or gelu, not '" + activation + "'");
+}
+
+LinearCodesOp linear_codes(const Fields& f) {
+  return {f.view("x"),
+          f.view("y"),
+          f.constant("weight"),
+          f.integer("weightBits"),
+          f.constant("correction"),
+          f.constant("scale"),
+          f.constant("bias"),
+          f.activation("activation"),
+          f.optional_view("residual"),
+          f.optional_encoder("encode")};
+}
+
+LinearF32Op linear_f32(const Fields& f) {
+  return {f.view("x"),
+          f.view("y"),
+          f.constant("weight"),
+          f.constant("bias"),
+          f.activation("activation"),
+          f.optional_view("residual")};
+}
+
+LayerNormOp layernorm(const Fields& f) {
+  return {f.view("x"), f.view("y"), f.constant("gamma"), f.constant("beta"), f.number("eps"), f.optional_encoder("encode")};
+}
+
+AttentionCodesOp attention_codes(const Fields& f) {
+  return {f.view("q"),
+          f.view("k"),
+          f.view("v"),
+          f.view("y"),
+          f.integer("heads"),
+          f.constant("logitScale"),
+          f.constant("pInverseStep"),
+          f.constant("outputScale"),
+          f.encoder("encodeP"),
+          f.encoder("encode")};
+}
+
+AttentionF32Op attention_f32(const Fields& f) {
+  return {f.view("q"),
+          f.view("k"),
+          f.view("v"),
+          f.view("y"),
+          f.integer("heads"),
+          f.number("scale"),
+          f.optional_view("probabilities")};
+}
+
+PatchifyOp patchify(const Fields& f) {
+  return {f.view("x"),
+          f.view("y"),
+          f.integer("channels"),
+          f.integer("patchHeight"),
+          f.integer("patchWidth"),
+          f.optional_encoder("encode")};
+}
+
+ObserveOp observe(const Fields& f) {
+  return {f.view("x"), f.constant("state"), f.integer("sampleRows"), f.distance("sampleStride")};
+}
+
+PlanOp read_op(Napi::Value value, const std::string& index) {
+  const Fields header(value, "plan.ops[" + index + "].");
+  PlanOp op;
+  op.name = header.string("name");
+  const std::string kind = header.string("op");
+  const Fields f(value, "plan op '" + op.name + "' (" + kind + "): ");
+  if (kind == "linearCodes") {
+    op.op = linear_codes(f);
+  } else if (kind == "linearF32") {
+    op.op = linear_f32(f);
+  } else if (kind == "layernorm") {
+    op.op = layernorm(f);
+  } else if (kind == "attentionCodes") {
+    op.op = attention_codes(f);
+  } else if (kind == "attentionF32") {
+    op.op = attention_f32(f);
+  } else if (kind == "patchify") {
+    op.op = patchify(f);
+  } else if (kind == "copyRows") {
+    op.op = CopyRowsOp{f.view("x"), f.view("y")};
+  } else if (kind == "observe") {
+    op.op = observe(f);
+  } else {
+    header.fail("op", "'" + kind + "' of '" + op.name + "' is not known");
+  }
+  return op;
+}
+
+}  // namespace
+
+Plan read_plan(Napi::Value value) {
+  const Fields f(value, "plan.");
+  Plan plan{f.integer("batch"), f.distance("arenaBytes"), f.distance("inputBytes"), f.distance("outputBytes"), {}, {}};
+  const Napi::Array blobs = f.array("blobs");
+  for (uint32_t i = 0; i < blobs.Length(); ++i) {
+    const Napi::HandleScope scope(value.Env());
+    const Napi::Value blob = blobs.Get(i);
+    if (!blob.IsObject()) f.fail("blobs", "must be blobs of createBlob or allocateBlob");
+    plan.blobs.push_back(BlobObject::Unwrap(blob.As<Napi::Object>())->blob());
+  }
+  const Napi::Array ops = f.array("ops");
+  for (uint32_t i = 0; i < ops.Length(); ++i) {
+    const Napi::HandleScope scope(value.Env());
+    plan.ops.push_back(read_op(ops.Get(i), std::to_string(i)));
+  }
+  return plan;
+}
+
+}  // namespace fewbit::addon

@@ -1,0 +1,114 @@
+#include "addon/session.h"
+
+#include <utility>
+
+#include "addon/arguments.h"
+#include "addon/plan_reader.h"
+
+namespace fewbit::addon {
+namespace {
+
+constexpr napi_type_tag kTag = {0x71c2e5a9b04d4f86, 0xb61d0c37e8a95f42};
+constexpr int kMaxThreads = 1024;
+
+class RunJob : public Job {
+ public:
+  RunJob(std::shared_ptr<Executor> executor, const RunArguments& arguments)
+      : executor_(std::move(executor)), arguments_(arguments) {}
+
+  void execute(Context& context) override {
+    executor_->run(context.team, arguments_, stop_flag(), [&](int64_t images) { context.progress(images); });
+  }
+
+ private:
+  const std::shared_ptr<Executor> executor_;
+  const RunArguments arguments_;
+};
+
+const Kernels& kernels_of(Napi::Env env, const std::string& name) {
+  const Path* path = find_path(name.c_str());
+  if (!path) throw Napi::Error::New(env, "there is no path '" + name + "'");
+  if (!path->runs || !path->kernels) throw Napi::Error::New(env, "path '" + name + "' does not run here: " + path->reason);
+  return *path->kernels;
+}
+
+// An array of images * image_bytes.
+uint8_t* images_of(Napi::Value value, const char* name, int64_t images, int64_t image_bytes) {
+  const Bytes bytes = typed_array(value, napi_float32_array, name);
+  if (image_bytes && int64_t(bytes.size) / image_bytes < images) {
+    throw Napi::RangeError::New(value.Env(), std::string(name) + " has " + std::to_string(bytes.size) + " bytes, " +
+                                                 std::to_string(images) + " images need " + std::to_string(image_bytes) +
+                                                 " each");
+  }
+  return bytes.data;
+}
+
+}  // namespace
+
+Napi::Function SessionObject::define(Napi::Env env, Jobs* jobs) {
+  return DefineClass(env, "NativeSession",
+                     {InstanceMethod<&SessionObject::run>("run"), InstanceMethod<&SessionObject::cancel>("cancel"),
+                      InstanceMethod<&SessionObject::dispose>("dispose")},
+                     jobs);
+}
+
+SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info), jobs_(static_cast<Jobs*>(info.Data())) {
+  guarded(info.Env(), [&] {
+    if (!info[1].IsString()) throw Napi::TypeError::New(info.Env(), "path must be a string");
+    const Kernels& kernels = kernels_of(info.Env(), info[1].As<Napi::String>().Utf8Value());
+    executor_ = std::make_shared<Executor>(read_plan(info[0]), kernels);
+  });
+  info.This().As<Napi::Object>().TypeTag(&kTag);
+  Napi::MemoryManagement::AdjustExternalMemory(info.Env(), static_cast<int64_t>(executor_->memory()));
+}
+
+void SessionObject::Finalize(Napi::BasicEnv env) { release(env); }
+
+void SessionObject::release(Napi::BasicEnv env) {
+  if (!executor_) return;
+  Napi::MemoryManagement::AdjustExternalMemory(env, -static_cast<int64_t>(executor_->memory()));
+  executor_.reset();
+}
+
+SessionObject* SessionObject::Unwrap(Napi::Object object) {
+  if (!object.IsObject() || !object.CheckTypeTag(&kTag)) throw Napi::TypeError::New(object.Env(), "this is not a NativeSession");
+  return ObjectWrap::Unwrap(object);
+}
+
+Napi::Value SessionObject::run(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!executor_) throw Napi::Error::New(env, "the session was disposed");
+  const Plan& plan = executor_->plan();
+  const int64_t images = integer(info[2], 1, kMaxImages, "images");
+  RunArguments arguments{};
+  arguments.input = images_of(info[0], "input", images, plan.input_bytes);
+  arguments.output = images_of(info[1], "output", images, plan.output_bytes);
+  arguments.images = static_cast<int>(images);
+  arguments.threads = static_cast<int>(integer(info[3], 1, kMaxThreads, "threads"));
+
+  Jobs::Request request;
+  if (info[4].IsFunction()) {
+    request.progress = info[4].As<Napi::Function>();
+  } else if (!info[4].IsNull()) {
+    throw Napi::TypeError::New(env, "progress must be a function or null");
+  }
+  if (!info[5].IsFunction()) throw Napi::TypeError::New(env, "done must be a function");
+  request.done = info[5].As<Napi::Function>();
+  request.owner = this;
+  request.keep = {info[0].As<Napi::Object>(), info[1].As<Napi::Object>(), info.This().As<Napi::Object>()};
+  return guarded(env, [&]() -> Napi::Value {
+    request.job = std::make_shared<RunJob>(executor_, arguments);
+    return Napi::Number::New(env, jobs_->start(env, request));
+  });
+}
+
+void SessionObject::cancel(const Napi::CallbackInfo& info) {
+  jobs_->cancel(static_cast<int>(integer(info[0], 0, INT32_MAX, "run")), this);
+}
+
+void SessionObject::dispose(const Napi::CallbackInfo& info) {
+  jobs_->cancel_all(this);
+  release(info.Env());
+}
+
+}  // namespace fewbit::addon

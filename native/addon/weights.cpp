@@ -1,0 +1,52 @@
+#include "addon/weights.h"
+
+#include "addon/arguments.h"
+#include "format/packed_weight.h"
+
+namespace fewbit::addon {
+namespace {
+
+struct Shape {
+  int outputs, inputs, bits;
+  size_t elements() const { return size_t(outputs) * inputs; }
+};
+
+// From three arguments. Neither side overflows an int when it is padded, nor their product a size_t.
+Shape shape(const Napi::CallbackInfo& info, size_t first) {
+  constexpr int64_t most = 1 << 24;
+  return {static_cast<int>(integer(info[first], 1, most, "outputs")),
+          static_cast<int>(integer(info[first + 1], 1, most, "inputs")),
+          static_cast<int>(integer(info[first + 2], 2, 8, "bits"))};
+}
+
+Bytes exactly(Napi::Value value, napi_typedarray_type type, const char* name, size_t size) {
+  const Bytes bytes = typed_array(value, type, name);
+  if (bytes.size == size) return bytes;
+  throw Napi::RangeError::New(value.Env(), std::string(name) + " has " + std::to_string(bytes.size) +
+                                               " bytes, and a weight of this shape " + std::to_string(size));
+}
+
+}  // namespace
+
+Napi::Value packed_bytes_of(const Napi::CallbackInfo& info) {
+  const Shape s = shape(info, 0);
+  return Napi::Number::New(info.Env(), static_cast<double>(packed_bytes(s.outputs, s.inputs, s.bits)));
+}
+
+Napi::Value pack(const Napi::CallbackInfo& info) {
+  const Shape s = shape(info, 1);
+  const Bytes codes = exactly(info[0], napi_int8_array, "codes", s.elements());
+  auto packed = Napi::Uint8Array::New(info.Env(), packed_bytes(s.outputs, s.inputs, s.bits));
+  pack_weight(reinterpret_cast<const int8_t*>(codes.data), s.outputs, s.inputs, s.bits, packed.Data());
+  return packed;
+}
+
+Napi::Value unpack(const Napi::CallbackInfo& info) {
+  const Shape s = shape(info, 1);
+  const Bytes packed = exactly(info[0], napi_uint8_array, "packed", packed_bytes(s.outputs, s.inputs, s.bits));
+  auto codes = Napi::Int8Array::New(info.Env(), s.elements());
+  unpack_weight(packed.data, s.outputs, s.inputs, s.bits, codes.Data());
+  return codes;
+}
+
+}  // namespace fewbit::addon

@@ -1,0 +1,12 @@
+// format/packed_weight.h for JavaScript.
+#pragma once
+
+#include <napi.h>
+
+namespace fewbit::addon {
+
+Napi::Value packed_bytes_of(const Napi::CallbackInfo& info);
+Napi::Value pack(const Napi::CallbackInfo& info);
+Napi::Value unpack(const Napi::CallbackInfo& info);
+
+}  // namespace fewbit::addon

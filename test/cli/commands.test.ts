@@ -1,0 +1,242 @@
+import { spawnSync } from 'node:child_process'
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
+import type { BenchmarkResult, Classification, Evaluation, ModelInfo, OperandInfo } from '../../lib/index.js'
+import { fewbit, oneJsonLine } from '../support/command-line.js'
+import { writeDigits } from '../support/digit-files.js'
+import { DIGITS } from '../support/digits.js'
+
+interface Quantized {
+  bytes: number
+  weightBits: number
+  activationBits: number
+}
+
+let folder: string
+const at = (name: string) => join(folder, name)
+const quantize = (output: string, ...more: string[]) =>
+  fewbit(['quantize', DIGITS, '--calibrate', at('calibration'), '-o', output, ...more])
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'fewbit-cli-'))
+  await writeDigits(at('calibration'), 'train', 4)
+  await writeDigits(at('test'), 'test', 5)
+  const outcome = await quantize(at('digits.fewbit'), '--bits', '8', '--json')
+  if (outcome.code !== 0) throw new Error(outcome.stderr)
+})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+describe('quantize', () => {
+  test('--json prints one line, and the file is as large as it says', async () => {
+    const outcome = await quantize(at('average.fewbit'), '--average-bits', '4.5', '--json')
+    expect(outcome).toMatchObject({ code: 0, stderr: '' })
+    const json = oneJsonLine<Quantized>(outcome)
+    expect(json).toMatchObject({ file: at('average.fewbit'), architecture: 'vit' })
+    expect(json.bytes).toBe(statSync(at('average.fewbit')).size)
+    expect(json.weightBits).toBeLessThanOrEqual(4.5)
+    expect(json.weightBits).toBeGreaterThan(3.5)
+    expect(json.activationBits).toBeLessThanOrEqual(4.5)
+  })
+
+  test('the same seed writes the same bytes', async () => {
+    const drawn = ['--bits', '6', '--calibration-images', '8', '--seed', '7']
+    await quantize(at('a.fewbit'), ...drawn)
+    await quantize(at('b.fewbit'), ...drawn, '--threads', '1')
+    await quantize(at('c.fewbit'), ...drawn.slice(0, -1), '8')
+    expect(readFileSync(at('a.fewbit')).equals(readFileSync(at('b.fewbit')))).toBe(true)
+    expect(readFileSync(at('a.fewbit')).equals(readFileSync(at('c.fewbit')))).toBe(false)
+  })
+
+  test('without --json it says what it wrote, and names its stages on stderr', async () => {
+    const outcome = await quantize(at('plain.fewbit'), '--bits', '4')
+    expect(outcome.code).toBe(0)
+    expect(outcome.stdout).toMatch(/file +.*plain\.fewbit\nsize +.* KiB|MiB\nbits +weights/)
+    expect(outcome.stderr).toMatch(/ \.\.\.\n/)
+  })
+
+  test('an abort leaves no file behind', async () => {
+    const abort = new AbortController()
+    setTimeout(() => abort.abort(), 30)
+    const target = at('aborted.fewbit')
+    const argv = ['quantize', DIGITS, '--calibrate', at('calibration'), '--average-bits', '4', '-o', target]
+    expect(await fewbit(argv, { signal: abort.signal })).toMatchObject({ code: 130, stdout: '' })
+    expect(readdirSync(folder).filter((name) => name.includes('aborted'))).toEqual([])
+  })
+
+  test('a folder that does not exist is found out before any work', async () => {
+    const outcome = await fewbit(['quantize', at('missing'), '--calibrate', at('missing'), '-o', at('no/such/x.fewbit')])
+    expect(outcome).toMatchObject({ code: 1, stdout: '' })
+    expect(outcome.stderr).toMatch(/^fewbit: cannot write .*x\.fewbit: the folder .* does not exist\n$/)
+    expect((await quantize(folder)).stderr).toMatch(/it is a folder/)
+  })
+})
+
+describe('eval', () => {
+  test.each([
+    ['checkpoint', () => DIGITS],
+    ['container', () => at('digits.fewbit')],
+  ])('of a %s', async (_, model) => {
+    const outcome = await fewbit(['eval', model(), '--data', at('test'), '--json', '--threads', '2'])
+    expect(outcome).toMatchObject({ code: 0, stderr: '' })
+    const json = oneJsonLine<Omit<Evaluation, 'predictions'>>(outcome)
+    expect(json.images).toBe(50)
+    expect(json.top1).toBeGreaterThan(0.9)
+    expect(json.top5).toBeGreaterThanOrEqual(json.top1)
+    expect(json.msPerImage).toBeGreaterThan(0)
+    expect(Object.keys(json).sort()).toEqual(['images', 'interval', 'msPerImage', 'top1', 'top5'])
+  })
+
+  test('reads well without --json', async () => {
+    const outcome = await fewbit(['eval', at('digits.fewbit'), '--data', at('test')])
+    expect(outcome.code).toBe(0)
+    expect(outcome.stdout).toMatch(/^top-1 +\d+\.\d\d % \(95 % interval .*\)\ntop-5 .*\nimages +50\ntime .* an image\n$/)
+  })
+})
+
+describe('classify', () => {
+  test('prints files and their five likeliest classes', async () => {
+    const files = [join(at('test'), '7-0.png'), join(at('test'), '1-0.png')]
+    const outcome = await fewbit(['classify', at('digits.fewbit'), ...files, '--json'])
+    expect(outcome).toMatchObject({ code: 0, stderr: '' })
+    const { results } = oneJsonLine<{ results: { file: string; top5: Classification[] }[] }>(outcome)
+    expect(results.map(({ file }) => file)).toEqual(files)
+    for (const { top5 } of results) {
+      expect(top5).toHaveLength(5)
+      const probabilities = top5.map(({ probability }) => probability)
+      expect(probabilities).toEqual([...probabilities].sort((a, b) => b - a))
+    }
+    expect(results.map(({ top5 }) => top5[0])).toMatchObject([
+      { label: '7', index: 7 },
+      { label: '1', index: 1 },
+    ])
+    const plain = await fewbit(['classify', at('digits.fewbit'), files[0]])
+    expect(plain.stdout).toContain('7-0.png')
+    expect(plain.stdout.trimEnd().split('\n')).toHaveLength(7)
+  })
+})
+
+describe('info', () => {
+  test('--json tells the code of every operand, and they average to the bits it states', async () => {
+    const outcome = await fewbit(['info', at('average.fewbit'), '--json'])
+    expect(outcome).toMatchObject({ code: 0, stderr: '' })
+    const info = oneJsonLine<ModelInfo>(outcome)
+    expect(info).toMatchObject({ architecture: 'vit', quantized: true, labels: 10, bytes: statSync(at('average.fewbit')).size })
+    expect(info.input).toEqual({ channels: 1, height: 28, width: 28 })
+    for (const kind of ['weight', 'activation'] as const) {
+      const operands = info.operands.filter((operand) => operand.operand === kind)
+      const sum = (f: (operand: OperandInfo) => number) => operands.reduce((total, operand) => total + f(operand), 0)
+      const average = sum(({ bits, elements }) => bits * elements) / sum(({ elements }) => elements)
+      expect(average).toBeCloseTo(info[`${kind}Bits`], 6)
+      for (const { bits } of operands) expect([2, 3, 4, 5, 6, 7, 8]).toContain(bits)
+    }
+  })
+
+  test('a float model has 32 bits everywhere', async () => {
+    expect(oneJsonLine(await fewbit(['info', DIGITS, '--json']))).toMatchObject({
+      quantized: false,
+      weightBits: 32,
+      activationBits: 32,
+    })
+  })
+
+  test('is a table without --json', async () => {
+    const { stdout, code } = await fewbit(['info', at('digits.fewbit')])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^architecture +vit\n/)
+    expect(stdout).toMatch(/\nlayer +operand +name +bits +code +elements\n/)
+  })
+})
+
+describe('bench', () => {
+  test('of a file', async () => {
+    const json = oneJsonLine<BenchmarkResult & Quantized>(
+      await fewbit(['bench', at('digits.fewbit'), '--batch', '3', '--threads', '1', '--json']),
+    )
+    expect(json).toMatchObject({ batch: 3, weightBits: 8 })
+    expect(json.min).toBeLessThanOrEqual(json.msPerImage)
+    expect(json.msPerImage).toBeLessThanOrEqual(json.max)
+    expect(json.min).toBeGreaterThan(0)
+  })
+
+  test('of an architecture with random weights', async () => {
+    const json = oneJsonLine<BenchmarkResult & Quantized>(await fewbit(['bench', 'deit-tiny', '--average-bits', '4.5', '--json']))
+    expect(json.weightBits).toBeLessThanOrEqual(4.5)
+    expect(json.activationBits).toBeLessThanOrEqual(4.5)
+  })
+
+  test('an unknown architecture names those that there are', async () => {
+    const outcome = await fewbit(['bench', 'lenet'])
+    expect(outcome).toMatchObject({ code: 1, stdout: '' })
+    expect(outcome.stderr).toMatch(/^fewbit: .*lenet.*deit-small/s)
+  })
+})
+
+test('doctor lists every path of the CPU', async () => {
+  const json = oneJsonLine(await fewbit(['doctor', '--json']))
+  expect(JSON.stringify(json)).toMatch(/portable.*amx|amx.*portable/)
+  const plain = await fewbit(['doctor'])
+  expect(plain.code).toBe(0)
+  expect(plain.stdout).toMatch(/portable/)
+})
+
+describe('bad input: one message without a stack, nothing on stdout, exit code 1', () => {
+  const failing = async (argv: string[], message: RegExp) => {
+    for (const json of [[], ['--json']]) {
+      const outcome = await fewbit([...argv, ...json])
+      expect(outcome).toMatchObject({ code: 1, stdout: '' })
+      const lines = outcome.stderr.split('\n').filter((line) => !line.endsWith(' ...'))
+      expect(lines[0]).toMatch(/^fewbit: /)
+      expect(outcome.stderr).toMatch(message)
+      expect(outcome.stderr).not.toMatch(/\n {4}at /)
+    }
+  }
+
+  test('a model that does not exist', async () => {
+    for (const argv of [['info'], ['eval', '--data', at('test')], ['bench']]) {
+      await failing([argv[0], at('missing.fewbit'), ...argv.slice(1)], /missing\.fewbit/)
+    }
+  })
+
+  test('data that does not exist, or is empty', async () => {
+    await failing(['eval', at('digits.fewbit'), '--data', at('nowhere')], /nowhere/)
+    const empty = mkdtempSync(at('empty-'))
+    await failing(['quantize', DIGITS, '--calibrate', empty, '-o', at('empty.fewbit')], /empty-|no images/)
+    expect(existsSync(at('empty.fewbit'))).toBe(false)
+  })
+
+  test('a truncated container, and one that is something else', async () => {
+    cpSync(at('digits.fewbit'), at('short.fewbit'))
+    truncateSync(at('short.fewbit'), 1000)
+    await failing(['info', at('short.fewbit')], /short\.fewbit/)
+    writeFileSync(at('text.fewbit'), 'this is no model')
+    await failing(['classify', at('text.fewbit'), join(at('test'), '7-0.png')], /text\.fewbit/)
+  })
+
+  test('an image that is none', async () => {
+    writeFileSync(at('zero.png'), '')
+    writeFileSync(at('noise.png'), 'not an image at all')
+    await failing(['classify', at('digits.fewbit'), at('zero.png')], /zero\.png/)
+    await failing(['classify', at('digits.fewbit'), at('noise.png')], /noise\.png/)
+    await failing(['classify', at('digits.fewbit'), at('absent.png')], /absent\.png/)
+  })
+})
+
+const built = join(__dirname, '../../dist/esm/cli/main.js')
+describe('the built program', () => {
+  const spawn = (...argv: string[]) => spawnSync(process.execPath, [built, ...argv], { encoding: 'utf8' })
+
+  test('prints its version and fails with exit codes', () => {
+    const { version } = JSON.parse(readFileSync(join(__dirname, '../../package.json'), 'utf8'))
+    expect(spawn('--version')).toMatchObject({ status: 0, stdout: `${version}\n` })
+    expect(spawn('frobnicate')).toMatchObject({ status: 2, stdout: '' })
+    expect(spawn('info', at('missing.fewbit'))).toMatchObject({ status: 1, stdout: '' })
+  })
+
+  test('prints one line of JSON', () => {
+    const { status, stdout, stderr } = spawn('eval', at('digits.fewbit'), '--data', at('test'), '--json')
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
+    expect(oneJsonLine<Evaluation>({ code: 0, stdout, stderr }).images).toBe(50)
+  })
+})

@@ -1,0 +1,54 @@
+import { describe, expect, test } from '@jest/globals'
+import { fewbit } from '../support/command-line.js'
+
+const QUANTIZE = ['quantize', 'checkpoint', '--calibrate', 'data', '-o', 'out.fewbit']
+
+describe('usage errors exit with 2 and say what is wrong on stderr', () => {
+  test.each([
+    [['frobnicate'], /unknown command 'frobnicate'/],
+    [['info'], /missing required argument 'model'/],
+    [['classify', 'model'], /missing required argument 'image'/],
+    [['eval', 'model'], /--data/],
+    [['quantize', 'checkpoint', '-o', 'x'], /--calibrate/],
+    [['quantize', 'checkpoint', '--calibrate', 'x'], /--output/],
+    [['info', 'model', '--frobnicate'], /unknown option '--frobnicate'/],
+    [['info', 'a', 'b'], /too many arguments/],
+    [['eval', 'model', '--data', 'x', '--device', 'tpu'], /cpu, cuda, auto/],
+    [[...QUANTIZE, '--bits', '9'], /--bits.*whole number from 2 to 8/],
+    [[...QUANTIZE, '--bits', '1'], /whole number from 2 to 8/],
+    [[...QUANTIZE, '--bits', '4.5'], /whole number from 2 to 8/],
+    [[...QUANTIZE, '--bits', '4x'], /whole number from 2 to 8/],
+    [[...QUANTIZE, '--bits', '0x4'], /whole number from 2 to 8/],
+    [[...QUANTIZE, '--bits', ''], /whole number from 2 to 8/],
+    [[...QUANTIZE, '--average-bits', '8.5'], /number from 2 to 8/],
+    [[...QUANTIZE, '--average-bits', 'NaN'], /number from 2 to 8/],
+    [[...QUANTIZE, '--average-bits', '4,5'], /number from 2 to 8/],
+    [[...QUANTIZE, '--bits', '4', '--average-bits', '4'], /--bits.*cannot be used with.*--average-bits/],
+    [[...QUANTIZE, '--threads', '0'], /whole number from 1 to 256/],
+    [[...QUANTIZE, '--threads', '257'], /whole number from 1 to 256/],
+    [[...QUANTIZE, '--seed', '-1'], /whole number from 0/],
+    [[...QUANTIZE, '--calibration-images', '0'], /whole number from 1/],
+    [['bench', 'deit-small', '--batch', '0'], /whole number from 1/],
+    [['bench', 'deit-small', '--bits', '4', '--average-bits', '4'], /cannot be used with/],
+  ])('%j', async (argv, message) => {
+    const outcome = await fewbit(argv)
+    expect(outcome).toMatchObject({ code: 2, stdout: '' })
+    expect(outcome.stderr).toMatch(/^fewbit: /)
+    expect(outcome.stderr).toMatch(message)
+  })
+
+  test('no command at all shows the help on stderr', async () => {
+    const outcome = await fewbit([])
+    expect(outcome).toMatchObject({ code: 2, stdout: '' })
+    expect(outcome.stderr).toMatch(/quantize.*eval.*classify.*info.*bench.*doctor/s)
+  })
+})
+
+test('--help and --version are successes on stdout', async () => {
+  expect(await fewbit(['--version'])).toEqual({ code: 0, stdout: '1.2.3\n', stderr: '' })
+  const help = await fewbit(['quantize', '--help'])
+  expect(help).toMatchObject({ code: 0, stderr: '' })
+  for (const option of ['--calibrate', '--bits', '--average-bits', '--output', '--calibration-images', '--seed', '--threads', '--json']) {
+    expect(help.stdout).toContain(option)
+  }
+})

@@ -1,0 +1,117 @@
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { load, type Model, memoryDataset, quantize } from '../../lib/index.js'
+import { DIGITS, digits } from '../support/digits.js'
+
+let folder: string
+let float: Model
+let small: Model
+const calibrate = digits('train', 5)
+const test = digits('test', 20)
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'fewbit-model-'))
+  float = await load(DIGITS)
+  small = await quantize(float, { calibrate, averageBits: 4.5 })
+})
+
+afterAll(async () => {
+  float.dispose()
+  small.dispose()
+  await rm(folder, { recursive: true })
+})
+
+async function logits(model: Model): Promise<Float32Array> {
+  const pixels = Float32Array.from({ length: 2 * 28 * 28 }, (_, i) => Math.sin(i))
+  return model.run(pixels, 2)
+}
+
+it('reads digits, as float and at 4.5 bits', async () => {
+  const exact = await float.evaluate(test)
+  const coded = await small.evaluate(test)
+  expect(exact.images).toBe(200)
+  expect(exact.top1).toBeGreaterThan(0.95)
+  expect(coded.top1).toBeGreaterThan(exact.top1 - 0.03)
+  expect(coded.interval[0]).toBeLessThan(coded.top1)
+  expect(coded.top5).toBeGreaterThanOrEqual(coded.top1)
+})
+
+it('comes back from its file bit for bit', async () => {
+  const file = join(folder, 'digits.fewbit')
+  const { bytes } = await small.save(file)
+  expect(bytes).toBe(small.info().bytes)
+  const back = await load(file)
+  expect(await logits(back)).toEqual(await logits(small))
+  expect(back.info()).toEqual(small.info())
+  back.dispose()
+  expect(await readdir(folder)).toEqual(['digits.fewbit'])
+})
+
+it('keeps the file near the bits of its tensors', async () => {
+  const { graph, scheme } = small.parts
+  let bits = 0
+  for (const node of graph.nodes) {
+    if (node.op !== 'linear') continue
+    const code = scheme?.weights.get(node.weight)
+    if (code) bits += code.outputs * code.inputs * code.bits + 32 * code.outputs
+  }
+  for (const [name, { data }] of graph.constants) if (!scheme?.weights.has(name)) bits += 32 * data.length
+  expect(small.info().bytes).toBeLessThanOrEqual((1.02 * bits) / 8 + 65536)
+})
+
+it('classifies raw pixels', async () => {
+  const [result] = await small.classify(await test.load(0), { top: 3 })
+  expect(result).toHaveLength(3)
+  expect(result[0].label).toBe('0')
+  expect(result[0].probability).toBeGreaterThan(result[1].probability)
+})
+
+it('reports its bits', () => {
+  const info = small.info()
+  expect(info.weightBits).toBeLessThanOrEqual(4.5)
+  expect(info.activationBits).toBeLessThanOrEqual(4.5)
+  expect(info.operands.every(({ bits }) => bits >= 2 && bits <= 8)).toBe(true)
+  expect(float.info().weightBits).toBe(32)
+})
+
+it.each([
+  [{ bits: 1 }, /bits must be/],
+  [{ bits: 9 }, /bits must be/],
+  [{ bits: 4.5 }, /bits must be/],
+  [{ averageBits: 1.9 }, /averageBits must be/],
+  [{ averageBits: Number.NaN }, /averageBits must be/],
+  [{ bits: 4, averageBits: 4 }, /not both/],
+  [{ calibrationImages: 0 }, /calibrationImages must be/],
+  [{ seed: -1 }, /seed must be/],
+  [{ threads: 0 }, /threads must be/],
+  [{ device: 'cuda' as const }, /without CUDA/],
+])('refuses %j', async (options, message) => {
+  await expect(quantize(float, { calibrate, ...options })).rejects.toThrow(message)
+})
+
+it('refuses what cannot be', async () => {
+  await expect(quantize(small, { calibrate })).rejects.toThrow('quantized already')
+  await expect(quantize(float, { calibrate: [] })).rejects.toThrow('no images')
+  await expect(float.save(join(folder, 'float'))).rejects.toThrow('quantize it first')
+  await expect(float.run(new Float32Array(783), 1)).rejects.toThrow('784 values')
+  await expect(load(join(folder, 'nowhere'))).rejects.toThrow('does not exist')
+  const wrong = memoryDataset([{ data: new Uint8Array(10), width: 28, height: 28, channels: 1 }])
+  await expect(float.classify(await Promise.resolve([{ data: new Uint8Array(10), width: 28, height: 28, channels: 1 }]))).rejects.toThrow(/10/)
+  await expect(quantize(float, { calibrate: wrong })).rejects.toThrow(/10/)
+})
+
+it('leaves nothing behind when it cannot write', async () => {
+  const file = join(folder, 'blocked')
+  await writeFile(file, 'a file, not a folder')
+  await expect(small.save(join(file, 'x.fewbit'))).rejects.toThrow('cannot write')
+  expect(await readdir(folder)).not.toContain('x.fewbit')
+})
+
+it('is gone after dispose, twice', async () => {
+  const model = await load(DIGITS)
+  await logits(model)
+  model.dispose()
+  model.dispose()
+  await expect(logits(model)).rejects.toThrow('disposed')
+})

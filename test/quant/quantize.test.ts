@@ -1,0 +1,148 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { breather } from '../../lib/codes/breathe.js'
+import { costOf } from '../../lib/graph/cost.js'
+import type { Graph } from '../../lib/graph/graph.js'
+import { lower } from '../../lib/graph/lower.js'
+import type { Scheme } from '../../lib/graph/scheme.js'
+import { randomVitOf } from '../../lib/models/random.js'
+import { observe } from '../../lib/quant/observe.js'
+import { findOperands } from '../../lib/quant/operands.js'
+import { quantizeGraph } from '../../lib/quant/quantize.js'
+import { smooth } from '../../lib/quant/smooth.js'
+import { Session } from '../../lib/runtime/session.js'
+import { normals } from '../support/random.js'
+
+const SHAPE = {
+  architecture: 'vit',
+  channels: 3,
+  imageHeight: 24,
+  imageWidth: 24,
+  patchHeight: 6,
+  patchWidth: 6,
+  hidden: 48,
+  heads: 3,
+  intermediate: 96,
+  layers: 2,
+  eps: 1e-6,
+  distillationToken: true,
+  distillationHead: true,
+  classes: 7,
+}
+const IMAGES = 12
+const calibration = { pixels: normals(1, IMAGES * 3 * 24 * 24), images: IMAGES }
+
+async function logitsOf(graph: Graph, scheme: Scheme | null, path?: string): Promise<Float32Array> {
+  const session = new Session(lower(graph, scheme).plan, { path })
+  try {
+    return await session.run(calibration.pixels, IMAGES)
+  } finally {
+    session.dispose()
+  }
+}
+
+function relativeError(found: Float32Array, expected: Float32Array): number {
+  const norm = (values: Float32Array) => Math.sqrt(values.reduce((sum, x) => sum + x * x, 0))
+  return norm(found.map((x, i) => x - expected[i])) / norm(expected)
+}
+
+let graph: Graph
+let float: Float32Array
+beforeAll(async () => {
+  graph = await randomVitOf(SHAPE, 3)
+  float = await logitsOf(graph, null)
+})
+
+it('smoothing with a bias leaves the float model unchanged', async () => {
+  const operands = findOperands(graph).activations
+  const { observations } = await observe(graph, operands, calibration)
+  const smoothed = await smooth(graph, operands, observations, breather())
+  expect(relativeError(await logitsOf(smoothed.graph, null), float)).toBeLessThan(1e-5)
+  // What is known of the smoothed edges must be what an observer sees there.
+  const seen = (await observe(smoothed.graph, operands, calibration)).observations
+  for (const [name, expected] of smoothed.observations) {
+    const found = seen.get(name)
+    for (let c = 0; c < expected.width; c++) {
+      const scale = Math.sqrt(expected.meanSquare[c]) + 1e-6
+      expect(Math.abs((found?.mean[c] as number) - expected.mean[c]) / scale).toBeLessThan(1e-3)
+      expect(Math.abs((found?.max[c] as number) - expected.max[c]) / scale).toBeLessThan(1e-3)
+    }
+  }
+})
+
+it('observes every row', async () => {
+  const operands = findOperands(graph).activations
+  const { observations } = await observe(graph, operands, calibration)
+  for (const { name, elements, width } of operands) {
+    expect(observations.get(name)?.count).toBe((elements / width) * IMAGES)
+  }
+  const softmax = operands.find(({ kind }) => kind === 'probabilities')
+  const observed = observations.get(softmax?.name as string)
+  expect(observed?.mean.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 4)
+})
+
+it('8 bits stay close to the float model, and every operand has a code', async () => {
+  const quantized = await quantizeGraph(graph, calibration, { bits: 8 })
+  expect(relativeError(await logitsOf(quantized.graph, quantized.scheme), float)).toBeLessThan(0.03)
+  const cost = costOf(quantized.graph, quantized.scheme)
+  expect(cost.weightBits).toBe(8)
+  expect(cost.activationBits).toBe(8)
+})
+
+it('gives the same bits on every path', async () => {
+  const { graph: small, scheme } = await quantizeGraph(graph, calibration, { averageBits: 5 })
+  const reference = await logitsOf(small, scheme, 'portable')
+  expect(await logitsOf(small, scheme)).toEqual(reference)
+})
+
+it.each([3, 4.5, 6.25])('bounds both averages by %d', async (averageBits) => {
+  const { graph: small, scheme } = await quantizeGraph(graph, calibration, { averageBits })
+  const cost = costOf(small, scheme)
+  expect(cost.weightBits).toBeLessThanOrEqual(averageBits)
+  expect(cost.activationBits).toBeLessThanOrEqual(averageBits)
+  expect(cost.weightBits).toBeGreaterThan(averageBits - 0.75)
+  expect(cost.activationBits).toBeGreaterThan(averageBits - 0.75)
+})
+
+it('loses less with more bits', async () => {
+  const divergences: number[] = []
+  for (const averageBits of [3, 4, 6, 8]) divergences.push((await quantizeGraph(graph, calibration, { averageBits })).divergence)
+  expect([...divergences].sort((a, b) => b - a)).toEqual(divergences)
+})
+
+it('keeps patch embedding and head at 8 bits when one width is asked for', async () => {
+  const { graph: small, scheme } = await quantizeGraph(graph, calibration, { bits: 4 })
+  const widths = costOf(small, scheme).operands.filter(({ bits }) => bits === 8)
+  expect(widths.map(({ layer }) => layer).every((layer) => /^(patch_embedding|head)/.test(layer))).toBe(true)
+  expect(widths.length).toBeGreaterThan(0)
+})
+
+it('is deterministic', async () => {
+  const [a, b] = await Promise.all([1, 2].map((threads) => quantizeGraph(graph, calibration, { averageBits: 4, threads })))
+  expect(await logitsOf(a.graph, a.scheme)).toEqual(await logitsOf(b.graph, b.scheme))
+})
+
+it('names the operand when calibration is not finite', async () => {
+  const pixels = calibration.pixels.slice()
+  pixels[5] = Number.NaN
+  await expect(quantizeGraph(graph, { pixels, images: IMAGES }, { bits: 8 })).rejects.toThrow(/not finite/)
+})
+
+it('stops when the signal says so', async () => {
+  const controller = new AbortController()
+  const running = quantizeGraph(graph, calibration, {
+    averageBits: 4,
+    signal: controller.signal,
+    onProgress: ({ stage }) => stage === 'measure' && controller.abort(new Error('enough')),
+  })
+  await expect(running).rejects.toThrow('enough')
+})
+
+it('leaves the event loop alone', async () => {
+  const larger = await randomVitOf({ ...SHAPE, hidden: 192, intermediate: 768, layers: 3 }, 4)
+  await quantizeGraph(larger, calibration, { bits: 5 })
+  const delay = monitorEventLoopDelay({ resolution: 2 })
+  delay.enable()
+  await quantizeGraph(larger, calibration, { averageBits: 4 })
+  delay.disable()
+  expect(delay.percentile(99) / 1e6).toBeLessThan(20)
+})
