@@ -24,6 +24,7 @@ const FIELDS: Record<Node['op'], Record<string, FieldType>> = {
   layernorm: { input: 'edge', gamma: 'constant', beta: 'constant', eps: 'number' },
   attention: { q: 'edge', k: 'edge', v: 'edge', heads: 'integer', scale: 'number' },
   gelu: { input: 'edge' },
+  scale: { input: 'edge', factor: 'constant' },
   add: { left: 'edge', right: 'edge' },
   row: { input: 'edge', row: 'integer' },
 }

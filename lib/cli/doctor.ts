@@ -14,31 +14,28 @@ export function doctorCommand(terminal: Terminal): Command {
 
 function action(terminal: Terminal, json: boolean): void {
   const report = doctor()
-  if (json) return printJson(terminal, report)
+  if (json) printJson(terminal, report)
+  else print(terminal, describe(report))
+}
+
+function describe(report: ReturnType<typeof doctor>): string {
   const { addon, threads, devices, advice } = report
-  print(
-    terminal,
-    pairs([
-      ['node', `${report.node} on ${report.platform}`],
-      ['addon', `${addon.version}, ${addon.build}`],
-      ['from', addon.file],
-      ['threads', `${threads.threads} (${threads.reason})`],
-      ['sharp', report.sharp ?? 'not installed'],
+  const installation = pairs([
+    ['node', `${report.node} on ${report.platform}`],
+    ['addon', `${addon.version}, ${addon.build}`],
+    ['from', addon.file],
+    ['threads', `${threads.threads} (${threads.reason})`],
+    ['sharp', report.sharp ?? 'not installed'],
+  ])
+  const paths = table(
+    [{ title: 'device' }, { title: 'path' }, { title: 'built' }, { title: 'runs' }, { title: 'why' }],
+    devices.map(({ device, path, built, runs, chosen, reason }) => [
+      device,
+      path ?? '',
+      built ? 'yes' : 'no',
+      chosen ? 'yes, chosen' : runs ? 'yes' : 'no',
+      reason,
     ]),
   )
-  print(terminal, '')
-  print(
-    terminal,
-    table(
-      [{ title: 'device' }, { title: 'path' }, { title: 'built' }, { title: 'runs' }, { title: 'why' }],
-      devices.map(({ device, path, built, runs, chosen, reason }) => [
-        device,
-        path ?? '',
-        built ? 'yes' : 'no',
-        chosen ? 'yes, chosen' : runs ? 'yes' : 'no',
-        reason,
-      ]),
-    ),
-  )
-  for (const line of advice) print(terminal, `\n${line}`)
+  return [installation, paths, ...advice].join('\n\n')
 }

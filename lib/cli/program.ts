@@ -5,7 +5,7 @@ import { doctorCommand } from './doctor.js'
 import { evalCommand } from './eval.js'
 import { infoCommand } from './info.js'
 import { quantizeCommand } from './quantize.js'
-import { type Terminal, UsageError } from './terminal.js'
+import type { Terminal } from './terminal.js'
 
 const COMMANDS = [quantizeCommand, evalCommand, classifyCommand, infoCommand, benchCommand, doctorCommand]
 
@@ -39,7 +39,7 @@ export async function run(argv: string[], terminal: Terminal): Promise<number> {
       return ABORTED
     }
     terminal.stderr.write(`fewbit: ${describe(error)}\n`)
-    return error instanceof UsageError ? 2 : 1
+    return 1
   }
 }
 

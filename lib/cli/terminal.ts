@@ -10,9 +10,6 @@ export interface Terminal {
   version: string
 }
 
-/** A usage error that only a command can see (the parser sees the others): exit code 2. */
-export class UsageError extends Error {}
-
 /** One line of JSON on stdout. JSON.stringify never writes a line break of its own; NaN and infinities become null. */
 export function printJson(terminal: Terminal, value: unknown): void {
   terminal.stdout.write(`${JSON.stringify(value)}\n`)

@@ -2,7 +2,7 @@ import { type Graph, inputsOf, type Node } from './graph.js'
 import { storageOf } from './operands.js'
 
 /**
- * Nodes become steps, one kernel call each: GELU, additions and positions move into the linear layer before them, rows become views.
+ * Nodes become steps, one kernel call each: GELU, scales, additions and positions move into the linear layer before them, rows become views.
  */
 
 type NodeOf<Op extends Node['op']> = Extract<Node, { op: Op }>
@@ -14,6 +14,8 @@ export interface LinearStep {
   /** Where in the output the rows start: behind the prefix when the layer writes tokens. */
   firstRow: number
   activation: 'none' | 'gelu'
+  /** Constant by which the columns are multiplied, after the activation. */
+  gain: string | null
   /** Added last: an edge, or a constant that is the same for every image. */
   residual: { edge: string } | { constant: string } | null
 }
@@ -25,6 +27,9 @@ export type Step =
   | { op: 'attention'; node: NodeOf<'attention'>; output: string }
   /** The constant rows in front of the tokens. */
   | { op: 'prefix'; node: NodeOf<'tokens'>; output: string }
+
+/** What a linear layer in front of it computes on the way. */
+const EXTENSIONS = new Set<Node['op']>(['gelu', 'scale', 'add', 'tokens'])
 
 /**
  * Steps in an order in which they can run.
@@ -51,7 +56,7 @@ export function fuse(graph: Graph, kept: Set<string>): Step[] {
   const offer = (step: LinearStep) => {
     linears.set(step.output, { step, waiting: true })
     const next = readers.get(step.output) ?? []
-    const extended = next.length === 1 && (next[0].op === 'gelu' || next[0].op === 'add' || next[0].op === 'tokens')
+    const extended = next.length === 1 && EXTENSIONS.has(next[0].op)
     if (!extended || kept.has(step.output)) write(step.output)
   }
   const extendable = (edge: string) => {
@@ -62,12 +67,18 @@ export function fuse(graph: Graph, kept: Set<string>): Step[] {
   for (const node of nodes) {
     switch (node.op) {
       case 'linear':
-        offer({ op: 'linear', node, output: node.output, firstRow: 0, activation: 'none', residual: null })
+        offer({ op: 'linear', node, output: node.output, firstRow: 0, activation: 'none', gain: null, residual: null })
         break
       case 'gelu': {
         const linear = extendable(node.input)
-        if (linear?.step.activation !== 'none') throw new Error(`${node.name}: GELU has to follow a linear layer`)
+        if (linear?.step.activation !== 'none' || linear.step.gain !== null) throw new Error(`${node.name}: GELU has to follow a linear layer`)
         offer({ ...linear.step, output: node.output, activation: 'gelu' })
+        break
+      }
+      case 'scale': {
+        const linear = extendable(node.input)
+        if (!linear || linear.step.gain !== null) throw new Error(`${node.name}: a scale has to follow a linear layer or its GELU`)
+        offer({ ...linear.step, output: node.output, gain: node.factor })
         break
       }
       case 'add': {

@@ -24,6 +24,8 @@ export type Node = { name: string; output: string } & (
   | { op: 'layernorm'; input: string; gamma: string; beta: string; eps: number }
   | { op: 'attention'; q: string; k: string; v: string; heads: number; scale: number }
   | { op: 'gelu'; input: string }
+  /** Multiplies each column by an element of the constant `factor` [width]. */
+  | { op: 'scale'; input: string; factor: string }
   | { op: 'add'; left: string; right: string }
   /** One row of the input. */
   | { op: 'row'; input: string; row: number }
@@ -62,6 +64,8 @@ export function constantsOf(node: Node): string[] {
       return [node.prefix, node.positions]
     case 'layernorm':
       return [node.gamma, node.beta]
+    case 'scale':
+      return [node.factor]
     default:
       return []
   }

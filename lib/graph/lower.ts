@@ -155,7 +155,7 @@ class Lowering {
   }
 
   private emitLinear(step: LinearStep, index: number): void {
-    const { node, activation, firstRow, residual } = step
+    const { node, activation, gain, firstRow, residual } = step
     const { rows, width } = this.shapeOf(node.output)
     this.reuseResidual(step, index)
     const target = this.target(step.output)
@@ -164,6 +164,7 @@ class Lowering {
       x: this.view(node.input),
       bias: this.pool.add(padOutputs(node.bias === null ? null : this.tensor(node.bias).data, width)),
       activation,
+      ...(gain !== null && { gain: this.pool.add(padOutputs(this.tensor(gain).data, width)) }),
       ...(residual && { residual: 'edge' in residual ? this.view(residual.edge) : this.pool.addRows(this.tensor(residual.constant)) }),
       ...target,
       y: rowsOf(target.y, firstRow, rows),

@@ -85,6 +85,11 @@ export function outputShape(node: Node, edgeOf: (name: string) => Edge | undefin
     }
     case 'gelu':
       return { ...read(node.input) }
+    case 'scale': {
+      const input = read(node.input)
+      expect(node.factor, [input.width])
+      return { ...input }
+    }
     case 'add': {
       const [left, right] = inputsOf(node).map(read)
       if (left.rows !== right.rows || left.width !== right.width) {

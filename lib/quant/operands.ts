@@ -48,6 +48,7 @@ export function findOperands(graph: Graph): Operands {
   const linears = graph.nodes.filter((node): node is LinearNode => node.op === 'linear')
   const attentions = graph.nodes.filter((node): node is AttentionNode => node.op === 'attention')
   const gelus = new Set(graph.nodes.flatMap((node) => (node.op === 'gelu' ? [node.output] : [])))
+  for (const node of graph.nodes) if (node.op === 'scale' && gelus.has(node.input)) gelus.add(node.output)
   const all = operandsOf(graph)
   const activations = all.flatMap(({ kind, name, elements }): ActivationOperand[] => {
     if (kind === 'weight') return []

@@ -3,7 +3,7 @@ import { Histogram } from '../codes/histogram.js'
 import type { Observation } from '../codes/observation.js'
 import { searchSymmetric } from '../codes/search.js'
 import { searchRow } from '../codes/weights.js'
-import type { Graph, Node, Tensor } from '../graph/graph.js'
+import type { Edge, Graph, Node, Tensor } from '../graph/graph.js'
 import { type ActivationOperand, type LinearNode, tensorOf } from './operands.js'
 
 /**
@@ -13,10 +13,14 @@ import { type ActivationOperand, type LinearNode, tensorOf } from './operands.js
  *
  * mu_j is the mean of channel j, eps_j = R_j^a / max_o |W_oj|^(1-a) with R_j = max_t |Y_tj - mu_j| (SmoothQuant's factor; the exponent is our
  * search). The float model is unchanged; nothing is added at run time.
+ *
+ * The same factors, without a shift, are applied behind GELU, where they become a multiplication that is fused into the layer before it, and before
+ * the projection of attention, where they move into the rows of the value layer: there a few channels reach a hundred times as far as the others,
+ * too. Both are our addition.
  */
 
 /** 0.5 is SmoothQuant's default; the exponent with the least error of the layer's output at REFERENCE_BITS wins. */
-const EXPONENTS = [0.25, 0.4, 0.5, 0.6, 0.75]
+const EXPONENTS = [0.25, 0.4, 0.5, 0.6, 0.75, 0.9]
 const REFERENCE_BITS = 4
 /** Weight rows looked at when exponents are compared. */
 const ROWS_COMPARED = 64
@@ -31,43 +35,62 @@ export interface Smoothed {
   observations: Map<string, Observation>
 }
 
-type LayerNormNode = Extract<Node, { op: 'layernorm' }>
+type NodeOf<Op extends Node['op']> = Extract<Node, { op: Op }>
 
 export async function smooth(
-  graph: Graph,
+  float: Graph,
   operands: ActivationOperand[],
   observations: Map<string, Observation>,
   breathe: ReturnType<typeof breather>,
 ): Promise<Smoothed> {
-  const norms = new Map(
-    graph.nodes.filter((node): node is LayerNormNode => node.op === 'layernorm').map((node) => [node.output, node]),
-  )
-  const constants = new Map(graph.constants)
-  const nodes = graph.nodes.map((node) => ({ ...node }))
-  const smoothed: Smoothed = { graph: { ...graph, nodes, constants }, observations: new Map(observations) }
-  for (const operand of operands) {
-    const norm = norms.get(operand.name)
-    const observation = observations.get(operand.name)
-    if (!norm || !observation || operand.readers.length === 0) continue
-    const fold = await searchFold(graph, operand.readers, observation, breathe)
-    foldNorm(smoothed.graph, norm, fold)
-    for (const reader of operand.readers) foldLinear(smoothed.graph, reader, fold)
-    smoothed.observations.set(operand.name, foldObservation(observation, fold))
+  const graph: Graph = {
+    ...float,
+    nodes: float.nodes.map((node) => ({ ...node })),
+    edges: new Map(float.edges),
+    constants: new Map(float.constants),
   }
-  return smoothed
+  const folded = new Map(observations)
+  for (const { name, readers } of operands) {
+    const producer = graph.nodes.find(({ output }) => output === name)
+    const observation = folded.get(name)
+    if (!producer || !observation || readers.length === 0) continue
+    const weights = readers.map((reader) => tensorOf(graph, reader.weight))
+    if (producer.op === 'layernorm') {
+      const fold = await searchFold(weights, observation, observation.mean, breathe)
+      foldNorm(graph, producer, fold)
+      for (const reader of readers) foldLinear(graph, reader, fold)
+      folded.set(name, foldObservation(observation, fold))
+    } else if (producer.op === 'gelu') {
+      const fold = await searchFold(weights, observation, null, breathe)
+      insertScale(graph, producer, fold)
+      for (const reader of readers) foldLinear(graph, reader, fold)
+      folded.set(name, foldObservation(observation, fold))
+    } else if (producer.op === 'attention') {
+      const value = graph.nodes.find((node): node is NodeOf<'linear'> => node.op === 'linear' && node.output === producer.v)
+      const values = folded.get(producer.v)
+      if (!value || !values) continue
+      const fold = await searchFold(weights, observation, null, breathe)
+      foldOutputs(graph, value, fold)
+      for (const reader of readers) foldLinear(graph, reader, fold)
+      folded.set(name, foldObservation(observation, fold))
+      folded.set(producer.v, foldObservation(values, fold))
+    }
+  }
+  return { graph, observations: folded }
 }
 
+/** @param mean what is subtracted of each channel, or null where nothing can be */
 async function searchFold(
-  graph: Graph,
-  readers: LinearNode[],
+  weights: Tensor[],
   observation: Observation,
+  mean: Float64Array | null,
   breathe: ReturnType<typeof breather>,
 ): Promise<Fold> {
-  const weights = readers.map((reader) => tensorOf(graph, reader.weight))
-  let best: Fold = { shift: observation.mean, factor: new Float64Array(observation.width).fill(1) }
+  const shift = mean ?? new Float64Array(observation.width)
+  let best: Fold = { shift, factor: new Float64Array(observation.width).fill(1) }
   let bestLoss = await foldLoss(weights, observation, best, breathe)
   for (const exponent of EXPONENTS) {
-    const fold: Fold = { shift: observation.mean, factor: smoothingFactor(weights, observation, exponent) }
+    const fold: Fold = { shift, factor: smoothingFactor(weights, observation, shift, exponent) }
     const loss = await foldLoss(weights, observation, fold, breathe)
     if (loss < bestLoss) {
       bestLoss = loss
@@ -78,14 +101,14 @@ async function searchFold(
 }
 
 /** eps_j; 1 for a channel that is constant over calibration. */
-function smoothingFactor(weights: Tensor[], observation: Observation, exponent: number): Float64Array {
-  const { width, mean, min, max } = observation
+function smoothingFactor(weights: Tensor[], observation: Observation, shift: Float64Array, exponent: number): Float64Array {
+  const { width, min, max } = observation
   const largest = new Float64Array(width)
   for (const { data } of weights) {
     for (let i = 0; i < data.length; i++) largest[i % width] = Math.max(largest[i % width], Math.abs(data[i]))
   }
   return Float64Array.from({ length: width }, (_, j) => {
-    const reach = Math.max(max[j] - mean[j], mean[j] - min[j])
+    const reach = Math.max(max[j] - shift[j], shift[j] - min[j])
     if (reach <= 0) return 1
     return Math.max(1e-5, reach ** exponent / Math.max(1e-5, largest[j]) ** (1 - exponent))
   })
@@ -124,11 +147,31 @@ async function foldLoss(
   return weightLoss + searchSymmetric(histogram, REFERENCE_BITS).loss / (folded.samples.length / width)
 }
 
-function foldNorm(graph: Graph, norm: LayerNormNode, { shift, factor }: Fold): void {
+function foldNorm(graph: Graph, norm: NodeOf<'layernorm'>, { shift, factor }: Fold): void {
   const gamma = tensorOf(graph, norm.gamma)
   const beta = tensorOf(graph, norm.beta)
   graph.constants.set(norm.gamma, { shape: gamma.shape, data: gamma.data.map((g, j) => g / factor[j]) })
   graph.constants.set(norm.beta, { shape: beta.shape, data: beta.data.map((b, j) => (b - shift[j]) / factor[j]) })
+}
+
+/** The edge keeps its name; what GELU writes gets another. */
+function insertScale(graph: Graph, gelu: NodeOf<'gelu'>, { factor }: Fold): void {
+  const { output } = gelu
+  gelu.output = `${output}.unscaled`
+  graph.edges.set(gelu.output, graph.edges.get(output) as Edge)
+  const constant = `${gelu.name}.factor`
+  graph.constants.set(constant, { shape: [factor.length], data: Float32Array.from(factor, (f) => 1 / f) })
+  const scale: Node = { name: `${gelu.name}.scale`, output, op: 'scale', input: gelu.output, factor: constant }
+  graph.nodes.splice(graph.nodes.indexOf(gelu) + 1, 0, scale)
+}
+
+/** Divides the outputs of a layer by the factors. */
+function foldOutputs(graph: Graph, node: LinearNode, { factor }: Fold): void {
+  const { shape, data } = tensorOf(graph, node.weight)
+  graph.constants.set(node.weight, { shape, data: data.map((w, i) => w / factor[Math.floor(i / shape[1])]) })
+  if (node.bias === null) return
+  const bias = tensorOf(graph, node.bias)
+  graph.constants.set(node.bias, { shape: bias.shape, data: bias.data.map((b, o) => b / factor[o]) })
 }
 
 function foldLinear(graph: Graph, reader: LinearNode, { shift, factor }: Fold): void {

@@ -52,10 +52,11 @@ export type PlanOp = { name: string } & (
       scale: Constant
       bias: Constant
       activation: PlanActivation
+      gain?: Constant
       residual?: View
       encode?: PlanEncoder
     }
-  | { op: 'linearF32'; x: View; y: View; weight: Constant; bias: Constant; activation: PlanActivation; residual?: View }
+  | { op: 'linearF32'; x: View; y: View; weight: Constant; bias: Constant; activation: PlanActivation; gain?: Constant; residual?: View }
   | { op: 'layernorm'; x: View; y: View; gamma: Constant; beta: Constant; eps: number; encode?: PlanEncoder }
   | {
       op: 'attentionCodes'

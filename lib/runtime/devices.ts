@@ -57,7 +57,7 @@ export interface Report {
   addon: { version: string; build: string; file: string }
   threads: { threads: number; reason: string }
   devices: Device[]
-  /** The version of sharp, which decodes images; null when it is not installed. */
+  /** The version of sharp, which decodes images; null when it is not installed or does not load. */
   sharp: string | null
   /** What is wrong or slower than it could be, and what to do. */
   advice: string[]
@@ -66,14 +66,14 @@ export interface Report {
 /** Explains this installation. */
 export function doctor(): Report {
   const { version, build, file } = addon
-  const { threads, reason } = addon.defaultThreads()
+  const { reason } = addon.defaultThreads()
   const list = devices()
   const sharp = sharpVersion()
   return {
     node: process.versions.node,
     platform: `${process.platform}-${process.arch}`,
     addon: { version, build, file },
-    threads: { threads: Math.min(threads, chooseThreads()), reason },
+    threads: { threads: chooseThreads(), reason },
     devices: list,
     sharp,
     advice: advise(list, sharp),
@@ -95,17 +95,17 @@ function advise(list: Device[], sharp: string | null): string[] {
     advice.push(`${amx.reason}: falling back to ${chosen.path}. Linux 5.16 or newer grants it, unless a sandbox filters arch_prctl.`)
   }
   if (chosen?.path === 'portable') advice.push('Only the portable path runs here; it is many times slower than the vector paths.')
-  if (sharp === null) advice.push('sharp is not installed: image files cannot be decoded. npm install sharp')
+  if (sharp === null) advice.push('sharp is not installed or does not load: image files cannot be decoded. npm install sharp')
   return advice
 }
 
-/** Looked up from the addon's package and from the working directory, without loading it. */
+/** Looked up from the addon's package and from the working directory. Loaded, because it is installed for one platform. */
 function sharpVersion(): string | null {
   for (const from of [addon.file, join(process.cwd(), 'package.json')]) {
     if (!from) continue
     try {
-      const { version } = createRequire(from)('sharp/package.json') as { version: string }
-      return version
+      const { versions } = createRequire(from)('sharp') as { versions: { sharp: string } }
+      return versions.sharp
     } catch {
       // Not there.
     }

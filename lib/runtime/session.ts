@@ -96,6 +96,15 @@ export class Session {
     this.native = null
     native?.dispose()
   }
+
+  // A Node without these symbols gets a useless method called 'undefined'.
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.dispose()
+  }
 }
 
 interface Queued extends SessionRunOptions {
@@ -114,27 +123,4 @@ function ownErrors<T>(call: () => T): T {
   } catch (error) {
     throw new Error((error as Error).message, { cause: error })
   }
-}
-
-export interface Session {
-  /** `using session = ...` where the runtime has it (Node 20 and newer). */
-  [Symbol.dispose](): void
-  [Symbol.asyncDispose](): Promise<void>
-}
-
-for (const [symbol, method] of [
-  [
-    Symbol.dispose,
-    function dispose(this: Session): void {
-      this.dispose()
-    },
-  ],
-  [
-    Symbol.asyncDispose,
-    async function asyncDispose(this: Session): Promise<void> {
-      this.dispose()
-    },
-  ],
-] as const) {
-  if (symbol) Object.defineProperty(Session.prototype, symbol, { value: method, configurable: true, writable: true })
 }

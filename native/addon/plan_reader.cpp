@@ -47,6 +47,9 @@ class Fields {
   PlanEncoder encoder(const char* field) const;
   Activation activation(const char* field) const;
   std::optional<View> optional_view(const char* field) const { return has(field) ? std::optional(view(field)) : std::nullopt; }
+  std::optional<Constant> optional_constant(const char* field) const {
+    return has(field) ? std::optional(constant(field)) : std::nullopt;
+  }
   std::optional<PlanEncoder> optional_encoder(const char* field) const {
     return has(field) ? std::optional(encoder(field)) : std::nullopt;
   }
@@ -108,6 +111,7 @@ LinearCodesOp linear_codes(const Fields& f) {
           f.constant("scale"),
           f.constant("bias"),
           f.activation("activation"),
+          f.optional_constant("gain"),
           f.optional_view("residual"),
           f.optional_encoder("encode")};
 }
@@ -118,6 +122,7 @@ LinearF32Op linear_f32(const Fields& f) {
           f.constant("weight"),
           f.constant("bias"),
           f.activation("activation"),
+          f.optional_constant("gain"),
           f.optional_view("residual")};
 }
 

@@ -54,6 +54,7 @@ struct Column {
     const __m512i sum = _mm512_add_epi32(_mm512_load_si512(acc), correction);
     __m512 y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, bias);
     if (op.activation == Activation::gelu) y = gelu_f32x16(y);
+    if (op.gain) y = _mm512_mul_ps(y, _mm512_loadu_ps(op.gain + panel.output));
     if (op.residual) y = _mm512_add_ps(y, load(op.residual + row * op.residual_stride + panel.output, panel));
     return y;
   }

@@ -66,6 +66,7 @@ void finish(const LinearF32& op, int row_begin, int rows, int output_begin, int 
       const ptrdiff_t t = row_begin + r;
       __m512 y = _mm512_add_ps(_mm512_load_ps(acc + r * kTileOutputs), bias);
       if (op.activation == Activation::gelu) y = gelu_f32x16(y);
+      if (op.gain) y = _mm512_mul_ps(y, _mm512_loadu_ps(op.gain + output));
       if (op.residual) y = _mm512_add_ps(y, load(op.residual + t * op.residual_stride + output, panel));
       store(op.y + t * op.y_stride + output, panel, y);
     }

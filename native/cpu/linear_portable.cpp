@@ -54,6 +54,7 @@ void linear_codes_portable(const LinearCodes& op, int task, void* scratch) {
         const int o = output + n;
         float y = std::fma(float(acc[n] + op.correction[o]), op.scale[o], op.bias[o]);
         if (op.activation == Activation::gelu) y = gelu(y);
+        if (op.gain) y = y * op.gain[o];
         if (op.residual) y = y + op.residual[t * op.residual_stride + o];
         if (op.y_float)
           op.y_float[t * op.y_float_stride + o] = y;
@@ -115,6 +116,7 @@ void linear_f32_portable(const LinearF32& op, int task, void*) {
           const int o = output + n;
           float y = acc[r][n] + op.bias[o];
           if (op.activation == Activation::gelu) y = gelu(y);
+          if (op.gain) y = y * op.gain[o];
           if (op.residual) y = y + op.residual[(t + r) * op.residual_stride + o];
           op.y[(t + r) * op.y_stride + o] = y;
         }

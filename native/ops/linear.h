@@ -15,6 +15,7 @@ enum class Activation : int { none = 0, gelu = 1 };
 //   acc = sum_i x[t][i] * w[o][i] + correction[o]          exact int32
 //   y   = fma(float(acc), scale[o], bias[o])
 //   y   = activation(y)                                     (ops/numeric.h)
+//   y   = y * gain[o]                                       when gain is given
 //   y   = y + residual[t][o]                                when residual is given
 // and y is stored as float, or as encode(y).
 struct LinearCodes {
@@ -33,6 +34,7 @@ struct LinearCodes {
   const float* bias;
 
   Activation activation;
+  const float* gain;  // [outputs rounded up to 16], or null
   const float* residual;      // or null
   ptrdiff_t residual_stride;  // floats
 
@@ -52,6 +54,7 @@ struct LinearF32 {
   const float* weight;
   const float* bias;  // [outputs rounded up to 16]
   Activation activation;
+  const float* gain;  // [outputs rounded up to 16], or null
   const float* residual;
   ptrdiff_t residual_stride;
   float* y;

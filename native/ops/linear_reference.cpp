@@ -14,6 +14,7 @@ void linear_codes_reference(const LinearCodes& op) {
       for (int i = 0; i < op.inputs; ++i) acc += op.x[t * op.x_stride + i] * weight[size_t(o) * op.inputs + i];
       float y = std::fma(float(acc), op.scale[o], op.bias[o]);
       if (op.activation == Activation::gelu) y = gelu(y);
+      if (op.gain) y = y * op.gain[o];
       if (op.residual) y = y + op.residual[t * op.residual_stride + o];
       if (op.y_float)
         op.y_float[t * op.y_float_stride + o] = y;
@@ -31,6 +32,7 @@ void linear_f32_reference(const LinearF32& op) {
       for (int i = 0; i < op.inputs; ++i) acc += double(op.x[t * op.x_stride + i]) * w[size_t(i) * 16];
       float y = static_cast<float>(acc);
       if (op.activation == Activation::gelu) y = gelu(y);
+      if (op.gain) y = y * op.gain[o];
       if (op.residual) y = y + op.residual[t * op.residual_stride + o];
       op.y[t * op.y_stride + o] = y;
     }

@@ -95,6 +95,7 @@ LinearCodes bind(const LinearCodesOp& plan, const Pass& pass, const Rows& rows) 
   op.scale = pointer(pass, plan.scale);
   op.bias = pointer(pass, plan.bias);
   op.activation = plan.activation;
+  op.gain = plan.gain ? pointer(pass, *plan.gain) : nullptr;
   set_residual(pass, rows, plan.residual, &op);
   set_target(pass, rows, plan.y, plan.encode, &op);
   return op;
@@ -110,6 +111,7 @@ LinearF32 bind(const LinearF32Op& plan, const Pass& pass, const Rows& rows) {
   op.weight = pointer(pass, plan.weight);
   op.bias = pointer(pass, plan.bias);
   op.activation = plan.activation;
+  op.gain = plan.gain ? pointer(pass, *plan.gain) : nullptr;
   set_residual(pass, rows, plan.residual, &op);
   op.y = pointer<float>(pass, plan.y, rows.first);
   op.y_stride = rows.stride<float>(plan.y);

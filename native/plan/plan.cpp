@@ -157,6 +157,7 @@ void check(const Checker& c, const LinearCodesOp& op) {
   c.constant("correction", op.correction, padded);
   c.constant("scale", op.scale, padded);
   c.constant("bias", op.bias, padded);
+  if (op.gain) c.constant("gain", *op.gain, padded);
 }
 
 void check(const Checker& c, const LinearF32Op& op) {
@@ -168,6 +169,7 @@ void check(const Checker& c, const LinearF32Op& op) {
   c.require(padded <= kMaxPlanBytes / op.x.width, "weight", "is too large");
   c.constant("weight", op.weight, padded * op.x.width);
   c.constant("bias", op.bias, padded);
+  if (op.gain) c.constant("gain", *op.gain, padded);
 }
 
 void check(const Checker& c, const LayerNormOp& op) {

@@ -42,6 +42,7 @@ struct LinearCodesOp {
   int weight_bits;
   Constant correction, scale, bias;
   Activation activation;
+  std::optional<Constant> gain;
   std::optional<View> residual;
   std::optional<PlanEncoder> encode;
 };
@@ -50,6 +51,7 @@ struct LinearF32Op {
   View x, y;
   Constant weight, bias;
   Activation activation;
+  std::optional<Constant> gain;
   std::optional<View> residual;
 };
 

@@ -82,6 +82,7 @@ class CodesFixture {
         correction_(ceil_div(c.outputs, 16) * 16),
         scale_(correction_.size()),
         bias_(correction_.size()),
+        gain_(correction_.size()),
         residual_(size_t(c.rows - 1) * residual_stride() + c.outputs),
         scratch_(linear_codes_scratch(c.inputs)) {
     std::mt19937 random(seed);
@@ -98,6 +99,7 @@ class CodesFixture {
       correction_.data()[o] = -128 * sum;
       scale_.data()[o] = 2.0f / sum_deviation * (1.5f + uniform());
       bias_.data()[o] = uniform();
+      gain_.data()[o] = 1.5f + uniform();
     }
     for (size_t i = 0; i < residual_.size(); ++i) residual_.data()[i] = uniform();
     for (auto& byte : table_) byte = static_cast<uint8_t>(random());
@@ -118,6 +120,7 @@ class CodesFixture {
     op.weight = weight_.data(), op.weight_bits = c_.bits;
     op.correction = correction_.data(), op.scale = scale_.data(), op.bias = bias_.data();
     op.activation = c_.gelu ? Activation::gelu : Activation::none;
+    if (c_.rows % 2) op.gain = gain_.data();
     if (c_.residual) op.residual = c_.alias ? y_float : residual_.data();
     op.residual_stride = residual_stride();
     if (c_.y_float)
@@ -155,7 +158,7 @@ class CodesFixture {
   ptrdiff_t x_stride_;
   Aligned<uint8_t> x_, weight_;
   Aligned<int32_t> correction_;
-  Aligned<float> scale_, bias_, residual_;
+  Aligned<float> scale_, bias_, gain_, residual_;
   Aligned<uint8_t> scratch_;
   uint8_t table_[kEncodeTable];
   bool written_outside_ = false;
@@ -241,11 +244,12 @@ TEST_CASE("linear float: within the rounding of a sum") {
     const auto uniform = [&] { return float(random() % 20001) / 10000.0f - 1.0f; };
     const int padded = ceil_div(outputs, 16) * 16;
     const ptrdiff_t x_stride = inputs + k % 4, y_stride = outputs + 3, residual_stride = outputs + k % 3;
-    Aligned<float> x((rows - 1) * x_stride + inputs), weight(size_t(padded) * inputs), bias(padded);
+    Aligned<float> x((rows - 1) * x_stride + inputs), weight(size_t(padded) * inputs), bias(padded), gain(padded);
     Aligned<float> residual((rows - 1) * residual_stride + outputs);
     for (size_t i = 0; i < x.size(); ++i) x.data()[i] = uniform();
     for (size_t i = 0; i < residual.size(); ++i) residual.data()[i] = uniform();
     for (int o = 0; o < padded; ++o) {
+      gain.data()[o] = 0.5f * uniform();
       bias.data()[o] = o < outputs ? uniform() : 0.0f;
       for (int i = 0; i < inputs; ++i) weight.data()[(o / 16 * inputs + i) * 16 + o % 16] = o < outputs ? uniform() : 0.0f;
     }
@@ -253,6 +257,7 @@ TEST_CASE("linear float: within the rounding of a sum") {
     op.rows = rows, op.inputs = inputs, op.outputs = outputs;
     op.x = x.data(), op.x_stride = x_stride, op.weight = weight.data(), op.bias = bias.data();
     op.activation = k & 1 ? Activation::gelu : Activation::none;
+    op.gain = k & 4 ? gain.data() : nullptr;
     op.residual = k & 2 ? residual.data() : nullptr, op.residual_stride = residual_stride;
     op.y_stride = y_stride;
     const float guard = 12345.0f;

@@ -1,0 +1,199 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import addon from '#addon'
+import { Session } from '../../lib/runtime/session.js'
+import { heavyPlan, randomInput, tokensPlan } from './plans.js'
+
+const runningPaths = addon.paths().filter(({ runs }) => runs).map(({ name }) => name)
+
+/** Until `settled` resolves to a rejection; its reason. */
+const rejection = (promise: Promise<unknown>): Promise<Error> =>
+  promise.then(
+    () => Promise.reject(new Error('resolved')),
+    (reason) => reason,
+  )
+
+describe.each(runningPaths)('results on %s', (path) => {
+  test('are what the sums in doubles give, for full and partial passes', async () => {
+    const { plan, expected } = tokensPlan({ batch: 2 })
+    const session = new Session(plan, { path })
+    const images = 5
+    const input = randomInput(plan, images)
+    const output = await session.run(input, images)
+    const [inputs, outputs] = [plan.inputBytes / 4, plan.outputBytes / 4]
+    expect(output).toHaveLength(images * outputs)
+    for (let b = 0; b < images; b++) {
+      expected(input.subarray(b * inputs, (b + 1) * inputs)).forEach((y, i) => expect(output[b * outputs + i]).toBeCloseTo(y, 4))
+    }
+    session.dispose()
+  })
+
+  test('have the same bits for any number of threads and any batch', async () => {
+    const size = { rows: 130, inputs: 40, width: 150 }
+    const images = 7
+    const input = randomInput(tokensPlan(size).plan, images)
+    const run = async (batch: number, threads: number) => {
+      using session = new Session(tokensPlan({ ...size, batch }).plan, { path, threads })
+      return Buffer.from((await session.run(input, images)).buffer)
+    }
+    const first = await run(1, 1)
+    for (const batch of [1, 2, 5]) for (const threads of [1, 2, 3]) expect((await run(batch, threads)).equals(first)).toBe(true)
+  })
+})
+
+test('paths agree', async () => {
+  const { plan } = tokensPlan({ rows: 50, inputs: 33, width: 70 })
+  const input = randomInput(plan, 3)
+  const outputs = await Promise.all(runningPaths.map((path) => new Session(plan, { path }).run(input, 3)))
+  for (const output of outputs) output.forEach((y, i) => expect(Math.abs(y - outputs[0][i])).toBeLessThan(1e-4))
+})
+
+test('no images', async () => {
+  expect(await new Session(tokensPlan().plan).run(new Float32Array(0), 0)).toHaveLength(0)
+})
+
+test('runs of all sessions are executed in the order of the calls', async () => {
+  const plan = heavyPlan()
+  const sessions = [new Session(plan), new Session(plan)]
+  const order: number[] = []
+  await Promise.all(
+    [0, 1, 2, 3, 4, 5].map(async (i) => {
+      // The earlier, the longer.
+      await sessions[i % 2].run(randomInput(plan, 6 - i), 6 - i)
+      order.push(i)
+    }),
+  )
+  expect(order).toEqual([0, 1, 2, 3, 4, 5])
+})
+
+test('progress grows and ends with all images', async () => {
+  const plan = heavyPlan({ batch: 3 })
+  const seen: number[] = []
+  await new Session(plan).run(randomInput(plan, 200), 200, { onProgress: (images) => seen.push(images) })
+  expect(seen.at(-1)).toBe(200)
+  expect(seen).toEqual([...new Set(seen)].sort((a, b) => a - b))
+  seen.slice(0, -1).forEach((images) => expect(images % 3 === 0 || images === 200).toBe(true))
+})
+
+describe('abort', () => {
+  const plan = heavyPlan()
+  const images = 3000
+  const input = randomInput(plan, images)
+
+  test('before the call', async () => {
+    const reason = new Error('never mind')
+    await expect(new Session(plan).run(input, images, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
+  })
+
+  test('of a queued and of a running run', async () => {
+    const session = new Session(plan)
+    const [first, second] = [new AbortController(), new AbortController()]
+    let progress = 0
+    const running = session.run(input, images, {
+      signal: first.signal,
+      onProgress: (done) => {
+        progress = done
+        first.abort('enough')
+      },
+    })
+    const queued = session.run(input, images, { signal: second.signal })
+    const last = session.run(input.subarray(0, plan.inputBytes / 4), 1)
+    second.abort('not this one')
+    // Answered while the first one is running.
+    expect(await rejection(queued)).toBe('not this one')
+    expect(await rejection(running)).toBe('enough')
+    expect(progress).toBeLessThan(images)
+    expect(await last).toHaveLength(plan.outputBytes / 4)
+    session.dispose()
+  })
+
+  test('leaves no listener behind', async () => {
+    const controller = new AbortController()
+    const added = jest.spyOn(controller.signal, 'addEventListener')
+    const removed = jest.spyOn(controller.signal, 'removeEventListener')
+    await new Session(plan).run(input.subarray(0, plan.inputBytes / 4), 1, { signal: controller.signal })
+    expect(added).toHaveBeenCalledTimes(1)
+    expect(removed).toHaveBeenCalledWith('abort', added.mock.calls[0][1])
+    controller.abort()
+  })
+
+  test('by an exception in onProgress', async () => {
+    const error = new Error('broken bar')
+    const onProgress = () => {
+      throw error
+    }
+    expect(await rejection(new Session(plan).run(input, images, { onProgress }))).toBe(error)
+  })
+})
+
+describe('dispose', () => {
+  test('is idempotent and refuses runs', async () => {
+    const { plan } = tokensPlan()
+    const session = new Session(plan)
+    await session.run(randomInput(plan, 1), 1)
+    session.dispose()
+    session.dispose()
+    await expect(session.run(randomInput(plan, 1), 1)).rejects.toThrow('the session was disposed')
+  })
+
+  test('rejects what runs and what waits', async () => {
+    const plan = heavyPlan()
+    const session = new Session(plan)
+    const input = randomInput(plan, 3000)
+    let running: Promise<unknown> = Promise.resolve()
+    const queued = await new Promise<Promise<unknown>>((resolve) => {
+      running = session.run(input, 3000, { onProgress: () => resolve(waiting) })
+      const waiting = session.run(input, 3000)
+      waiting.catch(() => {})
+      running.catch(() => {})
+    }).then((waiting) => ({ waiting }))
+    session.dispose()
+    expect((await rejection(running)).message).toBe('the session was disposed')
+    expect((await rejection(queued.waiting)).message).toBe('the session was disposed')
+  })
+})
+
+test('the event loop goes on during a run', async () => {
+  const plan = heavyPlan({ batch: 8, rows: 197 })
+  const input = randomInput(plan, 200)
+  const session = new Session(plan, { threads: 1 })
+  const delay = monitorEventLoopDelay({ resolution: 1 })
+  const run = session.run(input, 200)
+  delay.enable()
+  await run
+  delay.disable()
+  expect(delay.percentile(99)).toBeLessThan(20e6)
+})
+
+describe('bad arguments', () => {
+  const { plan } = tokensPlan()
+  const session = new Session(plan)
+  const good = randomInput(plan, 2)
+
+  test.each<[string, () => unknown, RegExp]>([
+    ['threads of a session', () => new Session(plan, { threads: 0 }), /threads must be an integer from 1 to 256, not 0/],
+    ['too short input', () => session.run(good, 3), /input has 70 values, 3 images need 3 x 35/],
+    ['too long input', () => session.run(good, 1), /input has 70 values/],
+    ['another array', () => session.run(new Float64Array(70) as never, 2), /must be a Float32Array/],
+    ['images', () => session.run(good, 1.5), /images must be an integer, not 1.5/],
+    ['threads of a run', () => session.run(good, 2, { threads: 257 }), /threads must be an integer/],
+    ['shared memory', () => session.run(new Float32Array(new SharedArrayBuffer(280)), 2), /SharedArrayBuffer/],
+    ['path', () => new Session(plan, { path: 'sse2' }), /isa 'sse2' is not known; known are portable/],
+  ])('%s', async (_, call, message) => {
+    const error = await rejection((async () => call())())
+    expect(error.message).toMatch(message)
+    expect(error).toBeInstanceOf(Error)
+  })
+
+  test('resizable buffer', async () => {
+    const Resizable = ArrayBuffer as unknown as new (length: number, options: { maxByteLength: number }) => ArrayBuffer
+    const input = new Float32Array(new Resizable(280, { maxByteLength: 560 }), 0, 70)
+    expect((await rejection(session.run(input, 2))).message).toMatch(/resizable/)
+  })
+
+  test('detached buffer', () => {
+    const input = new Float32Array(70)
+    structuredClone(input.buffer, { transfer: [input.buffer] })
+    const native = addon.createSession(plan, '')
+    expect(() => native.run(input, new Float32Array(1000), 2, 1, null, () => {})).toThrow(/input is detached/)
+  })
+})
