@@ -32,11 +32,14 @@ export function shapeOfTensor(source: TensorSource, name: string, dimensions: nu
   return info.shape
 }
 
-/** Layers 0, 1, ... for which a tensor exists. */
-export function countLayers(source: TensorSource, nameOf: (layer: number) => string): number {
-  let layers = 0
-  while (source.info(nameOf(layers))) layers++
-  return layers
+/**
+ * One more than the highest layer that any tensor belongs to, so that a layer which is missing in between is noticed.
+ *
+ * @param pattern finds the number of the layer in a tensor's name
+ */
+export function countLayers(source: TensorSource, pattern: RegExp): number {
+  const layers = source.names().map((name) => Number(pattern.exec(name)?.[1] ?? -1))
+  return layers.reduce((most, layer) => Math.max(most, layer + 1), 0)
 }
 
 /**

@@ -56,7 +56,7 @@ export async function buildTimmVit({ config, tensors }: Pick<Checkpoint, 'config
     hidden,
     heads: Number(args.num_heads ?? HEADS[size]),
     intermediate: shapeOfTensor(tensors, 'blocks.0.mlp.fc1.weight', 2)[0],
-    layers: countLayers(tensors, (layer) => `blocks.${layer}.norm1.weight`),
+    layers: countLayers(tensors, /^blocks\.(\d{1,3})\./),
     eps: EPS,
     distillationToken,
     distillationHead: distillationToken,

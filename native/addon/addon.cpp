@@ -16,20 +16,22 @@ namespace fewbit::addon {
 class Addon : public Napi::Addon<Addon> {
  public:
   Addon(Napi::Env env, Napi::Object exports) : jobs_(Jobs::create(env)) {
+    pin_library();
+    constexpr auto method = static_cast<napi_property_attributes>(napi_default_method | napi_enumerable);
     blob_ = Napi::Persistent(BlobObject::define(env));
     session_ = Napi::Persistent(SessionObject::define(env, jobs_.get()));
     DefineAddon(exports, {
                              InstanceValue("version", Napi::String::New(env, FEWBIT_VERSION), napi_enumerable),
                              InstanceValue("build", Napi::String::New(env, build_line()), napi_enumerable),
                              InstanceValue("file", Napi::String::New(env, library_file()), napi_enumerable),
-                             InstanceMethod("paths", &Addon::list_paths, napi_enumerable),
-                             InstanceMethod("defaultThreads", &Addon::default_threads, napi_enumerable),
-                             InstanceMethod("createBlob", &Addon::create_blob, napi_enumerable),
-                             InstanceMethod("allocateBlob", &Addon::allocate_blob, napi_enumerable),
-                             InstanceMethod("createSession", &Addon::create_session, napi_enumerable),
-                             InstanceMethod("packedBytes", &Addon::packed_bytes, napi_enumerable),
-                             InstanceMethod("packWeight", &Addon::pack_weight, napi_enumerable),
-                             InstanceMethod("unpackWeight", &Addon::unpack_weight, napi_enumerable),
+                             InstanceMethod("paths", &Addon::list_paths, method),
+                             InstanceMethod("defaultThreads", &Addon::default_threads, method),
+                             InstanceMethod("createBlob", &Addon::create_blob, method),
+                             InstanceMethod("allocateBlob", &Addon::allocate_blob, method),
+                             InstanceMethod("createSession", &Addon::create_session, method),
+                             InstanceMethod("packedBytes", &Addon::packed_bytes, method),
+                             InstanceMethod("packWeight", &Addon::pack_weight, method),
+                             InstanceMethod("unpackWeight", &Addon::unpack_weight, method),
                          });
   }
 

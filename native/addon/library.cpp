@@ -34,21 +34,34 @@ std::string build_line() {
   return line + ", Node-API " + std::to_string(NAPI_VERSION);
 }
 
-std::string library_file() {
 #ifdef _WIN32
+
+static HMODULE module_handle(DWORD flags) {
   HMODULE module = nullptr;
-  constexpr DWORD flags = GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT;
-  if (!GetModuleHandleExW(flags, reinterpret_cast<LPCWSTR>(&library_file), &module)) return {};
+  flags |= GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS;
+  return GetModuleHandleExW(flags, reinterpret_cast<LPCWSTR>(&library_file), &module) ? module : nullptr;
+}
+
+std::string library_file() {
   std::wstring path(32768, 0);
-  path.resize(GetModuleFileNameW(module, &path[0], static_cast<DWORD>(path.size())));
+  path.resize(GetModuleFileNameW(module_handle(GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT), &path[0], DWORD(path.size())));
   std::string utf8(path.size() * 3, 0);
-  utf8.resize(WideCharToMultiByte(CP_UTF8, 0, path.data(), static_cast<int>(path.size()), &utf8[0], static_cast<int>(utf8.size()),
-                                  nullptr, nullptr));
+  utf8.resize(WideCharToMultiByte(CP_UTF8, 0, path.data(), int(path.size()), &utf8[0], int(utf8.size()), nullptr, nullptr));
   return utf8;
+}
+
+void pin_library() { module_handle(GET_MODULE_HANDLE_EX_FLAG_PIN); }
+
 #else
+
+std::string library_file() {
   Dl_info info;
   return dladdr(reinterpret_cast<void*>(&library_file), &info) && info.dli_fname ? info.dli_fname : "";
-#endif
 }
+
+// A handle that is never closed; a second one for each environment costs nothing.
+void pin_library() { dlopen(library_file().c_str(), RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE); }
+
+#endif
 
 }  // namespace fewbit::addon

@@ -12,12 +12,10 @@ namespace {
 
 constexpr int64_t kMaxDistance = kMaxPlanBytes;
 
-// The fields of an object. `what` says which in messages: "plan op 'head' (linearF32): x."
+// The fields of what is known to be an object. `what` says which in messages: "plan op 'head' (linearF32): x."
 class Fields {
  public:
-  Fields(Napi::Value value, std::string what) : object_(value.As<Napi::Object>()), what_(std::move(what)) {
-    if (!value.IsObject()) throw Napi::TypeError::New(value.Env(), name("") + " must be an object");
-  }
+  Fields(Napi::Value value, std::string what) : object_(value.As<Napi::Object>()), what_(std::move(what)) {}
 
   Napi::Value get(const char* field) const { return object_.Get(field); }
   bool has(const char* field) const { return !get(field).IsUndefined() && !get(field).IsNull(); }
@@ -40,7 +38,10 @@ class Fields {
     if (!get(field).IsArray()) fail(field, "must be an array");
     return get(field).As<Napi::Array>();
   }
-  Fields fields(const char* field) const { return Fields(get(field), name(field) + "."); }
+  Fields fields(const char* field) const {
+    if (!get(field).IsObject()) fail(field, "must be an object");
+    return Fields(get(field), name(field) + ".");
+  }
 
   View view(const char* field) const;
   Constant constant(const char* field) const;
@@ -167,7 +168,9 @@ ObserveOp observe(const Fields& f) {
 }
 
 PlanOp read_op(Napi::Value value, const std::string& index) {
-  const Fields header(value, "plan.ops[" + index + "].");
+  const std::string place = "plan.ops[" + index + "]";
+  if (!value.IsObject()) throw Napi::TypeError::New(value.Env(), place + " must be an object");
+  const Fields header(value, place + ".");
   PlanOp op;
   op.name = header.string("name");
   const std::string kind = header.string("op");
@@ -197,6 +200,7 @@ PlanOp read_op(Napi::Value value, const std::string& index) {
 }  // namespace
 
 Plan read_plan(Napi::Value value) {
+  if (!value.IsObject()) throw Napi::TypeError::New(value.Env(), "plan must be an object");
   const Fields f(value, "plan.");
   Plan plan{f.integer("batch"), f.distance("arenaBytes"), f.distance("inputBytes"), f.distance("outputBytes"), {}, {}};
   const Napi::Array blobs = f.array("blobs");

@@ -209,11 +209,11 @@ void check(const Checker& c, const AttentionF32Op& op) {
 }
 
 void check(const Checker& c, const PatchifyOp& op) {
+  c.require(op.x.row_stride == int64_t(op.x.width) * 4, "x", "rowStride must be 4 times its width: an image has no gaps");
   c.view("x", op.x, read, f32);
   c.target("y", op.y, op.encode);
   c.require(op.channels >= 1 && op.x.rows % op.channels == 0, "channels",
             "must divide the rows of x (" + std::to_string(op.x.rows) + ")");
-  c.require(op.x.row_stride == int64_t(op.x.width) * 4, "x", "rowStride must be 4 times its width: an image has no gaps");
   const int height = op.x.rows / op.channels;
   c.require(op.patch_height >= 1 && op.patch_height <= height, "patchHeight", "must be 1.." + std::to_string(height));
   c.require(op.patch_width >= 1 && op.patch_width <= op.x.width, "patchWidth", "must be 1.." + std::to_string(op.x.width));

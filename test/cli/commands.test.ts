@@ -1,10 +1,11 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import type { BenchmarkResult, Classification, Evaluation, ModelInfo, OperandInfo } from '../../lib/index.js'
-import { fewbit, oneJsonLine } from '../support/command-line.js'
+import { fewbit, type Outcome, oneJsonLine } from '../support/command-line.js'
 import { writeDigits } from '../support/digit-files.js'
 import { DIGITS } from '../support/digits.js'
 
@@ -15,6 +16,7 @@ interface Quantized {
 }
 
 let folder: string
+let average: Outcome
 const at = (name: string) => join(folder, name)
 const quantize = (output: string, ...more: string[]) =>
   fewbit(['quantize', DIGITS, '--calibrate', at('calibration'), '-o', output, ...more])
@@ -23,16 +25,15 @@ beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'fewbit-cli-'))
   await writeDigits(at('calibration'), 'train', 4)
   await writeDigits(at('test'), 'test', 5)
-  const outcome = await quantize(at('digits.fewbit'), '--bits', '8', '--json')
-  if (outcome.code !== 0) throw new Error(outcome.stderr)
+  expect(await quantize(at('digits.fewbit'), '--bits', '8', '--json')).toMatchObject({ code: 0, stderr: '' })
+  average = await quantize(at('average.fewbit'), '--average-bits', '4.5', '--json')
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 describe('quantize', () => {
-  test('--json prints one line, and the file is as large as it says', async () => {
-    const outcome = await quantize(at('average.fewbit'), '--average-bits', '4.5', '--json')
-    expect(outcome).toMatchObject({ code: 0, stderr: '' })
-    const json = oneJsonLine<Quantized>(outcome)
+  test('--json prints one line, and the file is as large as it says', () => {
+    expect(average).toMatchObject({ code: 0, stderr: '' })
+    const json = oneJsonLine<Quantized>(average)
     expect(json).toMatchObject({ file: at('average.fewbit'), architecture: 'vit' })
     expect(json.bytes).toBe(statSync(at('average.fewbit')).size)
     expect(json.weightBits).toBeLessThanOrEqual(4.5)
@@ -225,18 +226,26 @@ describe('bad input: one message without a stack, nothing on stdout, exit code 1
 
 const built = join(__dirname, '../../dist/esm/cli/main.js')
 describe('the built program', () => {
-  const spawn = (...argv: string[]) => spawnSync(process.execPath, [built, ...argv], { encoding: 'utf8' })
+  const call = (...argv: string[]) => spawnSync(process.execPath, [built, ...argv], { encoding: 'utf8' })
 
   test('prints its version and fails with exit codes', () => {
     const { version } = JSON.parse(readFileSync(join(__dirname, '../../package.json'), 'utf8'))
-    expect(spawn('--version')).toMatchObject({ status: 0, stdout: `${version}\n` })
-    expect(spawn('frobnicate')).toMatchObject({ status: 2, stdout: '' })
-    expect(spawn('info', at('missing.fewbit'))).toMatchObject({ status: 1, stdout: '' })
+    expect(call('--version')).toMatchObject({ status: 0, stdout: `${version}\n` })
+    expect(call('frobnicate')).toMatchObject({ status: 2, stdout: '' })
+    expect(call('info', at('missing.fewbit'))).toMatchObject({ status: 1, stdout: '' })
   })
 
   test('prints one line of JSON', () => {
-    const { status, stdout, stderr } = spawn('eval', at('digits.fewbit'), '--data', at('test'), '--json')
+    const { status, stdout, stderr } = call('eval', at('digits.fewbit'), '--data', at('test'), '--json')
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     expect(oneJsonLine<Evaluation>({ code: 0, stdout, stderr }).images).toBe(50)
+  })
+
+  test('Ctrl-C in mid-run ends it with 130 and leaves nothing behind', async () => {
+    const argv = ['quantize', DIGITS, '--calibrate', at('calibration'), '--average-bits', '4', '-o', at('interrupted.fewbit')]
+    const child = spawn(process.execPath, [built, ...argv], { stdio: ['ignore', 'ignore', 'pipe'] })
+    child.stderr.once('data', () => child.kill('SIGINT'))
+    expect(await once(child, 'exit')).toEqual([130, null])
+    expect(readdirSync(folder).filter((name) => name.includes('interrupted'))).toEqual([])
   })
 })

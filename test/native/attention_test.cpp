@@ -125,8 +125,8 @@ void check(const CodesCase& c, unsigned seed) {
   const std::vector<uint8_t> want = fixture.result(attention_codes_reference);
   for (const Implementation& implementation : implementations()) {
     INFO(implementation.name, ": ", c.images, " images, ", c.heads, " heads, ", c.tokens, " tokens, head_width ", c.head_width,
-         ", p levels ", c.p_levels, c.p_table ? ", p table" : "", c.y_table ? ", y table" : "", ", bytes ", int(c.bytes),
-         ", seed ", seed);
+         ", p levels ", c.p_levels, std::string(c.p_table ? ", p table" : ""), std::string(c.y_table ? ", y table" : ""),
+         ", bytes ", int(c.bytes), ", seed ", seed);
     const bool equal = fixture.result(implementation) == want;
     REQUIRE(equal);
   }

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "buffers.h"
@@ -64,7 +65,8 @@ void check(const Case& c, unsigned seed) {
   const std::vector<uint8_t> want = fixture.result(layernorm_reference);
   for (const Path& path : paths()) {
     if (!path.runs) continue;
-    INFO(path.name, ": ", c.rows, " rows of ", c.width, c.codes ? ", codes" : "", c.table ? ", table" : "");
+    INFO(path.name, ": ", c.rows, " rows of ", c.width, std::string(c.codes ? ", codes" : ""),
+         std::string(c.table ? ", table" : ""));
     const bool equal = fixture.result([&](const LayerNorm& op) {
       for (int task = layernorm_tasks(op.rows) - 1; task >= 0; --task) path.kernels->layernorm(op, task, nullptr);
     }) == want;

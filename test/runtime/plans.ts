@@ -109,11 +109,14 @@ export function heavyPlan({ batch = 1, rows = 64, width = 256, layers = 16 } = {
   const bias = blobs.zeros(width * F32)
   const bytes = rows * width * F32
   const arena = (i: number) => floats('arena', (i % 2) * batch * bytes, rows, width)
-  const ops = Array.from({ length: layers }, (_, i): PlanOp => ({
-    ...{ name: `layer${i}`, op: 'linearF32', weight, bias, activation: 'none' },
-    x: i === 0 ? floats('input', 0, rows, width) : arena(i),
-    y: i === layers - 1 ? floats('output', 0, rows, width) : arena(i + 1),
-  }))
+  const ops = Array.from(
+    { length: layers },
+    (_, i): PlanOp => ({
+      ...{ name: `layer${i}`, op: 'linearF32', weight, bias, activation: 'none' },
+      x: i === 0 ? floats('input', 0, rows, width) : arena(i),
+      y: i === layers - 1 ? floats('output', 0, rows, width) : arena(i + 1),
+    }),
+  )
   return { batch, arenaBytes: 2 * batch * bytes, inputBytes: bytes, outputBytes: bytes, ops, blobs: blobs.list }
 }
 

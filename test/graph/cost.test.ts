@@ -1,0 +1,46 @@
+import { costOf } from '../../lib/graph/cost.js'
+import type { Scheme } from '../../lib/graph/scheme.js'
+import { randomViT } from '../../lib/models/random.js'
+import { normals } from '../support/random.js'
+import { simpleScheme } from '../support/random-scheme.js'
+import { SMALL_SHAPE, smallVit } from '../support/small-vit.js'
+
+it('counts DeiT-Small as the literature does', async () => {
+  const graph = await randomViT('deit-small')
+  const cost = costOf(graph)
+  // 4.6 GMACs and 22.05 M parameters, all but 0.1 M of them in linear layers.
+  expect(cost.macs / 1e9).toBeCloseTo(4.6, 1)
+  const [tokens, width, hidden] = [197, 384, 1536]
+  const weights = 768 * width + 12 * (4 * width * width + 2 * width * hidden) + 1000 * width
+  expect(cost.weightParameters).toBe(weights)
+  // norm1, queries, keys, values, attention, norm2, GELU; and the probabilities of six heads.
+  const perLayer = tokens * (width + 3 * width + width + width + hidden) + 6 * tokens * tokens
+  expect(cost.activationElements).toBe(196 * 768 + 12 * perLayer + width)
+  const perLayerMacs = tokens * (4 * width * width + 2 * width * hidden) + 2 * tokens * tokens * width
+  expect(cost.macs).toBe(196 * 768 * width + 12 * perLayerMacs + 1000 * width)
+  expect([cost.weightBits, cost.activationBits]).toEqual([32, 32])
+  expect(cost.nodes.reduce((sum, { macs }) => sum + macs, 0)).toBe(cost.macs)
+})
+
+it('averages bits over elements, also when only the scheme knows the weights', async () => {
+  const graph = await smallVit()
+  const scheme = simpleScheme(graph, normals(1, SMALL_SHAPE.channels * SMALL_SHAPE.imageHeight * SMALL_SHAPE.imageWidth))
+  const cost = costOf(graph, scheme)
+  let [bits, elements] = [0, 0]
+  for (const code of scheme.weights.values()) {
+    bits += code.bits * code.outputs * code.inputs
+    elements += code.outputs * code.inputs
+  }
+  expect(cost.weightBits).toBeCloseTo(bits / elements, 12)
+  expect(cost.operands.filter(({ kind }) => kind !== 'weight').map(({ name }) => name)).toEqual([...scheme.edges.keys()])
+  const constants = new Map([...graph.constants].filter(([name]) => !scheme.weights.has(name)))
+  expect(costOf({ ...graph, constants }, scheme)).toEqual(cost)
+})
+
+it('counts a float operand as 32 bits', async () => {
+  const graph = await smallVit({ layers: 1 })
+  const all = simpleScheme(graph, normals(1, SMALL_SHAPE.channels * SMALL_SHAPE.imageHeight * SMALL_SHAPE.imageWidth))
+  const scheme: Scheme = { weights: new Map(), edges: all.edges }
+  expect(costOf(graph, scheme).weightBits).toBe(32)
+  expect(costOf(graph, scheme).activationBits).toBeLessThan(8)
+})

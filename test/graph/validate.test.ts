@@ -1,0 +1,83 @@
+import type { Graph, Node } from '../../lib/graph/graph.js'
+import { probabilitiesOf, type Scheme } from '../../lib/graph/scheme.js'
+import { validateGraph } from '../../lib/graph/validate.js'
+import { validateScheme } from '../../lib/graph/validate-scheme.js'
+import { normals } from '../support/random.js'
+import { simpleScheme } from '../support/random-scheme.js'
+import { SMALL_SHAPE, smallVit } from '../support/small-vit.js'
+
+let graph: Graph
+let scheme: Scheme
+beforeAll(async () => {
+  graph = await smallVit()
+  scheme = simpleScheme(graph, normals(1, SMALL_SHAPE.channels * SMALL_SHAPE.imageHeight * SMALL_SHAPE.imageWidth))
+})
+
+const withNode = (name: string, change: object): Graph => ({
+  ...graph,
+  nodes: graph.nodes.map((node) => (node.name === name ? ({ ...node, ...change } as Node) : node)),
+})
+const withConstant = (name: string, shape: number[], elements = shape.reduce((a, b) => a * b, 1)): Graph => ({
+  ...graph,
+  constants: new Map([...graph.constants, [name, { shape, data: new Float32Array(elements) }]]),
+})
+
+it('accepts what it should', () => {
+  expect(() => validateGraph(graph)).not.toThrow()
+  expect(() => validateScheme(graph, scheme)).not.toThrow()
+})
+
+it.each<[string, () => Graph, string]>([
+  ['an edge that nothing writes', () => withNode('norm', { input: 'nowhere' }), 'norm: reads the edge nowhere'],
+  ['a node before its input', () => ({ ...graph, nodes: [...graph.nodes].reverse() }), 'which nothing before it writes'],
+  ['a cycle', () => withNode('layers.0.norm1', { input: 'layers.1.sum' }), 'layers.0.norm1: reads the edge layers.1.sum'],
+  ['two nodes of one name', () => withNode('layers.1.norm1', { name: 'layers.0.norm1' }), 'two nodes are called layers.0.norm1'],
+  ['an edge written twice', () => withNode('layers.1.norm1', { output: 'layers.0.norm1' }), 'the edge layers.0.norm1 is written twice'],
+  ['a weight of the wrong width', () => withConstant('head.weight', [11, 35]), 'constant head.weight has the shape [11, 35], expected [outputs, 36]'],
+  ['a bias of the wrong length', () => withConstant('head.bias', [12]), 'constant head.bias has the shape [12], expected [11]'],
+  ['a constant without its elements', () => withConstant('head.bias', [11], 10), 'constant head.bias has 10 elements'],
+  ['a missing constant', () => withNode('norm', { gamma: 'g' }), 'norm: reads the constant g, which is missing'],
+  ['heads that do not divide', () => withNode('layers.0.attention', { heads: 5 }), 'a width of 36 does not divide into 5 heads'],
+  ['a scale that is no number', () => withNode('layers.0.attention', { scale: Number.NaN }), 'layers.0.attention: scale NaN'],
+  ['a row that is not there', () => withNode('class_token', { row: 8 }), 'class_token: row 8 of 8'],
+  ['a patch larger than the image', () => withNode('patches', { patchHeight: 22 }), 'do not fit into 21 x 14'],
+  ['an image of another size', () => withNode('patches', { width: 15 }), 'the image pixels has 63 rows of 14'],
+  ['an unknown operation', () => withNode('norm', { op: 'relu' }), 'norm: unknown operation relu'],
+  ['logits of several rows', () => ({ ...graph, output: 'embeddings' }), 'has 8 rows instead of one'],
+  ['a wrong edge', () => ({ ...graph, edges: new Map([...graph.edges, ['norm', { rows: 2, width: 36 }]]) }), 'the edge norm has 1 rows of 36, not 2'],
+  ['an edge too many', () => ({ ...graph, edges: new Map([...graph.edges, ['more', { rows: 1, width: 1 }]]) }), 'nothing writes the edge more'],
+])('refuses %s', (_, broken, message) => {
+  expect(() => validateGraph(broken())).toThrow(message)
+})
+
+const edge = 'layers.0.norm1'
+const withCode = (name: string, change: object): Scheme => ({
+  ...scheme,
+  edges: new Map([...scheme.edges, [name, { ...(scheme.edges.get(name) as object), ...change } as never]]),
+})
+const withWeight = (change: object): Scheme => ({
+  ...scheme,
+  weights: new Map([...scheme.weights, ['head.weight', { ...(scheme.weights.get('head.weight') as object), ...change } as never]]),
+})
+const four = { bits: 2, family: 'uniform', step: 1 }
+
+it.each<[string, () => Scheme, string]>([
+  ['9 bits', () => withCode(edge, { bits: 9 }), '9 bits, expected 2..8'],
+  ['too few levels', () => withCode(edge, { bits: 8, levels: [0, 1] }), '2 levels for 8 bits'],
+  ['levels out of order', () => withCode(edge, { ...four, family: 'v2sf', levels: [0, 2, 1, 3] }), 'levels do not ascend'],
+  ['levels without 0', () => withCode(edge, { ...four, levels: [1, 2, 3, 4] }), 'no level is 0'],
+  ['levels beyond a byte', () => withCode(edge, { ...four, family: 'v2sf', levels: [-1, 0, 1, 128] }), 'do not fit into -128..127'],
+  ['fractions', () => withCode(edge, { ...four, levels: [0, 0.5, 1, 2] }), 'a level is not an integer'],
+  ['a uniform code with gaps', () => withCode(edge, { ...four, levels: [0, 0, 2, 3] }), 'not consecutive'],
+  ['an unknown family', () => withCode(edge, { ...four, family: 'log', levels: [0, 1, 2, 3] }), 'unknown family of codes log'],
+  ['a step that is no float32', () => withCode(edge, { step: 0.1 }), 'the step 0.1 is not a positive float32'],
+  ['a step of 0', () => withCode(edge, { step: 0 }), 'the step 0 is not a positive float32'],
+  ['negative probabilities', () => withCode(probabilitiesOf({ name: 'layers.0.attention' }), { ...four, levels: [-2, -1, 0, 1] }), 'no negative levels'],
+  ['queries beyond 127', () => withCode('layers.0.attention.query', { ...four, family: 'v2sf', levels: [0, 1, 2, 200] }), 'levels above 127 do not fit attention'],
+  ['a weight of other size', () => withWeight({ outputs: 12, steps: new Float32Array(12).fill(1) }), 'is 11 x 36, its code 12 x 36'],
+  ['too few packed bytes', () => withWeight({ packed: new Uint8Array(10) }), '10 bytes of codes'],
+  ['too few steps', () => withWeight({ steps: new Float32Array(3).fill(1) }), '3 steps for 11 outputs'],
+  ['a weight step of 0', () => withWeight({ steps: new Float32Array(11) }), 'the step 0 is not a positive float32'],
+])('refuses a scheme with %s', (_, broken, message) => {
+  expect(() => validateScheme(graph, broken())).toThrow(message)
+})

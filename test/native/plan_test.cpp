@@ -1,0 +1,251 @@
+// The team, the engine's queue, the thread count and the executor; run under the thread sanitizer too.
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "plan/engine.h"
+#include "plan/executor.h"
+#include "plan/thread_count.h"
+#include "plan/threads.h"
+
+using namespace fewbit;
+
+TEST_CASE("parallel_for runs every task once, on threads within bounds") {
+  Team team;
+  for (int round = 0; round < 200; ++round) {
+    const int threads = 1 + round % 5;
+    const int tasks = round % 37;
+    std::vector<int> seen(tasks, 0);     // not atomic: the sanitizer sees two threads on one task
+    std::vector<int> local(threads, 0);  // and two tasks at a time on one thread
+    team.parallel_for(tasks, threads, [&](int task, int thread) {
+      ++seen[task];
+      ++local[thread];
+    });
+    int sum = 0;
+    for (int count : local) sum += count;
+    CHECK(sum == tasks);
+    for (int count : seen) REQUIRE(count == 1);
+    // Past the time of spinning, so that workers are asleep when the next region starts.
+    if (round % 20 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+TEST_CASE("parallel_for brings an exception to the caller and goes on working") {
+  Team team;
+  for (int round = 0; round < 50; ++round) {
+    std::atomic<int> ran{0};
+    CHECK_THROWS_AS(team.parallel_for(1000, 4,
+                                      [&](int task, int) {
+                                        ++ran;
+                                        if (task == 3) throw std::runtime_error("task 3");
+                                      }),
+                    std::runtime_error);
+    CHECK(ran.load() >= 1);
+    std::atomic<int> sum{0};
+    team.parallel_for(100, 4, [&](int task, int) { sum += task; });
+    CHECK(sum.load() == 4950);
+  }
+}
+
+namespace {
+
+struct Events : Listener {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<std::string> list;
+
+  void add(const std::string& event) {
+    std::lock_guard<std::mutex> lock(mutex);
+    list.push_back(event);
+    changed.notify_all();
+  }
+  void wait(size_t count) {
+    std::unique_lock<std::mutex> lock(mutex);
+    changed.wait(lock, [&] { return list.size() >= count; });
+  }
+  void progress(int64_t) override {}
+  void finished(Outcome outcome) override {
+    add(outcome.kind == Outcome::failed ? outcome.message : std::to_string(outcome.kind));
+  }
+};
+
+struct TestJob : Job {
+  std::function<void(TestJob&)> body;
+  explicit TestJob(std::function<void(TestJob&)> fn) : body(std::move(fn)) {}
+  void execute(Context&) override { body(*this); }
+};
+
+}  // namespace
+
+TEST_CASE("the engine runs jobs in order, cancels queued ones at once and reports failures") {
+  Engine& engine = Engine::instance();
+  auto events = std::make_shared<Events>();
+  std::atomic<bool> started{false};
+  auto endless = std::make_shared<TestJob>([&](TestJob& job) {
+    started = true;
+    while (!job.cancelled()) std::this_thread::yield();
+  });
+  auto queued = std::make_shared<TestJob>([&](TestJob&) { events->add("never"); });
+  auto failing = std::make_shared<TestJob>([](TestJob&) { throw std::runtime_error("broken"); });
+  auto last = std::make_shared<TestJob>([&](TestJob&) { events->add("last"); });
+  engine.submit(endless, events);
+  engine.submit(queued, events);
+  engine.submit(failing, events);
+  engine.submit(last, events);
+  while (!started) std::this_thread::yield();
+  engine.cancel(*queued);
+  events->wait(1);
+  CHECK(events->list.size() == 1);
+  engine.cancel(*endless);
+  events->wait(5);
+  const std::string aborted = std::to_string(Outcome::aborted), done = std::to_string(Outcome::done);
+  CHECK(events->list == std::vector<std::string>{aborted, aborted, "broken", "last", done});
+}
+
+namespace {
+
+// A folder for files that look like /proc and /sys; gone at the end.
+struct Files {
+  const std::filesystem::path folder =
+      std::filesystem::temp_directory_path() / ("fewbit-" + std::to_string(std::random_device()()));
+  ~Files() { std::filesystem::remove_all(folder); }
+  std::string path(const std::string& name) const { return (folder / name).string(); }
+  std::string write(const std::string& name, const std::string& text) const {
+    std::filesystem::create_directories((folder / name).parent_path());
+    std::ofstream(folder / name) << text;
+    return path(name);
+  }
+};
+
+}  // namespace
+
+TEST_CASE("the least CPU quota of a cgroup and its ancestors counts, rounded up") {
+  const Files files;
+  SUBCASE("v2") {
+    const std::string mounts = files.write("mounts", "31 23 0:27 / " + files.path("fs") + " rw - cgroup2 cgroup2 rw\n");
+    const std::string group = files.write("group", "0::/a/b\n");
+    CHECK(cgroup_quota_threads(group, mounts) == 0);
+    files.write("fs/a/b/cpu.max", "max 100000\n");
+    CHECK(cgroup_quota_threads(group, mounts) == 0);
+    files.write("fs/a/cpu.max", "250000 100000\n");
+    CHECK(cgroup_quota_threads(group, mounts) == 3);
+    files.write("fs/a/b/cpu.max", "1000 100000\n");
+    CHECK(cgroup_quota_threads(group, mounts) == 1);
+  }
+  SUBCASE("v1, in a container that sees its own group at the mount point") {
+    const std::string mounts =
+        files.write("mounts", "30 23 0:26 /docker/7 " + files.path("cpu") + " rw shared:9 - cgroup cgroup rw,cpu,cpuacct\n" +
+                                  "32 23 0:28 / " + files.path("cpuset") + " rw - cgroup cgroup rw,cpuset\n");
+    const std::string group = files.write("group", "4:cpuset:/\n3:cpu,cpuacct:/docker/7\n");
+    files.write("cpu/cpu.cfs_quota_us", "-1\n");
+    files.write("cpu/cpu.cfs_period_us", "100000\n");
+    CHECK(cgroup_quota_threads(group, mounts) == 0);
+    files.write("cpu/cpu.cfs_quota_us", "400000\n");
+    CHECK(cgroup_quota_threads(group, mounts) == 4);
+  }
+  SUBCASE("files that are missing or broken") {
+    CHECK(cgroup_quota_threads(files.path("none"), files.path("none")) == 0);
+    CHECK(cgroup_quota_threads(files.write("group", "x\n:\n0:\n"), files.write("mounts", "- -\n\n")) == 0);
+  }
+  CHECK(default_thread_count().threads >= 1);
+}
+
+namespace {
+
+constexpr int kRows = 100, kInputs = 24, kWidth = 70, kPadded = 80;
+
+std::shared_ptr<Blob> random_floats(int count, uint32_t seed) {
+  auto blob = std::make_shared<Blob>(size_t(count) * 4);
+  auto* floats = reinterpret_cast<float*>(blob->data());
+  for (int i = 0; i < count; ++i) {
+    seed = seed * 1664525 + 1013904223;
+    floats[i] = float(seed >> 8) / float(1 << 23) - 1;
+  }
+  return blob;
+}
+
+View view(Space space, int64_t offset, int rows, int width) {
+  return {space, 0, offset, int64_t(width) * 4, int64_t(rows) * width * 4, rows, width};
+}
+
+// A row in front of each image keeps the target of the linear layer from being one matrix.
+Plan small_plan(int batch) {
+  Plan plan{batch, int64_t(batch) * (kRows + 1) * kWidth * 4, kRows * kInputs * 4, (kRows + 1) * kWidth * 4, {}, {}};
+  plan.blobs = {random_floats(kPadded * kInputs, 1), random_floats(kPadded, 2), random_floats(kWidth, 3)};
+  const View all = view(Space::arena, 0, kRows + 1, kWidth);
+  View first = all, others = all;
+  first.rows = 1;
+  others.rows = kRows;
+  others.offset = kWidth * 4;
+  const View constant{Space::blob, 2, 0, kWidth * 4, 0, 1, kWidth};
+  View residual = constant;  // one row for all: row stride 0
+  residual.rows = kRows;
+  residual.row_stride = 0;
+  plan.ops.push_back({"first", CopyRowsOp{constant, first}});
+  plan.ops.push_back(
+      {"linear",
+       LinearF32Op{view(Space::input, 0, kRows, kInputs), others, {0, 0}, {1, 0}, Activation::gelu, std::nullopt, residual}});
+  plan.ops.push_back({"norm", LayerNormOp{all, view(Space::output, 0, kRows + 1, kWidth), {1, 0}, {2, 0}, 1e-5f, std::nullopt}});
+  return plan;
+}
+
+std::vector<float> run_small(Team& team, const Kernels& kernels, int batch, int threads, int images) {
+  Executor executor(small_plan(batch), kernels);
+  const auto input = random_floats(images * kRows * kInputs, 7);
+  std::vector<float> output(size_t(images) * (kRows + 1) * kWidth);
+  std::vector<int64_t> progress;
+  const std::atomic<bool> stop{false};
+  const RunArguments arguments{input->data(), output.data(), images, threads};
+  CHECK(executor.run(team, arguments, stop, [&](int64_t done) { progress.push_back(done); }));
+  CHECK(progress.size() == size_t((images + batch - 1) / batch));
+  CHECK(progress.back() == images);
+  return output;
+}
+
+}  // namespace
+
+TEST_CASE("a plan gives the same bits for any number of threads and any batch") {
+  Team team;
+  for (const Path& path : paths()) {
+    if (!path.runs) continue;
+    CAPTURE(path.name);
+    const std::vector<float> expected = run_small(team, *path.kernels, 1, 1, 5);
+    for (int batch : {1, 2, 5, 8})
+      for (int threads : {1, 2, 3, 7}) CHECK(run_small(team, *path.kernels, batch, threads, 5) == expected);
+  }
+}
+
+TEST_CASE("a stopped run ends early") {
+  Team team;
+  Executor executor(small_plan(1), *kernels_portable());
+  const int images = 1000;
+  const auto input = random_floats(images * kRows * kInputs, 7);
+  std::vector<float> output(size_t(images) * (kRows + 1) * kWidth);
+  std::atomic<bool> stop{false};
+  int64_t last = 0;
+  CHECK_FALSE(executor.run(team, {input->data(), output.data(), images, 2}, stop, [&](int64_t done) {
+    last = done;
+    if (done == 3) stop = true;
+  }));
+  CHECK(last == 3);
+}
+
+TEST_CASE("a plan that leaves its buffers is refused") {
+  Plan plan = small_plan(2);
+  CHECK_NOTHROW(validate(plan));
+  plan.arena_bytes -= 4;
+  CHECK_THROWS_WITH_AS(validate(plan), doctest::Contains("does not fit the arena"), std::invalid_argument);
+}

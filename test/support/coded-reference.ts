@@ -1,0 +1,127 @@
+import type { Graph, Node } from '../../lib/graph/graph.js'
+import { storageOf } from '../../lib/graph/operands.js'
+import { type Code, probabilitiesOf, type Scheme } from '../../lib/graph/scheme.js'
+import { unpackWeight } from '../../lib/runtime/blobs.js'
+import { gelu, layernorm, type Matrix, matrix, patchify } from './reference.js'
+
+/**
+ * What a quantized graph means: every operand of a matrix product is replaced by its nearest level, products of levels are exact integers, and
+ * everything between is rounded to float32 where the contracts of native/ops round. Written without plans, views or packed orders.
+ */
+
+const { fround } = Math
+
+/** The nearest level: half to even between the integers of a uniform code, up between other levels. */
+export function nearestLevel({ family, levels, step }: Code, x: number): number {
+  const v = fround(fround(x) * fround(1 / step))
+  if (family === 'uniform') {
+    const clamped = Math.min(Math.max(v, levels[0]), levels[levels.length - 1])
+    const floor = Math.floor(clamped)
+    const rest = clamped - floor
+    return rest > 0.5 || (rest === 0.5 && floor % 2 !== 0) ? floor + 1 : floor
+  }
+  let best = levels[0]
+  for (const level of levels) if (Math.abs(level - v) <= Math.abs(best - v)) best = level
+  return best
+}
+
+/** The logits of one image. */
+export function runCodedReference(graph: Graph, scheme: Scheme, image: Float32Array): Float64Array {
+  const stored = storageOf(graph)
+  const { rows, width } = graph.edges.get(graph.input) as { rows: number; width: number }
+  const edges = new Map<string, Matrix>([[graph.input, { rows, width, data: Float64Array.from(image) }]])
+  const edge = (name: string) => edges.get(name) as Matrix
+  const constant = (name: string) => graph.constants.get(name)?.data as Float32Array
+  const codeOf = (name: string) => scheme.edges.get(stored(name).edge) as Code
+  const levelsOf = (name: string): Matrix => {
+    const code = codeOf(name)
+    return { ...edge(name), data: edge(name).data.map((x) => nearestLevel(code, x)) }
+  }
+  const float = (x: Matrix): Matrix => ({ ...x, data: x.data.map(fround) })
+  for (const node of graph.nodes) {
+    switch (node.op) {
+      case 'patchify':
+        edges.set(node.output, patchify(node, edge(node.input)))
+        break
+      case 'linear': {
+        const code = scheme.weights.get(node.weight) as NonNullable<ReturnType<Scheme['weights']['get']>>
+        const weight = unpackWeight(code.packed, code.outputs, code.inputs, code.bits)
+        const bias = node.bias === null ? new Float32Array(code.outputs) : constant(node.bias)
+        const x = levelsOf(node.input)
+        const step = codeOf(node.input).step
+        const y = matrix(x.rows, code.outputs, (r, o) => {
+          let sum = 0
+          for (let i = 0; i < x.width; i++) sum += x.data[r * x.width + i] * weight[o * x.width + i]
+          return fround(fround(sum) * fround(step * code.steps[o]) + bias[o])
+        })
+        edges.set(node.output, y)
+        break
+      }
+      case 'tokens': {
+        const x = edge(node.input)
+        const positions = constant(node.positions)
+        const data = Float64Array.from([...constant(node.prefix), ...x.data.map((value, i) => fround(value + positions[i]))])
+        edges.set(node.output, { rows: data.length / x.width, width: x.width, data })
+        break
+      }
+      case 'layernorm':
+        edges.set(node.output, float(layernorm(edge(node.input), constant(node.gamma), constant(node.beta), fround(node.eps))))
+        break
+      case 'attention':
+        edges.set(node.output, attention(node, levelsOf, codeOf, scheme.edges.get(probabilitiesOf(node)) as Code))
+        break
+      case 'gelu':
+        edges.set(node.output, { ...edge(node.input), data: edge(node.input).data.map((x) => fround(gelu(x))) })
+        break
+      case 'scale': {
+        const x = edge(node.input)
+        const factor = constant(node.factor)
+        edges.set(node.output, { ...x, data: x.data.map((value, i) => fround(value * factor[i % x.width])) })
+        break
+      }
+      case 'add': {
+        const right = edge(node.right)
+        edges.set(node.output, { ...right, data: edge(node.left).data.map((value, i) => fround(value + right.data[i])) })
+        break
+      }
+      case 'row': {
+        const x = edge(node.input)
+        edges.set(node.output, { rows: 1, width: x.width, data: x.data.slice(node.row * x.width, (node.row + 1) * x.width) })
+      }
+    }
+  }
+  return edge(graph.output).data
+}
+
+function attention(
+  node: Extract<Node, { op: 'attention' }>,
+  levelsOf: (name: string) => Matrix,
+  codeOf: (name: string) => Code,
+  p: Code,
+): Matrix {
+  const [q, k, v] = [node.q, node.k, node.v].map(levelsOf)
+  const logitScale = fround(codeOf(node.q).step * codeOf(node.k).step * node.scale)
+  const outputScale = fround(p.step * codeOf(node.v).step)
+  const { rows: tokens, width } = q
+  const channels = width / node.heads
+  const output = matrix(tokens, width, () => 0)
+  for (let head = 0; head < node.heads; head++) {
+    for (let t = 0; t < tokens; t++) {
+      const sums = Array.from({ length: tokens }, (_, s) => {
+        let sum = 0
+        for (let c = head * channels; c < (head + 1) * channels; c++) sum += q.data[t * width + c] * k.data[s * width + c]
+        return sum
+      })
+      const most = Math.max(...sums)
+      const weights = sums.map((sum) => Math.exp(fround(fround(sum - most) * logitScale)))
+      const total = weights.reduce((a, b) => a + b, 0)
+      const levels = weights.map((weight) => nearestLevel(p, weight / total))
+      for (let c = head * channels; c < (head + 1) * channels; c++) {
+        let sum = 0
+        for (let s = 0; s < tokens; s++) sum += levels[s] * v.data[s * width + c]
+        output.data[t * width + c] = fround(fround(sum) * outputScale)
+      }
+    }
+  }
+  return output
+}

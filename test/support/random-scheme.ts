@@ -1,0 +1,59 @@
+import type { Graph } from '../../lib/graph/graph.js'
+import { operandsOf } from '../../lib/graph/operands.js'
+import type { Code, Scheme, WeightCode } from '../../lib/graph/scheme.js'
+import { packWeight } from '../../lib/runtime/blobs.js'
+import { type Matrix, runReference } from './reference.js'
+
+/**
+ * A scheme for tests: plain choices from the range that each operand has on one image, of all widths and families.
+ */
+export function simpleScheme(graph: Graph, image: Float32Array): Scheme {
+  const edges = runReference(graph, image)
+  const scheme: Scheme = { weights: new Map(), edges: new Map() }
+  operandsOf(graph).forEach(({ kind, name }, i) => {
+    if (kind === 'weight') {
+      scheme.weights.set(name, weightCode(graph, name, 3 + (i % 6)))
+      return
+    }
+    const bits = kind === 'probabilities' ? 6 + (i % 3) : 5 + (i % 4)
+    const table = kind === 'probabilities' || name.endsWith('gelu')
+    scheme.edges.set(name, table ? tableCode(edges.get(name) as Matrix, Math.min(bits, 6)) : uniformCode(edges.get(name) as Matrix, bits))
+  })
+  return scheme
+}
+
+/** Rows in symmetric codes, each with a step of its own. */
+export function weightCode(graph: Graph, name: string, bits: number): WeightCode {
+  const { shape, data } = graph.constants.get(name) as { shape: number[]; data: Float32Array }
+  const [outputs, inputs] = shape
+  const half = 2 ** (bits - 1)
+  const steps = new Float32Array(outputs)
+  const codes = new Int8Array(data.length)
+  for (let o = 0; o < outputs; o++) {
+    const row = data.subarray(o * inputs, (o + 1) * inputs)
+    steps[o] = row.reduce((most, w) => Math.max(most, Math.abs(w)), 0) / (half - 0.5)
+    for (let i = 0; i < inputs; i++) {
+      codes[o * inputs + i] = Math.min(Math.max(Math.round(row[i] / steps[o]), -half), half - 1)
+    }
+  }
+  return { bits, outputs, inputs, steps, packed: packWeight(codes, outputs, inputs, bits) }
+}
+
+const reach = ({ data }: Matrix): number => data.reduce((most, x) => Math.max(most, Math.abs(x)), 0)
+
+function uniformCode(values: Matrix, bits: number): Code {
+  const low = values.data.every((x) => x >= 0) ? 0 : -(2 ** (bits - 1))
+  const high = low + 2 ** bits - 1
+  const levels = Array.from({ length: 2 ** bits }, (_, i) => low + i)
+  return { bits, family: 'uniform', levels, step: Math.fround(reach(values) / (high + 0.5)) }
+}
+
+/** A fine half and a coarse one, four times as wide; levels of both coincide at 0. */
+function tableCode(values: Matrix, bits: number): Code {
+  const half = 2 ** (bits - 1)
+  const signed = values.data.some((x) => x < 0)
+  const fine = Array.from({ length: half }, (_, i) => (signed ? i - half / 2 : i))
+  const coarse = Array.from({ length: half }, (_, i) => 4 * i)
+  const levels = [...fine, ...coarse].sort((a, b) => a - b)
+  return { bits, family: 'v2sf', levels, step: Math.fround(reach(values) / levels[levels.length - 1]) }
+}
