@@ -1,8 +1,8 @@
 // DeiT-Small 224, batch 1, one thread: float against the FMA peak of the same run, 8 bits and 4.5 bits on average against float.
 // Weights and input are random: times do not depend on them. Runs are interleaved, so that a slow phase of the machine hits all.
 import { cpus } from 'node:os'
-import { devices, quantize, randomModel } from 'fewbit'
 import { noiseImages } from '../dist/esm/images/noise.js'
+import { devices, quantize, randomModel } from '../dist/esm/index.js'
 import { randomValues } from '../dist/esm/random.js'
 import { table } from '../dist/esm/report/terminal.js'
 import { measurePeak } from './peak.mjs'

@@ -7,7 +7,7 @@ import { mkdtemp, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { load, quantize } from 'fewbit'
+import { load, quantize } from '../dist/esm/index.js'
 import { formatBytes, formatMs, formatPercent, table } from '../dist/esm/report/terminal.js'
 
 const SHARED = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'shared')

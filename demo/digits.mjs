@@ -30,7 +30,7 @@ try {
   console.log(comparison(results))
   console.log('\nWhat each model read\n')
   console.log(pictures(results))
-  console.log(`\nWhere the bits went: ${LAYERS_OF}\n`)
+  console.log(`\nWhere the bits went: ${LAYERS_OF} on average (activations of attention: query, key, value, softmax)\n`)
   console.log(layers(results.find(({ name }) => name === LAYERS_OF).info))
   say('done')
 } finally {

@@ -74,8 +74,6 @@ async function openWeights(folder: string): Promise<TensorSource> {
   if (names.includes('model.safetensors')) return openSafetensors(join(folder, 'model.safetensors'))
   if (names.includes('model.safetensors.index.json')) return openSharded(join(folder, 'model.safetensors.index.json'))
   const pickled = names.find((name) => /\.(bin|pth?|ckpt)$/.test(name))
-  const remedy = pickled
-    ? `: ${pickled} is a pickled PyTorch file; convert it with save_pretrained(..., safe_serialization=True)`
-    : ''
+  const remedy = pickled ? `: ${pickled} is a pickled PyTorch file; convert it with save_pretrained(..., safe_serialization=True)` : ''
   throw new Error(`${folder} holds no model.safetensors${remedy}`)
 }

@@ -4,7 +4,7 @@ import { constantShapes, validateGraph } from '../graph/validate.js'
 import { validateCode, validateScheme, validateWeightCode } from '../graph/validate-scheme.js'
 import { packWeight, unpackWeight } from '../runtime/blobs.js'
 import { graphFromJson, graphToJson } from './graph-json.js'
-import { isObject, type JsonObject, parseJsonObject } from './json.js'
+import { isObject, type JsonObject, parseJson } from './json.js'
 import { openSafetensors, type SafetensorsFile } from './safetensors.js'
 import { safetensorsBytes, type TensorToWrite, writeSafetensors } from './safetensors-write.js'
 
@@ -104,7 +104,10 @@ async function parse(file: SafetensorsFile): Promise<Container> {
   if (version > VERSION) {
     throw new Error(`written in version ${version} of the format, this fewbit reads up to ${VERSION}: update the package`)
   }
-  const part = (key: string): unknown => parseJsonObject(new TextEncoder().encode(`{"${key}":${file.metadata[key]}}`), key)[key]
+  const part = (key: string): unknown => {
+    if (!Object.hasOwn(file.metadata, key)) throw new Error(`the metadata lack ${key}`)
+    return parseJson(new TextEncoder().encode(file.metadata[key]), key)
+  }
   const scheme = await readScheme(file, part('scheme'))
   const constants = await readConstants(file, scheme)
   const graph: Graph = { ...graphFromJson(part('graph'), constantShapes({ constants }, scheme)), constants }
@@ -165,8 +168,7 @@ function codeFromJson(json: unknown, name: string): Code {
     throw new Error(`the code of ${name} lacks bits, step or low`)
   }
   if (bits > 8 || !Number.isInteger(bits) || bits < 2) throw new Error(`${name}: ${bits} bits, expected 2..8`)
-  const above =
-    family === 'uniform' ? Array.from({ length: 2 ** bits }, (_, i) => i) : [...Buffer.from(String(levels ?? ''), 'base64')]
+  const above = family === 'uniform' ? Array.from({ length: 2 ** bits }, (_, i) => i) : [...Buffer.from(String(levels ?? ''), 'base64')]
   const code = { bits, family: family as Code['family'], levels: above.map((level) => low + level), step }
   validateCode(code, name)
   return code

@@ -7,27 +7,32 @@ export type JsonObject = { [key: string]: unknown }
 /** A model's description is flat; anything deeper is an attack or another format. */
 const DEEPEST = 32
 
-/**
- * @param what names the text in errors
- * @throws Error when the text is not JSON, nests deeper than 32 levels, or repeats a key of the outermost object
- */
+/** @throws Error when the text is not JSON or nests deeper than 32 levels; `what` names it */
+export function parseJson(bytes: Uint8Array, what: string): unknown {
+  return parse(bytes, what).value
+}
+
+/** @throws Error as {@link parseJson} does, and when the value is no object or repeats one of its keys */
 export function parseJsonObject(bytes: Uint8Array, what: string): JsonObject {
+  const { value, members } = parse(bytes, what)
+  if (!isObject(value)) throw new Error(`${what} is not a JSON object`)
+  if (Object.keys(value).length !== members) throw new Error(`${what} names something twice`)
+  return value
+}
+
+function parse(bytes: Uint8Array, what: string): { value: unknown; members: number } {
   let text: string
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch (cause) {
     throw new Error(`${what} is not UTF-8`, { cause })
   }
-  const keys = scan(text, what)
-  let value: unknown
+  const members = scan(text, what)
   try {
-    value = JSON.parse(text)
+    return { value: JSON.parse(text), members }
   } catch (cause) {
     throw new Error(`${what} is not valid JSON: ${(cause as Error).message}`, { cause })
   }
-  if (!isObject(value)) throw new Error(`${what} is not a JSON object`)
-  if (Object.keys(value).length !== keys) throw new Error(`${what} names something twice`)
-  return value
 }
 
 export function isObject(value: unknown): value is JsonObject {

@@ -25,11 +25,7 @@ const WRITE_BYTES = 1 << 24
  * @returns the bytes of the file
  * @throws Error when anything fails; the temporary file is gone and `path` is as it was
  */
-export async function writeSafetensors(
-  path: string,
-  tensors: TensorToWrite[],
-  metadata: Record<string, string> = {},
-): Promise<number> {
+export async function writeSafetensors(path: string, tensors: TensorToWrite[], metadata: Record<string, string> = {}): Promise<number> {
   const ordered = [...tensors].sort(compare)
   const header = encodeHeader(ordered, metadata)
   const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)

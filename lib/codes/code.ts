@@ -23,6 +23,11 @@ export function twoScaleCode(bits: number, step: number, m: number, signed: bool
   return { bits, family: 'v2sf', levels: [...fine, ...coarse].sort((a, b) => a - b), step: positive(step) }
 }
 
+/** Any integers: ascending, 2^bits of them, 0 among them, all in -128..127 or all in 0..255. */
+export function codebook(bits: number, step: number, levels: number[]): Code {
+  return { bits, family: 'codebook', levels, step: positive(step) }
+}
+
 /** The largest m for which every level of {@link twoScaleCode} fits a byte: (2^(bits-1) - 1) << m <= 255, or 127 when signed. */
 export function largestShift(bits: number, signed: boolean): number {
   return Math.floor(Math.log2((signed ? 127 : 255) / (2 ** (bits - 1) - 1)))

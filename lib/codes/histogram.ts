@@ -62,14 +62,50 @@ export class Histogram {
     for (let i = 0; i < levels.length; i++) {
       const level = levels[i]
       if (i + 1 < levels.length && levels[i + 1] === level) continue
-      const threshold = i + 1 < levels.length ? ((level + levels[i + 1]) / 2) * step : Number.POSITIVE_INFINITY
-      const to = Math.max(from, Math.min(bins, Math.round((threshold - this.min) * this.perBin)))
+      const to = i + 1 < levels.length ? this.binAt(((level + levels[i + 1]) / 2) * step, from) : bins
       const x = level * step
       const h = this.h[to] - this.h[from]
       loss += this.hxx[to] - this.hxx[from] - 2 * x * (this.hx[to] - this.hx[from]) + x * x * h
       from = to
     }
     return Math.max(loss, 0)
+  }
+
+  /**
+   * Weighted mean of the values that become each level; a level that no value becomes stays as it is.
+   *
+   * @returns in units of `step`
+   */
+  centroids(levels: readonly number[], step: number): number[] {
+    let from = 0
+    return levels.map((level, i) => {
+      const to = i + 1 < levels.length ? this.binAt(((level + levels[i + 1]) / 2) * step, from) : this.h.length - 1
+      const h = this.h[to] - this.h[from]
+      const mean = h > 0 ? (this.hx[to] - this.hx[from]) / h / step : level
+      from = to
+      return mean
+    })
+  }
+
+  /**
+   * Values that cut the range into parts of equal integral of density^(1/3), the density of levels that is best in the limit of many (Panter and
+   * Dite): where the search for a codebook starts.
+   */
+  companded(count: number): number[] {
+    const bins = this.h.length - 1
+    const cumulative = new Float64Array(bins + 1)
+    for (let i = 0; i < bins; i++) cumulative[i + 1] = cumulative[i] + Math.cbrt(this.h[i + 1] - this.h[i])
+    let bin = 0
+    return Array.from({ length: count }, (_, i) => {
+      const target = (cumulative[bins] * (i + 0.5)) / count
+      while (bin < bins && cumulative[bin + 1] < target) bin++
+      return this.min + (bin + 0.5) / this.perBin
+    })
+  }
+
+  /** The bin at whose lower edge x lies, not before `from`. */
+  private binAt(x: number, from: number): number {
+    return Math.max(from, Math.min(this.h.length - 1, Math.round((x - this.min) * this.perBin)))
   }
 
   lossOf(code: Code): number {

@@ -1,5 +1,5 @@
 import { type Graph, inputsOf, type Node } from './graph.js'
-import { storageOf } from './operands.js'
+import type { storageOf } from './operands.js'
 
 /**
  * Nodes become steps, one kernel call each: GELU, scales, additions and positions move into the linear layer before them, rows become views.
@@ -71,7 +71,8 @@ export function fuse(graph: Graph, kept: Set<string>): Step[] {
         break
       case 'gelu': {
         const linear = extendable(node.input)
-        if (linear?.step.activation !== 'none' || linear.step.gain !== null) throw new Error(`${node.name}: GELU has to follow a linear layer`)
+        if (linear?.step.activation !== 'none' || linear.step.gain !== null)
+          throw new Error(`${node.name}: GELU has to follow a linear layer`)
         offer({ ...linear.step, output: node.output, activation: 'gelu' })
         break
       }

@@ -14,8 +14,11 @@ export interface Edge {
 }
 
 /** The names of tensors in {@link Graph.constants}; edges are named by their ids. Every node has one output. */
-export type Node = { name: string; output: string } & (
-  /** Image [channels][height][width] to rows of [channels * patchHeight * patchWidth], as a convolution's weight is laid out. */
+export type Node = {
+  name: string
+  output: string
+} & /** Image [channels][height][width] to rows of [channels * patchHeight * patchWidth], as a convolution's weight is laid out. */
+(
   | { op: 'patchify'; input: string; channels: number; height: number; width: number; patchHeight: number; patchWidth: number }
   /** y = x W^T + b; weight [outputs][inputs]. */
   | { op: 'linear'; input: string; weight: string; bias: string | null }

@@ -79,9 +79,7 @@ class Lowering {
   ) {
     this.batch = options.batch ?? defaultBatch(graph)
     if (!(Number.isInteger(this.batch) && this.batch > 0)) throw new Error(`a batch of ${this.batch} images`)
-    this.attentions = new Map(
-      graph.nodes.flatMap((node) => (node.op === 'attention' ? [[probabilitiesOf(node), node] as const] : [])),
-    )
+    this.attentions = new Map(graph.nodes.flatMap((node) => (node.op === 'attention' ? [[probabilitiesOf(node), node] as const] : [])))
     this.observed = options.observe ?? new Map()
     let offset = 0
     for (const name of options.outputs ?? [graph.output]) {

@@ -48,7 +48,12 @@ export function operandsOf(graph: Graph, scheme?: Scheme | null): Operand[] {
   for (const node of graph.nodes) {
     if (node.op === 'linear') {
       addEdge('input', node, node.input)
-      add('weight', node, node.weight, (shapeOf(node.weight) as number[]).reduce((a, b) => a * b, 1))
+      add(
+        'weight',
+        node,
+        node.weight,
+        (shapeOf(node.weight) as number[]).reduce((a, b) => a * b, 1),
+      )
     } else if (node.op === 'attention') {
       inputsOf(node).forEach((edge, i) => addEdge((['query', 'key', 'value'] as const)[i], node, edge))
       const { rows } = graph.edges.get(node.output) as { rows: number }

@@ -8,7 +8,7 @@
  */
 export interface Code {
   bits: number
-  family: 'uniform' | 'v2sf'
+  family: 'uniform' | 'v2sf' | 'codebook'
   /** 2^bits integers; for 'uniform' consecutive ones. */
   levels: number[]
   /** float32 > 0. */

@@ -2,6 +2,7 @@ import { packedBytes } from '../runtime/blobs.js'
 import type { Graph } from './graph.js'
 import { operandsOf } from './operands.js'
 import type { Code, Scheme, WeightCode } from './scheme.js'
+import { isDimension } from './validate.js'
 
 /**
  * What has to hold before the codes of a scheme reach native code.
@@ -14,7 +15,7 @@ const MOST_INPUTS = 65536
 export function validateCode(code: Code, what: string): void {
   const { bits, family, levels, step } = code
   checkBits(bits, what)
-  if (family !== 'uniform' && family !== 'v2sf') throw new Error(`${what}: unknown family of codes ${family}`)
+  if (!['uniform', 'v2sf', 'codebook'].includes(family)) throw new Error(`${what}: unknown family of codes ${family}`)
   if (levels.length !== 2 ** bits) throw new Error(`${what}: ${levels.length} levels for ${bits} bits`)
   const low = levels[0]
   const high = levels[levels.length - 1]
@@ -33,7 +34,7 @@ export function validateCode(code: Code, what: string): void {
 export function validateWeightCode(code: WeightCode, what: string): void {
   const { bits, outputs, inputs, packed, steps } = code
   checkBits(bits, what)
-  if (!(Number.isInteger(outputs) && outputs > 0 && Number.isInteger(inputs) && inputs > 0 && inputs <= MOST_INPUTS)) {
+  if (!isDimension(outputs) || !isDimension(inputs) || inputs > MOST_INPUTS) {
     throw new Error(`${what}: a weight of ${outputs} x ${inputs} is out of range`)
   }
   const bytes = packedBytes(outputs, inputs, bits)

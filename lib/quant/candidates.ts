@@ -1,7 +1,8 @@
 import type { breather } from '../codes/breathe.js'
 import { Histogram } from '../codes/histogram.js'
 import type { Observation } from '../codes/observation.js'
-import { searchTwoScale, searchUniform } from '../codes/search.js'
+import { searchCodebook, searchTwoScale, searchUniform } from '../codes/search.js'
+import { encodeRowCompensated, inverseFactor } from '../codes/compensate.js'
 import { encodeRow, searchRow } from '../codes/weights.js'
 import type { Graph } from '../graph/graph.js'
 import type { Code, WeightCode } from '../graph/scheme.js'
@@ -22,11 +23,13 @@ export class Candidates {
   private readonly histograms = new Map<string, Histogram>()
   private readonly codes = new Map<string, Code>()
   private readonly weights = new Map<string, WeightCandidate>()
+  private readonly factors = new Map<string, Float64Array>()
 
   constructor(
     private readonly graph: Graph,
     private readonly observations: Map<string, Observation>,
     private readonly breathe: ReturnType<typeof breather>,
+    private readonly compensate: boolean,
   ) {}
 
   /** Uniform codes with a searched zero point; for softmax and GELU V-2SF where it is better. */
@@ -37,7 +40,8 @@ export class Candidates {
       await this.breathe()
       const histogram = this.histogramOf(operand)
       const twoScale = operand.kind === 'probabilities' || operand.kind === 'gelu output'
-      code = (twoScale ? searchTwoScale(histogram, bits) : searchUniform(histogram, bits)).code
+      const found = twoScale ? searchTwoScale(histogram, bits) : searchUniform(histogram, bits)
+      code = searchCodebook(histogram, bits, found).code
       this.codes.set(key, code)
     }
     return code
@@ -53,11 +57,13 @@ export class Candidates {
     const levels = new Int8Array(data.length)
     const steps = new Float32Array(outputs)
     const meanError = new Float32Array(outputs)
+    const factor = this.compensate && bits < 8 ? await this.factor(operand.input) : null
     for (let o = 0; o < outputs; o++) {
       const row = data.subarray(o * inputs, (o + 1) * inputs)
       const { step } = searchRow(row, meanSquare, bits)
       const target = levels.subarray(o * inputs, (o + 1) * inputs)
-      encodeRow(row, step, bits, target)
+      if (factor) encodeRowCompensated(row, step, bits, factor, target)
+      else encodeRow(row, step, bits, target)
       steps[o] = step
       for (let i = 0; i < inputs; i++) meanError[o] += (target[i] * step - row[i]) * mean[i]
       await this.breathe()
@@ -66,6 +72,15 @@ export class Candidates {
     const candidate = { code: { bits, outputs, inputs, packed, steps }, meanError }
     this.weights.set(key, candidate)
     return candidate
+  }
+
+  private async factor({ name, width }: ActivationOperand): Promise<Float64Array> {
+    let factor = this.factors.get(name)
+    if (!factor) {
+      factor = await inverseFactor(this.observation(name).samples, width, this.breathe)
+      this.factors.set(name, factor)
+    }
+    return factor
   }
 
   private observation(name: string): Observation {

@@ -5,7 +5,7 @@ import { Session } from '../runtime/session.js'
 import type { ActivationOperand } from './operands.js'
 
 /** Rows of an edge that are kept as they are, spread evenly over the calibration images. */
-const SAMPLE_ROWS = 1024
+const SAMPLE_ROWS = 4096
 
 export interface Calibration {
   /** Normalised pixels, [images][channels][height][width]. */

@@ -4,14 +4,13 @@ import { costOf } from '../graph/cost.js'
 import type { Graph } from '../graph/graph.js'
 import type { Scheme } from '../graph/scheme.js'
 import { Candidates } from './candidates.js'
-import { compensateWeights } from './compensate.js'
 import { type Calibration, observe } from './observe.js'
 import { findOperands } from './operands.js'
 import { type Unit, assemble, divergence, measureDamage } from './sensitivity.js'
 import { smooth } from './smooth.js'
 
 export interface Progress {
-  stage: 'observe' | 'smooth' | 'measure' | 'compensate'
+  stage: 'observe' | 'smooth' | 'measure'
   done: number
   total: number
 }
@@ -63,15 +62,12 @@ export async function quantizeGraph(
   const { graph, observations } = await smooth(float, operands, observed.observations, breathe)
   report('smooth')(1, 1)
 
-  const candidates = new Candidates(graph, observations, breathe)
+  const candidates = new Candidates(graph, observations, breathe, options.compensate !== false)
   const found = findOperands(graph)
   const units: Unit[] = [...found.weights, ...found.activations]
   const subset = measuredSubset(graph, calibration, observed.logits)
   const bits = await chooseBits(graph, units, candidates, subset, options, report)
   const quantized = await assemble(graph, units, bits, candidates)
-  if (options.compensate !== false) {
-    await compensateWeights(graph, quantized, found.weights, observations, breathe, report('compensate'))
-  }
   return { ...quantized, divergence: await divergence(quantized, calibration, observed.logits, { threads, signal }) }
 }
 

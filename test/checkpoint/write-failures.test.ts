@@ -1,10 +1,10 @@
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
-import * as fs from 'node:fs/promises'
+import { mkdir, readdir, readFile, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { writeSafetensors } from '../../lib/checkpoint/safetensors-write.js'
 import { temporaryFolder } from '../support/folder.js'
 
 jest.mock('node:fs/promises', () => ({ ...jest.requireActual('node:fs/promises') }))
+const fs = jest.requireMock<typeof import('node:fs/promises')>('node:fs/promises')
 
 const folder = temporaryFolder()
 const tensor = { name: 'w', dtype: 'F32' as const, shape: [1000], data: new Float32Array(1000) }
@@ -12,9 +12,9 @@ const failure = (code: string) => Object.assign(new Error(`${code}: it failed`),
 
 /** Files whose handles fail at one call. */
 function breakHandles(method: 'write' | 'sync', error: Error): void {
-  const actual = jest.requireActual<typeof fs>('node:fs/promises')
+  const { open } = fs
   jest.spyOn(fs, 'open').mockImplementation(async (...args) => {
-    const handle = await actual.open(...args)
+    const handle = await open(...args)
     handle[method] = () => Promise.reject(error)
     return handle
   })
@@ -42,5 +42,5 @@ it('says that the folder is missing, or that the target is one', async () => {
   const target = join(folder.path, 'folder')
   await mkdir(target)
   await expect(writeSafetensors(target, [tensor])).rejects.toThrow(/cannot write .*(EISDIR|EPERM|EEXIST|ENOTEMPTY)/)
-  await fs.rmdir(target)
+  await rmdir(target)
 })

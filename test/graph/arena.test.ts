@@ -37,7 +37,10 @@ it('needs at least what lives at once, and for random lifetimes not half as much
     let most = 0
     for (let step = 0; step < 80; step++) {
       const live = buffers.filter(({ first, last }) => first <= step && step <= last)
-      most = Math.max(most, live.reduce((sum, { bytes }) => sum + bytes, 0))
+      most = Math.max(
+        most,
+        live.reduce((sum, { bytes }) => sum + bytes, 0),
+      )
     }
     const { bytes } = planArena(buffers)
     expect(bytes).toBeGreaterThanOrEqual(most)

@@ -111,7 +111,13 @@ describe('a float plan', () => {
       const edge = graph.edges.get(node.output) as { rows: number; width: number }
       scaled.edges.set(`${node.output}.raw`, edge)
       scaled.constants.set(`${node.name}.factor`, { shape: [edge.width], data: normals(3, edge.width) })
-      scaled.nodes.push({ name: `${node.name}.scale`, output: node.output, op: 'scale', input: `${node.output}.raw`, factor: `${node.name}.factor` })
+      scaled.nodes.push({
+        name: `${node.name}.scale`,
+        output: node.output,
+        op: 'scale',
+        input: `${node.output}.raw`,
+        factor: `${node.name}.factor`,
+      })
     }
     const logits = runReference(scaled, image(0)).get(scaled.output) as Matrix
     expect(relativeError(await run(lower(scaled, null).plan, 1), logits.data)).toBeLessThan(3e-6)
@@ -160,7 +166,9 @@ describe('a quantized plan', () => {
     const nodes = graph.nodes.flatMap((node) =>
       node.name === 'layers.0.attention.sum' && node.op === 'add' ? [{ ...node, left: 'layers.0.norm1' }] : [node],
     )
-    expect(() => lower({ ...graph, nodes }, scheme)).toThrow('layers.0.norm1 is stored as codes, but layers.0.attention.output reads it as floats')
+    expect(() => lower({ ...graph, nodes }, scheme)).toThrow(
+      'layers.0.norm1 is stored as codes, but layers.0.attention.output reads it as floats',
+    )
   })
 
   it('neither returns nor observes edges', () => {
@@ -175,7 +183,14 @@ it('keeps about 256 rows in flight unless told otherwise', async () => {
 })
 
 it('refuses what no kernel computes', () => {
-  const swap = (name: string, change: object) => ({ ...graph, nodes: graph.nodes.map((node) => (node.name === name ? { ...node, ...change } : node)) as Graph['nodes'] })
-  expect(() => lower(swap('layers.0.mlp.gelu', { input: 'layers.0.norm2' }), null)).toThrow(/has the shape|GELU has to follow a linear layer/)
-  expect(() => lower(swap('layers.0.sum', { right: 'layers.0.attention.sum' }), null)).toThrow('one side of an addition has to be a linear layer')
+  const swap = (name: string, change: object) => ({
+    ...graph,
+    nodes: graph.nodes.map((node) => (node.name === name ? { ...node, ...change } : node)) as Graph['nodes'],
+  })
+  expect(() => lower(swap('layers.0.mlp.gelu', { input: 'layers.0.norm2' }), null)).toThrow(
+    /has the shape|GELU has to follow a linear layer/,
+  )
+  expect(() => lower(swap('layers.0.sum', { right: 'layers.0.attention.sum' }), null)).toThrow(
+    'one side of an addition has to be a linear layer',
+  )
 })

@@ -33,7 +33,11 @@ it.each<[string, () => Graph, string]>([
   ['a cycle', () => withNode('layers.0.norm1', { input: 'layers.1.sum' }), 'layers.0.norm1: reads the edge layers.1.sum'],
   ['two nodes of one name', () => withNode('layers.1.norm1', { name: 'layers.0.norm1' }), 'two nodes are called layers.0.norm1'],
   ['an edge written twice', () => withNode('layers.1.norm1', { output: 'layers.0.norm1' }), 'the edge layers.0.norm1 is written twice'],
-  ['a weight of the wrong width', () => withConstant('head.weight', [11, 35]), 'constant head.weight has the shape [11, 35], expected [outputs, 36]'],
+  [
+    'a weight of the wrong width',
+    () => withConstant('head.weight', [11, 35]),
+    'constant head.weight has the shape [11, 35], expected [outputs, 36]',
+  ],
   ['a bias of the wrong length', () => withConstant('head.bias', [12]), 'constant head.bias has the shape [12], expected [11]'],
   ['a constant without its elements', () => withConstant('head.bias', [11], 10), 'constant head.bias has 10 elements'],
   ['a missing constant', () => withNode('norm', { gamma: 'g' }), 'norm: reads the constant g, which is missing'],
@@ -44,8 +48,16 @@ it.each<[string, () => Graph, string]>([
   ['an image of another size', () => withNode('patches', { width: 15 }), 'the image pixels has 63 rows of 14'],
   ['an unknown operation', () => withNode('norm', { op: 'relu' }), 'norm: unknown operation relu'],
   ['logits of several rows', () => ({ ...graph, output: 'embeddings' }), 'has 8 rows instead of one'],
-  ['a wrong edge', () => ({ ...graph, edges: new Map([...graph.edges, ['norm', { rows: 2, width: 36 }]]) }), 'the edge norm has 1 rows of 36, not 2'],
-  ['an edge too many', () => ({ ...graph, edges: new Map([...graph.edges, ['more', { rows: 1, width: 1 }]]) }), 'nothing writes the edge more'],
+  [
+    'a wrong edge',
+    () => ({ ...graph, edges: new Map([...graph.edges, ['norm', { rows: 2, width: 36 }]]) }),
+    'the edge norm has 1 rows of 36, not 2',
+  ],
+  [
+    'an edge too many',
+    () => ({ ...graph, edges: new Map([...graph.edges, ['more', { rows: 1, width: 1 }]]) }),
+    'nothing writes the edge more',
+  ],
 ])('refuses %s', (_, broken, message) => {
   expect(() => validateGraph(broken())).toThrow(message)
 })
@@ -72,8 +84,16 @@ it.each<[string, () => Scheme, string]>([
   ['an unknown family', () => withCode(edge, { ...four, family: 'log', levels: [0, 1, 2, 3] }), 'unknown family of codes log'],
   ['a step that is no float32', () => withCode(edge, { step: 0.1 }), 'the step 0.1 is not a positive float32'],
   ['a step of 0', () => withCode(edge, { step: 0 }), 'the step 0 is not a positive float32'],
-  ['negative probabilities', () => withCode(probabilitiesOf({ name: 'layers.0.attention' }), { ...four, levels: [-2, -1, 0, 1] }), 'no negative levels'],
-  ['queries beyond 127', () => withCode('layers.0.attention.query', { ...four, family: 'v2sf', levels: [0, 1, 2, 200] }), 'levels above 127 do not fit attention'],
+  [
+    'negative probabilities',
+    () => withCode(probabilitiesOf({ name: 'layers.0.attention' }), { ...four, levels: [-2, -1, 0, 1] }),
+    'no negative levels',
+  ],
+  [
+    'queries beyond 127',
+    () => withCode('layers.0.attention.query', { ...four, family: 'v2sf', levels: [0, 1, 2, 200] }),
+    'levels above 127 do not fit attention',
+  ],
   ['a weight of other size', () => withWeight({ outputs: 12, steps: new Float32Array(12).fill(1) }), 'is 11 x 36, its code 12 x 36'],
   ['too few packed bytes', () => withWeight({ packed: new Uint8Array(10) }), '10 bytes of codes'],
   ['too few steps', () => withWeight({ steps: new Float32Array(3).fill(1) }), '3 steps for 11 outputs'],

@@ -59,7 +59,10 @@ describe.each(['hf-deit-tiny', 'hf-deit-small-distilled', 'hf-vit-odd', 'timm-vi
   })
 
   it.each(paths.map((path) => path.name))('on the path %s', async (path) => {
-    const pixels = unit(inputName, inputShape.reduce((a, b) => a * b, 1))
+    const pixels = unit(
+      inputName,
+      inputShape.reduce((a, b) => a * b, 1),
+    )
     const expected = await openGoldenOutputs(name)
     const outputs = Object.keys(golden.outputs)
     const edges = outputs.map((output) => edgeOf(graph, output))

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { type SafetensorsFile, openSafetensors, type TensorSource } from '../../lib/checkpoint/safetensors.js'
+import { openSafetensors, type SafetensorsFile, type TensorSource } from '../../lib/checkpoint/safetensors.js'
 import type { Tensor } from '../../lib/graph/graph.js'
 
 /**

@@ -22,7 +22,7 @@ export function matrix(rows: number, width: number, at: (row: number, column: nu
 /** All edges of one image, and what each softmax gives under {@link probabilitiesOf}. */
 export function runReference(graph: Graph, image: Float32Array): Map<string, Matrix> {
   const { rows, width } = graph.edges.get(graph.input) as { rows: number; width: number }
-  const edges = new Map([[graph.input, { rows, width, data: Float64Array.from(image) }]])
+  const edges = new Map<string, Matrix>([[graph.input, { rows, width, data: Float64Array.from(image) }]])
   const edge = (name: string) => edges.get(name) as Matrix
   const constant = (name: string) => graph.constants.get(name)?.data as Float32Array
   for (const node of graph.nodes) {

@@ -1,6 +1,6 @@
 import type { Graph } from '../../lib/graph/graph.js'
-import type { VitShape } from '../../lib/models/vit.js'
 import { randomVitOf } from '../../lib/models/random.js'
+import type { VitShape } from '../../lib/models/vit.js'
 
 /** Sizes that are no multiple of anything, so that all padding is at work. */
 export const SMALL_SHAPE: VitShape = {
@@ -20,5 +20,4 @@ export const SMALL_SHAPE: VitShape = {
   classes: 11,
 }
 
-export const smallVit = (overrides: Partial<VitShape> = {}, seed = 7): Promise<Graph> =>
-  randomVitOf({ ...SMALL_SHAPE, ...overrides }, seed)
+export const smallVit = (overrides: Partial<VitShape> = {}, seed = 7): Promise<Graph> => randomVitOf({ ...SMALL_SHAPE, ...overrides }, seed)

@@ -1,0 +1,202 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { openCheckpoint } from '../../lib/checkpoint/checkpoint.js'
+import { type ContainerParts, containerBytes, readContainer, writeContainer } from '../../lib/checkpoint/container.js'
+import { openSafetensors } from '../../lib/checkpoint/safetensors.js'
+import { type TensorToWrite, writeSafetensors } from '../../lib/checkpoint/safetensors-write.js'
+import { costOf } from '../../lib/graph/cost.js'
+import type { Graph } from '../../lib/graph/graph.js'
+import { lower } from '../../lib/graph/lower.js'
+import type { Scheme } from '../../lib/graph/scheme.js'
+import { Session } from '../../lib/runtime/session.js'
+import { temporaryFolder } from '../support/folder.js'
+import { normals } from '../support/random.js'
+import { simpleScheme, weightCode } from '../support/random-scheme.js'
+import { SMALL_SHAPE, smallVit } from '../support/small-vit.js'
+
+const folder = temporaryFolder()
+const pixels = normals(5, 3 * SMALL_SHAPE.channels * SMALL_SHAPE.imageHeight * SMALL_SHAPE.imageWidth)
+let parts: ContainerParts
+let path: string
+
+beforeAll(async () => {
+  const graph = await smallVit()
+  const labels = Array.from({ length: SMALL_SHAPE.classes }, (_, i) => `class "${i}"`)
+  const preprocessing = { mean: [0.5, 0.1], nested: { ü: null } }
+  parts = { graph, scheme: simpleScheme(graph, pixels), preprocessing, labels, report: { divergence: 0.25 } }
+  path = join(folder.path, 'model.fewbit')
+  await writeContainer(path, parts)
+})
+
+async function logits(graph: Graph, scheme: Scheme): Promise<Float32Array> {
+  const session = new Session(lower(graph, scheme).plan)
+  try {
+    return await session.run(pixels, 3)
+  } finally {
+    session.dispose()
+  }
+}
+
+describe('what was written', () => {
+  it('comes back the same, from a file, from bytes and as a checkpoint', async () => {
+    for (const container of [await readContainer(path), await readContainer(await readFile(path)), await openCheckpoint(path)]) {
+      if (container.kind !== 'container') throw new Error('taken for a checkpoint')
+      const { graph, scheme, preprocessing, labels, report } = container
+      expect({ preprocessing, labels, report }).toEqual({ ...parts, graph: undefined, scheme: undefined })
+      expect(scheme).toEqual(parts.scheme)
+      const constants = new Map([...parts.graph.constants].filter(([name]) => !parts.scheme.weights.has(name)))
+      expect(graph).toEqual({ ...parts.graph, constants })
+      expect(await logits(graph, scheme)).toEqual(await logits(parts.graph, parts.scheme))
+      expect(costOf(graph, scheme)).toEqual(costOf(parts.graph, parts.scheme))
+    }
+  })
+
+  it('is the same file when it is written again from what was read', async () => {
+    const again = join(folder.path, 'again.fewbit')
+    const bytes = await writeContainer(again, await readContainer(path))
+    const content = await readFile(again)
+    expect([bytes, containerBytes(parts)]).toEqual([content.length, content.length])
+    expect(Buffer.compare(content, await readFile(path))).toBe(0)
+  })
+
+  it('keeps names that do not follow from the nodes, layers without bias, and codes of any levels', async () => {
+    const graph: Graph = { ...parts.graph, constants: new Map(parts.graph.constants), nodes: [...parts.graph.nodes] }
+    graph.nodes = graph.nodes.map((node) => {
+      if (node.op === 'linear' && node.name === 'layers.0.attention.query') return { ...node, bias: null }
+      if (node.op === 'linear' && node.name === 'layers.0.mlp.fc2') return { ...node, weight: 'other' }
+      return node
+    })
+    graph.constants.set('other', graph.constants.get('layers.0.mlp.fc2.weight') as never)
+    const scheme: Scheme = { weights: new Map(parts.scheme.weights), edges: new Map(parts.scheme.edges) }
+    scheme.weights.set('other', weightCode(graph, 'other', 2))
+    scheme.weights.delete('layers.0.mlp.fc2.weight')
+    scheme.edges.set('layers.0.norm2', { bits: 3, family: 'codebook', levels: [-128, -9, -1, 0, 0, 7, 30, 127], step: Math.fround(0.03) })
+    const other = join(folder.path, 'other.fewbit')
+    await writeContainer(other, { ...parts, graph, scheme })
+    const back = await readContainer(other)
+    expect(back.graph.nodes).toEqual(graph.nodes)
+    expect(back.scheme).toEqual(scheme)
+    expect(await logits(back.graph, back.scheme)).toEqual(await logits(graph, scheme))
+  })
+})
+
+it('costs little beside the codes, even for the smallest of the usual models at two bits', async () => {
+  const graph = await smallVit({ hidden: 192, intermediate: 768, layers: 12, classes: 1000, distillationHead: false })
+  const scheme = simpleScheme(graph, pixels)
+  for (const name of scheme.weights.keys()) scheme.weights.set(name, weightCode(graph, name, 2))
+  const labels = Array.from({ length: 1000 }, (_, i) => `the label of class ${i}`)
+  let bits = 0
+  for (const code of scheme.weights.values()) bits += code.outputs * (code.inputs * code.bits + 32)
+  for (const [name, { data }] of graph.constants) if (!scheme.weights.has(name)) bits += 32 * data.length
+  expect(containerBytes({ ...parts, graph, scheme, labels })).toBeLessThanOrEqual((1.02 * bits) / 8 + 65536)
+})
+
+describe('refuses', () => {
+  type Metadata = Record<string, string>
+
+  /** The container with changed metadata and tensors. */
+  async function changed(metadata: (old: Metadata) => Metadata, tensors: (old: TensorToWrite[]) => TensorToWrite[] = (old) => old) {
+    const file = await openSafetensors(path)
+    const old: TensorToWrite[] = []
+    for (const name of file.names()) {
+      const { dtype, shape } = file.info(name) as { dtype: TensorToWrite['dtype']; shape: number[] }
+      old.push({ name, dtype, shape, data: await file.raw(name) })
+    }
+    await file.close()
+    const broken = join(folder.path, 'broken.fewbit')
+    await writeSafetensors(broken, tensors(old), metadata(file.metadata))
+    return readContainer(broken)
+  }
+  const edit = (key: string, change: (value: never) => unknown) => (old: Metadata) => ({
+    ...old,
+    [key]: JSON.stringify(change(JSON.parse(old[key]) as never)),
+  })
+  const editNode = (name: string, change: object) =>
+    edit('graph', (graph: { nodes: { name: string }[] }) => ({
+      ...graph,
+      nodes: graph.nodes.map((node) => (node.name === name ? { ...node, ...change } : node)),
+    }))
+  const editCode = (name: string, change: object) =>
+    edit('scheme', (scheme: { edges: Record<string, object> }) => ({
+      ...scheme,
+      edges: { ...scheme.edges, [name]: { ...scheme.edges[name], ...change } },
+    }))
+  const editWeight = (value: unknown) =>
+    edit('scheme', (scheme: { weights: object }) => ({ ...scheme, weights: { ...scheme.weights, 'head.weight': value } }))
+
+  it.each<[string, (old: Metadata) => Metadata, string]>([
+    ['another format', (old) => ({ ...old, format: 'pt' }), 'this is not a .fewbit model'],
+    [
+      'a newer version',
+      (old) => ({ ...old, version: '2' }),
+      'written in version 2 of the format, this fewbit reads up to 1: update the package',
+    ],
+    ['a version that is none', (old) => ({ ...old, version: 'x' }), 'unknown version x of the format'],
+    ['no graph', ({ graph: _, ...rest }) => rest, 'the metadata lack graph'],
+    ['JSON that goes on', (old) => ({ ...old, labels: `${old.labels},"x":1` }), 'labels is not valid JSON'],
+    ['labels that are no strings', edit('labels', (labels: string[]) => labels.map(() => 1)), 'labels are not strings'],
+    ['a label too few', edit('labels', (labels: string[]) => labels.slice(1)), '10 labels for 11 classes'],
+    ['nodes that are no list', edit('graph', (graph: object) => ({ ...graph, nodes: {} })), 'the graph has no nodes'],
+    [
+      'an image without size',
+      edit('graph', (graph: object) => ({ ...graph, input: { name: 'pixels', rows: -1, width: 1 } })),
+      'has no size',
+    ],
+    ['an unknown operation', editNode('norm', { op: 'constructor' }), 'norm: unknown operation "constructor"'],
+    ['a field of another type', editNode('norm', { eps: '1' }), 'norm: eps is "1", expected number'],
+    ['heads in halves', editNode('layers.0.attention', { heads: 1.5 }), 'layers.0.attention: heads is 1.5, expected integer'],
+    ['an edge that is not there', editNode('norm', { input: 'x' }), 'norm: reads the edge x'],
+    ['a constant that is not there', editNode('norm', { gamma: 'x' }), 'norm: reads the constant x'],
+    ['bits out of range', editCode('norm', { bits: 40 }), 'norm: 40 bits'],
+    ['levels out of range', editCode('norm', { low: -1000 }), 'do not fit into -128..127'],
+    ['too few levels', editCode('norm', { family: 'v2sf', levels: 'AAAA' }), 'levels for'],
+    ['a step of 0', editCode('norm', { step: 0 }), 'the step 0 is not a positive float32'],
+    ['a weight without code', editWeight(undefined), 'head'],
+    ['a weight of other bits', editWeight([40, 11, 36]), 'head.weight: 40 bits'],
+    ['a weight of huge size', editWeight([4, 2 ** 31, 2 ** 16]), 'head.weight: a weight of 2147483648 x 65536 is out of range'],
+    ['a weight in words', editWeight('4 bits'), 'expected [bits, outputs, inputs]'],
+  ])('%s', async (_, metadata, message) => {
+    await expect(changed(metadata)).rejects.toThrow(message)
+    await expect(changed(metadata)).rejects.toThrow('broken.fewbit')
+  })
+
+  it.each<[string, (old: TensorToWrite[]) => TensorToWrite[], string]>([
+    ['missing codes', (old) => old.filter(({ name }) => name !== 'head.weight.codes'), 'head.weight: its codes are missing'],
+    ['missing steps', (old) => old.filter(({ name }) => name !== 'head.weight.steps'), 'there is no tensor head.weight.steps'],
+    ['a missing bias', (old) => old.filter(({ name }) => name !== 'head.bias'), 'head: reads the constant head.bias, which is missing'],
+    [
+      'codes cut short',
+      (old) => old.map((t) => (t.name === 'head.weight.codes' ? { ...t, shape: [64], data: new Uint8Array(64) } : t)),
+      'head.weight: 64 bytes of codes, expected',
+    ],
+    [
+      'padding that is not zero',
+      (old) =>
+        old.map((t) => {
+          if (t.name !== 'head.weight.codes') return t
+          return { ...t, data: (t.data as Uint8Array).slice().fill(0x11, -16) }
+        }),
+      'the padding of its codes is not zero',
+    ],
+    [
+      'steps that are no numbers',
+      (old) => old.map((t) => (t.name === 'head.weight.steps' ? { ...t, data: new Float32Array(11).fill(Number.NaN) } : t)),
+      'tensor head.weight.steps holds NaN',
+    ],
+  ])('%s', async (_, tensors, message) => {
+    await expect(changed((old) => old, tensors)).rejects.toThrow(message)
+  })
+
+  it('to write parts that do not fit', async () => {
+    const never = join(folder.path, 'never.fewbit')
+    await expect(writeContainer(never, { ...parts, labels: [] })).rejects.toThrow('0 labels for 11 classes')
+    await expect(writeContainer(never, { ...parts, scheme: { weights: new Map(), edges: parts.scheme.edges } })).rejects.toThrow(
+      'has no code',
+    )
+  })
+
+  it('every file that is cut off', async () => {
+    const bytes = await readFile(path)
+    for (const length of [0, 7, 8, 100, 4096, bytes.length - 1]) await expect(readContainer(bytes.subarray(0, length))).rejects.toThrow()
+  })
+})
