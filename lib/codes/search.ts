@@ -80,7 +80,10 @@ export function searchCodebook(histogram: Histogram, bits: number, start: Found)
   let best = start
   for (const c of COVERAGE.filter((_, i) => i % 2 === 0)) {
     const step = c * top
-    let levels = toGrid(companded.map((x) => x / step), signed)
+    let levels = toGrid(
+      companded.map((x) => x / step),
+      signed,
+    )
     for (let round = 0; round < LLOYD_ROUNDS; round++) levels = toGrid(histogram.centroids(levels, step), signed)
     best = better(best, codebook(bits, step, levels), histogram)
   }

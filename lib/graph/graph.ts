@@ -17,8 +17,7 @@ export interface Edge {
 export type Node = {
   name: string
   output: string
-} & /** Image [channels][height][width] to rows of [channels * patchHeight * patchWidth], as a convolution's weight is laid out. */
-(
+} /** Image [channels][height][width] to rows of [channels * patchHeight * patchWidth], as a convolution's weight is laid out. */ & (
   | { op: 'patchify'; input: string; channels: number; height: number; width: number; patchHeight: number; patchWidth: number }
   /** y = x W^T + b; weight [outputs][inputs]. */
   | { op: 'linear'; input: string; weight: string; bias: string | null }

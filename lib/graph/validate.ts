@@ -8,10 +8,8 @@ import type { Scheme } from './scheme.js'
 /** No edge of an image model comes near this; products of a few such numbers stay exact. */
 const LARGEST_DIMENSION = 2 ** 24
 
-export interface ConstantShape {
-  /** The shape of a constant, or undefined when there is none of that name. */
-  (name: string): number[] | undefined
-}
+/** The shape of a constant, or undefined when there is none of that name. */
+export type ConstantShape = (name: string) => number[] | undefined
 
 /** Shapes of the constants of a graph; a weight that only the scheme holds has the shape of its code. */
 export function constantShapes(graph: Pick<Graph, 'constants'>, scheme?: Scheme | null): ConstantShape {

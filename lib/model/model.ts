@@ -9,7 +9,7 @@ import { Session } from '../runtime/session.js'
 import { type BenchmarkOptions, type BenchmarkResult, benchmark } from './benchmark.js'
 import { type Classification, type ClassifyOptions, classify } from './classify.js'
 import { type Evaluation, evaluate } from './evaluate.js'
-import { type ModelInfo, describe } from './info.js'
+import { describe, type ModelInfo } from './info.js'
 
 /** Where and how a model runs. */
 export interface DeviceOptions {
@@ -77,9 +77,7 @@ export class Model {
     const expected = images * channels * height * width
     if (!Number.isInteger(images) || images < 1) throw new RangeError(`images must be a positive integer, not ${images}`)
     if (pixels.length !== expected) {
-      throw new RangeError(
-        `${images} images of ${channels}x${height}x${width} are ${expected} values, but pixels has ${pixels.length}`,
-      )
+      throw new RangeError(`${images} images of ${channels}x${height}x${width} are ${expected} values, but pixels has ${pixels.length}`)
     }
     return this.open().run(pixels, images, {
       threads: options.threads,

@@ -1,5 +1,5 @@
-import { type Dataset, memoryDataset, openDataset } from '../images/dataset.js'
 import { loadBatch } from '../images/batch.js'
+import { type Dataset, memoryDataset, openDataset } from '../images/dataset.js'
 import type { ImageInput } from '../images/image.js'
 import { sampleIndices } from '../images/sample.js'
 import type { Calibration } from '../quant/observe.js'

@@ -1,13 +1,13 @@
 import type { breather } from '../codes/breathe.js'
+import { encodeRowCompensated, inverseFactor } from '../codes/compensate.js'
 import { Histogram } from '../codes/histogram.js'
 import type { Observation } from '../codes/observation.js'
 import { searchCodebook, searchTwoScale, searchUniform } from '../codes/search.js'
-import { encodeRowCompensated, inverseFactor } from '../codes/compensate.js'
 import { encodeRow, searchRow } from '../codes/weights.js'
 import type { Graph } from '../graph/graph.js'
 import type { Code, WeightCode } from '../graph/scheme.js'
 import { packWeight } from '../runtime/blobs.js'
-import { type ActivationOperand, type WeightOperand, tensorOf } from './operands.js'
+import { type ActivationOperand, tensorOf, type WeightOperand } from './operands.js'
 
 /**
  * The best code of every operand at every width, found once each, layer by layer, on calibration data of the float model.

@@ -52,8 +52,7 @@ export function findOperands(graph: Graph): Operands {
   const all = operandsOf(graph)
   const activations = all.flatMap(({ kind, name, elements }): ActivationOperand[] => {
     if (kind === 'weight') return []
-    const attention =
-      attentions.find((node) => [node.q, node.k, node.v, probabilitiesOf(node)].includes(name)) ?? null
+    const attention = attentions.find((node) => [node.q, node.k, node.v, probabilitiesOf(node)].includes(name)) ?? null
     const width =
       kind === 'probabilities'
         ? (graph.edges.get((attention as AttentionNode).output)?.rows as number)

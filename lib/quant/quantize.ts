@@ -1,4 +1,4 @@
-import { allocateGreedy } from '../codes/allocate.js'
+import { allocateGreedy, extrapolate } from '../codes/allocate.js'
 import { breather } from '../codes/breathe.js'
 import { costOf } from '../graph/cost.js'
 import type { Graph } from '../graph/graph.js'
@@ -6,7 +6,7 @@ import type { Scheme } from '../graph/scheme.js'
 import { Candidates } from './candidates.js'
 import { type Calibration, observe } from './observe.js'
 import { findOperands } from './operands.js'
-import { type Unit, assemble, divergence, measureDamage } from './sensitivity.js'
+import { assemble, divergence, measureDamage, type Unit } from './sensitivity.js'
 import { smooth } from './smooth.js'
 
 export interface Progress {
@@ -41,21 +41,18 @@ export interface QuantizedGraph {
 
 /** Widths that the greedy allocation chooses from, widest first. */
 const WIDTHS = [8, 7, 6, 5, 4, 3, 2]
+/** Widths at which damage is measured, after the background that all other operands have. */
+const MEASURED = [8, 4, 3]
 /** Multiply-adds spent on one measurement of damage; decides on how many images it is taken. */
 const MEASURE_MACS = 2e10
 
 /**
  * Post-training quantization of a vision transformer's graph: observe, SQ-b, codes for each operand at each width, widths. See docs/architecture.md.
  */
-export async function quantizeGraph(
-  float: Graph,
-  calibration: Calibration,
-  options: QuantizeGraphOptions,
-): Promise<QuantizedGraph> {
+export async function quantizeGraph(float: Graph, calibration: Calibration, options: QuantizeGraphOptions): Promise<QuantizedGraph> {
   const { signal, threads } = options
   const breathe = breather(signal)
-  const report = (stage: Progress['stage']) => (done: number, total: number) =>
-    options.onProgress?.({ stage, done, total })
+  const report = (stage: Progress['stage']) => (done: number, total: number) => options.onProgress?.({ stage, done, total })
 
   const operands = findOperands(float).activations
   const observed = await observe(float, operands, calibration, { threads, signal, onProgress: report('observe') })
@@ -74,7 +71,7 @@ export async function quantizeGraph(
 /** The first images of the calibration set (which is in random order), as many as MEASURE_MACS pays for. */
 function measuredSubset(graph: Graph, calibration: Calibration, logits: Float32Array) {
   const affordable = Math.round(MEASURE_MACS / costOf(graph).macs)
-  const images = Math.min(calibration.images, Math.max(16, Math.min(64, affordable)))
+  const images = Math.min(calibration.images, Math.max(16, Math.min(24, affordable)))
   const perImage = calibration.pixels.length / calibration.images
   const classes = logits.length / calibration.images
   return {
@@ -96,11 +93,14 @@ async function chooseBits(
     return units.map((unit) => (isBorder(graph, unit) ? Math.max(8, bits) : bits))
   }
   const average = options.averageBits as number
-  const widths = options.allocation === 'even' ? [Math.ceil(average), Math.floor(average)] : WIDTHS
-  const damage =
+  const widths =
     options.allocation === 'even'
-      ? units.map(() => [0, 0])
-      : await measureDamage(graph, units, widths, candidates, subset.calibration, subset.reference, {
+      ? [Math.ceil(average), Math.floor(average)]
+      : WIDTHS.filter((width) => width > 2 || average < NEEDS_TWO_BITS)
+  const measured =
+    options.allocation === 'even'
+      ? units.map(() => MEASURED.map(() => 0))
+      : await measureDamage(graph, units, MEASURED, candidates, subset.calibration, subset.reference, {
           threads: options.threads,
           signal: options.signal,
           onProgress: report('measure'),
@@ -108,8 +108,13 @@ async function chooseBits(
   const bits = units.map(() => 0)
   for (const kind of ['weight', 'activation'] as const) {
     const members = units.map((_, u) => u).filter((u) => (units[u].kind === 'weight') === (kind === 'weight'))
+    const damage = extrapolate(
+      members.map((u) => measured[u].slice(1)),
+      MEASURED.slice(1),
+      widths,
+    )
     const chosen = allocateGreedy(
-      members.map((u) => ({ elements: units[u].elements, bits: widths, damage: damage[u] })),
+      members.map((u, i) => ({ elements: units[u].elements, bits: widths, damage: damage[i] })),
       average,
     )
     members.forEach((u, i) => {

@@ -115,12 +115,7 @@ function smoothingFactor(weights: Tensor[], observation: Observation, shift: Flo
 }
 
 /** Expected squared error of the layers' outputs per row, from quantized inputs plus from quantized weights, errors taken as uncorrelated. */
-async function foldLoss(
-  weights: Tensor[],
-  observation: Observation,
-  fold: Fold,
-  breathe: ReturnType<typeof breather>,
-): Promise<number> {
+async function foldLoss(weights: Tensor[], observation: Observation, fold: Fold, breathe: ReturnType<typeof breather>): Promise<number> {
   const { width } = observation
   const folded = foldObservation(observation, fold)
   const energy = new Float64Array(width)

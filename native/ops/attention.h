@@ -20,7 +20,7 @@ namespace fewbit {
 //   y     = encode(float(O[c]) * output_scale[h])
 struct AttentionCodes {
   int images, heads, tokens, head_width;
-  const uint8_t *q, *k, *v;  // bytes with offset 128
+  const uint8_t *q, *k, *v;                                  // bytes with offset 128
   ptrdiff_t q_stride, k_stride, v_stride;                    // bytes from row to row
   ptrdiff_t q_image_stride, k_image_stride, v_image_stride;  // bytes
   // [heads]

@@ -34,7 +34,7 @@ struct LinearCodes {
   const float* bias;
 
   Activation activation;
-  const float* gain;  // [outputs rounded up to 16], or null
+  const float* gain;          // [outputs rounded up to 16], or null
   const float* residual;      // or null
   ptrdiff_t residual_stride;  // floats
 

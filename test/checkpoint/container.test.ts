@@ -7,7 +7,8 @@ import { type TensorToWrite, writeSafetensors } from '../../lib/checkpoint/safet
 import { costOf } from '../../lib/graph/cost.js'
 import type { Graph } from '../../lib/graph/graph.js'
 import { lower } from '../../lib/graph/lower.js'
-import type { Scheme } from '../../lib/graph/scheme.js'
+import { operandsOf } from '../../lib/graph/operands.js'
+import type { Code, Scheme } from '../../lib/graph/scheme.js'
 import { Session } from '../../lib/runtime/session.js'
 import { temporaryFolder } from '../support/folder.js'
 import { normals } from '../support/random.js'
@@ -82,8 +83,16 @@ describe('what was written', () => {
 
 it('costs little beside the codes, even for the smallest of the usual models at two bits', async () => {
   const graph = await smallVit({ hidden: 192, intermediate: 768, layers: 12, classes: 1000, distillationHead: false })
-  const scheme = simpleScheme(graph, pixels)
-  for (const name of scheme.weights.keys()) scheme.weights.set(name, weightCode(graph, name, 2))
+  const scheme: Scheme = { weights: new Map(), edges: new Map() }
+  for (const { kind, name } of operandsOf(graph)) {
+    // What a quantization chooses: a table for softmax and GELU, consecutive levels for the others.
+    const table = kind === 'probabilities' || name.endsWith('gelu')
+    const low = kind === 'probabilities' ? 0 : -128
+    const levels = Array.from({ length: 256 }, (_, i) => low + i)
+    const code: Code = { bits: 8, family: table ? 'v2sf' : 'uniform', levels, step: Math.fround(0.0123456) }
+    if (kind === 'weight') scheme.weights.set(name, weightCode(graph, name, 2))
+    else scheme.edges.set(name, code)
+  }
   const labels = Array.from({ length: 1000 }, (_, i) => `the label of class ${i}`)
   let bits = 0
   for (const code of scheme.weights.values()) bits += code.outputs * (code.inputs * code.bits + 32)

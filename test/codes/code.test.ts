@@ -56,7 +56,5 @@ it('largestShift is the last that fits', () => {
 })
 
 it('rounds half to even', () => {
-  expect([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.49, 2.51].map(roundHalfEven).map((x) => x + 0)).toEqual([
-    -2, -2, 0, 0, 2, 2, 0, 3,
-  ])
+  expect([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.49, 2.51].map(roundHalfEven).map((x) => x + 0)).toEqual([-2, -2, 0, 0, 2, 2, 0, 3])
 })

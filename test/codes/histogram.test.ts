@@ -1,8 +1,8 @@
 import { encodeLevel, twoScaleCode, uniformCode } from '../../lib/codes/code.js'
 import { Histogram } from '../../lib/codes/histogram.js'
+import { observationOf } from '../../lib/codes/observation.js'
 import { searchSymmetric, searchTwoScale, searchUniform } from '../../lib/codes/search.js'
 import type { Code } from '../../lib/graph/scheme.js'
-import { observationOf } from '../../lib/codes/observation.js'
 import { normals, uniforms } from '../support/random.js'
 
 const WIDTH = 16

@@ -102,6 +102,14 @@ describe('a float plan', () => {
     }
   })
 
+  it('does not write over a sum that is read again later', async () => {
+    const nodes = graph.nodes.map((node) =>
+      node.name === 'layers.1.sum' && node.op === 'add' ? { ...node, left: 'layers.0.attention.sum' } : node,
+    )
+    const logits = runReference({ ...graph, nodes }, image(0)).get(graph.output) as Matrix
+    expect(relativeError(await run(lower({ ...graph, nodes }, null).plan, 1), logits.data)).toBeLessThan(3e-6)
+  })
+
   it('computes scales behind linear layers and behind GELU', async () => {
     const scaled: Graph = { ...graph, nodes: [], edges: new Map(graph.edges), constants: new Map(graph.constants) }
     for (const node of graph.nodes) {
@@ -138,6 +146,17 @@ describe('a quantized plan', () => {
     const distance = relativeError(found.subarray(0, SMALL_SHAPE.classes), float.data)
     expect(distance).toBeGreaterThan(1e-3)
     expect(distance).toBeLessThan(0.3)
+  })
+
+  it('means the same for codes without negative levels, also in attention', async () => {
+    const levels = Array.from({ length: 32 }, (_, i) => i)
+    const edges = new Map(scheme.edges)
+    for (const name of ['layers.0.norm2', 'layers.0.attention.query', 'layers.1.attention.value', 'norm']) {
+      edges.set(name, { bits: 5, family: 'uniform', levels, step: Math.fround(0.1) })
+    }
+    const unsigned = { ...scheme, edges }
+    const found = await run(lower(graph, unsigned).plan, 1)
+    expect(relativeError(found, runCodedReference(graph, unsigned, image(0)))).toBeLessThan(1e-6)
   })
 
   it('gives the same bits on every path and for every batch', async () => {
