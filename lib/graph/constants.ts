@@ -11,7 +11,7 @@ import type { Scheme, WeightCode } from './scheme.js'
 
 /** Outputs of a float weight that lie side by side, see LinearF32 in native/ops/linear.h. */
 const PANEL = 16
-/** Elements touched between two chances for the event loop, about a millisecond. */
+/** Elements touched between two chances for the event loop, a few milliseconds. */
 const SLICE = 1 << 20
 
 const floatWeights = new WeakMap<Tensor, NativeBlob>()
@@ -64,13 +64,31 @@ export class ConstantPool {
 
 /** [outputs][inputs] as [outputs / 16][inputs][16]. */
 export function floatWeightBlob(tensor: Tensor): NativeBlob {
+  const steps = packFloats(tensor)
+  for (;;) {
+    const { done, value } = steps.next()
+    if (done) return value
+  }
+}
+
+/** Yields after about {@link SLICE} elements. */
+function* packFloats(tensor: Tensor): Generator<void, NativeBlob> {
   const known = floatWeights.get(tensor)
   if (known) return known
-  const [outputs, inputs] = tensor.shape
+  const { data, shape } = tensor
+  const [outputs, inputs] = shape
   const packed = new Float32Array(Math.ceil(outputs / PANEL) * inputs * PANEL)
-  for (let o = 0; o < outputs; o++) {
-    const target = Math.floor(o / PANEL) * inputs * PANEL + (o % PANEL)
-    for (let i = 0; i < inputs; i++) packed[target + i * PANEL] = tensor.data[o * inputs + i]
+  let touched = 0
+  for (let first = 0; first < outputs; first += PANEL) {
+    const rows = Math.min(PANEL, outputs - first)
+    for (let i = 0; i < inputs; i++) {
+      const target = first * inputs + i * PANEL
+      for (let n = 0; n < rows; n++) packed[target + n] = data[(first + n) * inputs + i]
+    }
+    touched += rows * inputs
+    if (touched < SLICE) continue
+    touched = 0
+    yield
   }
   const blob = createBlob(new Uint8Array(packed.buffer))
   floatWeights.set(tensor, blob)
@@ -96,22 +114,16 @@ export function codedWeightBlob(code: WeightCode): { blob: NativeBlob; rowSums: 
 
 /** Copies all weights to native memory beforehand without holding up the event loop, so that lowering is quick. */
 export async function prepareWeights(graph: Graph, scheme: Scheme | null, signal?: AbortSignal): Promise<void> {
-  let touched = 0
   for (const node of graph.nodes) {
     if (node.op !== 'linear') continue
-    signal?.throwIfAborted()
     const code = scheme?.weights.get(node.weight)
     const tensor = graph.constants.get(node.weight)
-    if (code) {
-      codedWeightBlob(code)
-      touched += code.outputs * code.inputs
-    } else if (tensor) {
-      floatWeightBlob(tensor)
-      touched += tensor.data.length
-    }
-    if (touched < SLICE) continue
-    touched = 0
-    await new Promise((resolve) => setImmediate(resolve))
+    const steps = code || !tensor ? null : packFloats(tensor)
+    if (code) codedWeightBlob(code)
+    do {
+      await new Promise((resolve) => setImmediate(resolve))
+      signal?.throwIfAborted()
+    } while (steps && !steps.next().done)
   }
 }
 

@@ -93,10 +93,7 @@ async function chooseBits(
     return units.map((unit) => (isBorder(graph, unit) ? Math.max(8, bits) : bits))
   }
   const average = options.averageBits as number
-  const widths =
-    options.allocation === 'even'
-      ? [Math.ceil(average), Math.floor(average)]
-      : WIDTHS.filter((width) => width > 2 || average < NEEDS_TWO_BITS)
+  const widths = options.allocation === 'even' ? [Math.ceil(average), Math.floor(average)] : WIDTHS
   const measured =
     options.allocation === 'even'
       ? units.map(() => MEASURED.map(() => 0))

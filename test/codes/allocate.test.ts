@@ -1,4 +1,4 @@
-import { allocateGreedy, type Unit } from '../../lib/codes/allocate.js'
+import { allocateGreedy, extrapolate, type Unit } from '../../lib/codes/allocate.js'
 import { uniforms } from '../support/random.js'
 
 const average = (units: Unit[], bits: number[]) =>
