@@ -12,7 +12,7 @@ import type { Scheme, WeightCode } from './scheme.js'
 /** Outputs of a float weight that lie side by side, see LinearF32 in native/ops/linear.h. */
 const PANEL = 16
 /** Elements touched between two chances for the event loop, a few milliseconds. */
-const SLICE = 1 << 20
+const SLICE = 1 << 18
 
 const floatWeights = new WeakMap<Tensor, NativeBlob>()
 const codedWeights = new WeakMap<WeightCode, { blob: NativeBlob; rowSums: Int32Array }>()

@@ -1,4 +1,5 @@
 import { writeContainer } from '../checkpoint/container.js'
+import { prepareWeights } from '../graph/constants.js'
 import type { Graph } from '../graph/graph.js'
 import { lower } from '../graph/lower.js'
 import type { Scheme } from '../graph/scheme.js'
@@ -79,7 +80,7 @@ export class Model {
     if (pixels.length !== expected) {
       throw new RangeError(`${images} images of ${channels}x${height}x${width} are ${expected} values, but pixels has ${pixels.length}`)
     }
-    return this.open().run(pixels, images, {
+    return (await this.open(options.signal)).run(pixels, images, {
       threads: options.threads,
       signal: options.signal,
       onProgress: (done) => options.onProgress?.({ stage: 'run', done, total: images }),
@@ -128,10 +129,11 @@ export class Model {
     this.session = null
   }
 
-  private open(): Session {
+  private async open(signal?: AbortSignal): Promise<Session> {
+    const { graph, scheme } = this.parts
+    if (this.session === null) await prepareWeights(graph, scheme, signal)
     if (this.disposed) throw new Error('this model was disposed')
     if (this.session === null) {
-      const { graph, scheme } = this.parts
       this.session = new Session(lower(graph, scheme).plan, { path: this.device.isa, threads: this.device.threads })
     }
     return this.session

@@ -2,7 +2,7 @@ import type { breather } from '../codes/breathe.js'
 import { encodeRowCompensated, inverseFactor } from '../codes/compensate.js'
 import { Histogram } from '../codes/histogram.js'
 import type { Observation } from '../codes/observation.js'
-import { searchCodebook, searchTwoScale, searchUniform } from '../codes/search.js'
+import { searchCodebook, searchSymmetric, searchTwoScale, searchUniform } from '../codes/search.js'
 import { encodeRow, searchRow } from '../codes/weights.js'
 import type { Graph } from '../graph/graph.js'
 import type { Code, WeightCode } from '../graph/scheme.js'
@@ -41,7 +41,9 @@ export class Candidates {
       const histogram = this.histogramOf(operand)
       const twoScale = operand.kind === 'probabilities' || operand.kind === 'gelu output'
       const found = twoScale ? searchTwoScale(histogram, bits) : searchUniform(histogram, bits)
-      code = searchCodebook(histogram, bits, found).code
+      // Attention reads queries, keys and values as signed bytes: a code of 0..255 would not fit.
+      const mustBeSigned = ['query', 'key', 'value'].includes(operand.kind) && histogram.min === 0
+      code = mustBeSigned ? searchSymmetric(histogram, bits).code : searchCodebook(histogram, bits, found).code
       this.codes.set(key, code)
     }
     return code

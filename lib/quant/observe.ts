@@ -1,4 +1,5 @@
 import { type Observation, parseObservation } from '../codes/observation.js'
+import { prepareWeights } from '../graph/constants.js'
 import type { Graph } from '../graph/graph.js'
 import { lower } from '../graph/lower.js'
 import { Session } from '../runtime/session.js'
@@ -37,6 +38,7 @@ export async function observe(
       return [operand.name, { sampleRows: SAMPLE_ROWS, sampleStride: sampleStride(rows, operand.elements / operand.width) }]
     }),
   )
+  await prepareWeights(graph, null, options.signal)
   const { plan, states } = lower(graph, null, { observe: wanted })
   const session = new Session(plan, { threads: options.threads })
   try {

@@ -41,6 +41,8 @@ export interface QuantizedGraph {
 
 /** Widths that the greedy allocation chooses from, widest first. */
 const WIDTHS = [8, 7, 6, 5, 4, 3, 2]
+/** Averages below this take 2-bit operands into account: what they do to each other is far from additive. */
+const NEEDS_TWO_BITS = 4
 /** Widths at which damage is measured, after the background that all other operands have. */
 const MEASURED = [8, 4, 3]
 /** Multiply-adds spent on one measurement of damage; decides on how many images it is taken. */
@@ -93,7 +95,10 @@ async function chooseBits(
     return units.map((unit) => (isBorder(graph, unit) ? Math.max(8, bits) : bits))
   }
   const average = options.averageBits as number
-  const widths = options.allocation === 'even' ? [Math.ceil(average), Math.floor(average)] : WIDTHS
+  const widths =
+    options.allocation === 'even'
+      ? [Math.ceil(average), Math.floor(average)]
+      : WIDTHS.filter((width) => width > 2 || average < NEEDS_TWO_BITS)
   const measured =
     options.allocation === 'even'
       ? units.map(() => MEASURED.map(() => 0))

@@ -1,4 +1,5 @@
 import { meanDivergence } from '../codes/divergence.js'
+import { prepareWeights } from '../graph/constants.js'
 import type { Graph } from '../graph/graph.js'
 import { lower } from '../graph/lower.js'
 import type { Scheme } from '../graph/scheme.js'
@@ -40,6 +41,7 @@ export async function divergence(
   reference: Float32Array,
   options: RunOptions,
 ): Promise<number> {
+  await prepareWeights(quantized.graph, quantized.scheme, options.signal)
   const { plan } = lower(quantized.graph, quantized.scheme)
   const session = new Session(plan, { threads: options.threads })
   try {
