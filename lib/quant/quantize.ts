@@ -43,8 +43,10 @@ export interface QuantizedGraph {
 const WIDTHS = [8, 7, 6, 5, 4, 3, 2]
 /** Averages below this take 2-bit operands into account: what they do to each other is far from additive. */
 const NEEDS_TWO_BITS = 4
-/** Widths at which damage is measured, after the background that all other operands have. */
-const MEASURED = [8, 4, 3]
+
+/** The background that all other operands have, and the two widths at which damage is measured: those around the average. */
+const measuredWidths = (average: number): number[] => (average < NEEDS_TWO_BITS ? [8, 3, 2] : [8, 4, 3])
+
 /** Multiply-adds spent on one measurement of damage; decides on how many images it is taken. */
 const MEASURE_MACS = 2e10
 
@@ -99,10 +101,11 @@ async function chooseBits(
     options.allocation === 'even'
       ? [Math.ceil(average), Math.floor(average)]
       : WIDTHS.filter((width) => width > 2 || average < NEEDS_TWO_BITS)
+  const at = measuredWidths(average)
   const measured =
     options.allocation === 'even'
-      ? units.map(() => MEASURED.map(() => 0))
-      : await measureDamage(graph, units, MEASURED, candidates, subset.calibration, subset.reference, {
+      ? units.map(() => at.map(() => 0))
+      : await measureDamage(graph, units, at, candidates, subset.calibration, subset.reference, {
           threads: options.threads,
           signal: options.signal,
           onProgress: report('measure'),
@@ -112,7 +115,7 @@ async function chooseBits(
     const members = units.map((_, u) => u).filter((u) => (units[u].kind === 'weight') === (kind === 'weight'))
     const damage = extrapolate(
       members.map((u) => measured[u].slice(1)),
-      MEASURED.slice(1),
+      at.slice(1),
       widths,
     )
     const chosen = allocateGreedy(
