@@ -89,7 +89,8 @@ void bench_attention(const Path& path, int tokens, int heads, int head_width, do
   floats.images = 1, floats.heads = heads, floats.tokens = tokens, floats.head_width = head_width;
   floats.q = edge.get(), floats.k = floats.q + width, floats.v = floats.k + width;
   floats.q_stride = floats.k_stride = floats.v_stride = 3 * width;
-  floats.scale = 1.0f / std::sqrt(float(head_width));
+  for (int h = 0; h < heads; ++h) scale.get()[h] = 1.0f / std::sqrt(float(head_width));
+  floats.scale = scale.get();
   floats.y = y_float.get(), floats.y_stride = width;
   const double seconds = best_seconds([&] {
     for (int task = 0; task < attention_tasks(floats); ++task) path.kernels->attention_f32(floats, task, scratch.get());

@@ -43,6 +43,7 @@ class Fields {
     return Fields(get(field), name(field) + ".");
   }
 
+  std::vector<int32_t> indices(const char* field) const;
   View view(const char* field) const;
   Constant constant(const char* field) const;
   PlanEncoder encoder(const char* field) const;
@@ -54,11 +55,22 @@ class Fields {
   std::optional<PlanEncoder> optional_encoder(const char* field) const {
     return has(field) ? std::optional(encoder(field)) : std::nullopt;
   }
+  std::optional<PlanWindows> optional_windows(const char* field) const;
+  std::optional<PlanLogitCode> optional_logit_code(const char* field) const;
+  std::optional<PlanDecoder> optional_decoder(const char* field) const;
 
  private:
   Napi::Object object_;
   std::string what_;
 };
+
+std::vector<int32_t> Fields::indices(const char* field) const {
+  const Napi::Value value = get(field);
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array)
+    fail(field, "must be an Int32Array");
+  const Napi::Int32Array array = value.As<Napi::Int32Array>();
+  return {array.Data(), array.Data() + array.ElementLength()};
+}
 
 View Fields::view(const char* field) const {
   const Fields v = fields(field);
@@ -94,6 +106,26 @@ PlanEncoder Fields::encoder(const char* field) const {
   PlanEncoder encoder{e.number("inverseStep"), e.integer("low"), e.integer("high"), e.integer("offset"), {}};
   if (e.has("table")) encoder.table = e.constant("table");
   return encoder;
+}
+
+std::optional<PlanWindows> Fields::optional_windows(const char* field) const {
+  if (!has(field)) return std::nullopt;
+  const Fields w = fields(field);
+  PlanWindows windows{w.integer("count"), {}, w.optional_constant("bias"), w.optional_constant("regions")};
+  if (w.has("rows")) windows.rows = w.indices("rows");
+  return windows;
+}
+
+std::optional<PlanLogitCode> Fields::optional_logit_code(const char* field) const {
+  if (!has(field)) return std::nullopt;
+  const Fields code = fields(field);
+  return PlanLogitCode{code.number("inverseStep"), code.number("step")};
+}
+
+std::optional<PlanDecoder> Fields::optional_decoder(const char* field) const {
+  if (!has(field)) return std::nullopt;
+  const Fields decoder = fields(field);
+  return PlanDecoder{decoder.integer("offset"), decoder.number("scale")};
 }
 
 Activation Fields::activation(const char* field) const {
@@ -141,7 +173,9 @@ AttentionCodesOp attention_codes(const Fields& f) {
           f.constant("pInverseStep"),
           f.constant("outputScale"),
           f.encoder("encodeP"),
-          f.encoder("encode")};
+          f.encoder("encode"),
+          f.optional_windows("windows"),
+          f.optional_logit_code("logitCode")};
 }
 
 AttentionF32Op attention_f32(const Fields& f) {
@@ -150,8 +184,9 @@ AttentionF32Op attention_f32(const Fields& f) {
           f.view("v"),
           f.view("y"),
           f.integer("heads"),
-          f.number("scale"),
-          f.optional_view("probabilities")};
+          f.constant("scale"),
+          f.optional_view("probabilities"),
+          f.optional_windows("windows")};
 }
 
 PatchifyOp patchify(const Fields& f) {
@@ -162,6 +197,12 @@ PatchifyOp patchify(const Fields& f) {
           f.integer("patchWidth"),
           f.optional_encoder("encode")};
 }
+
+GatherOp gather(const Fields& f) {
+  return {f.view("x"), f.view("y"), f.integer("elementBytes"), f.integer("zero"), f.indices("rows")};
+}
+
+MeanOp mean(const Fields& f) { return {f.view("x"), f.view("y"), f.optional_decoder("decode"), f.optional_encoder("encode")}; }
 
 ObserveOp observe(const Fields& f) {
   return {f.view("x"), f.constant("state"), f.integer("sampleRows"), f.distance("sampleStride")};
@@ -189,6 +230,10 @@ PlanOp read_op(Napi::Value value, const std::string& index) {
     op.op = patchify(f);
   } else if (kind == "copyRows") {
     op.op = CopyRowsOp{f.view("x"), f.view("y")};
+  } else if (kind == "gather") {
+    op.op = gather(f);
+  } else if (kind == "mean") {
+    op.op = mean(f);
   } else if (kind == "observe") {
     op.op = observe(f);
   } else {

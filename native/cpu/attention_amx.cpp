@@ -55,18 +55,17 @@ void multiply(const uint8_t* x, int depth, const uint8_t* b, int columns, int32_
 void attention_codes_amx(const AttentionCodes& op, int task, void* scratch) {
   const AttentionTask a(op, task, kRows, kColumns, kSummands, scratch);
   Encoder encoder_p = op.encode_p;
-  encoder_p.inverse_step = op.p_inverse_step[task % op.heads];
+  encoder_p.inverse_step = a.p_inverse_step;
   const EncoderF32x16 encode_p(encoder_p), encode(op.encode);
   TileConfig config;
   for (int tile = 0; tile < 8; ++tile) config.set(tile, 16, 64);
   tile_load_config(config);
-  pack_k(a, op.k_stride);
-  pack_v(a, op.v_stride);
+  pack_keys(a, op.k_stride, op.v_stride);
   for (int t = 0; t < a.tokens; t += kRows) {
     const int rows = t + kRows < a.tokens ? kRows : a.tokens - t;
     pack_q(a, op.q_stride, t);
     multiply<true>(a.packed_q, a.depth, a.packed_k, a.keys, a.scores);
-    softmax(a, encode_p, rows);
+    softmax(a, encode_p, t, rows);
     multiply<false>(a.p, a.key_depth, a.packed_v, a.channels, a.sums);
     store_output(a, encode, op.y_stride, t, rows);
   }

@@ -68,15 +68,14 @@ void multiply(const uint8_t* x, ptrdiff_t x_stride, const uint8_t* b, int column
 void attention_codes_avx512(const AttentionCodes& op, int task, void* scratch) {
   const AttentionTask a(op, task, kRows, 16, 16, scratch);
   Encoder encoder_p = op.encode_p;
-  encoder_p.inverse_step = op.p_inverse_step[task % op.heads];
+  encoder_p.inverse_step = a.p_inverse_step;
   const EncoderF32x16 encode_p(encoder_p), encode(op.encode);
-  pack_k(a, op.k_stride);
-  pack_v(a, op.v_stride);
+  pack_keys(a, op.k_stride, op.v_stride);
   for (int t = 0; t < a.tokens; t += kRows) {
     const int rows = t + kRows < a.tokens ? kRows : a.tokens - t;
     pack_q(a, op.q_stride, t);
     multiply<true>(a.packed_q, a.depth, a.packed_k, a.keys, (a.head_width + 3) / 4, a.scores);
-    softmax(a, encode_p, rows);
+    softmax(a, encode_p, t, rows);
     multiply<false>(a.p, a.key_depth, a.packed_v, a.channels, (a.tokens + 3) / 4, a.sums);
     store_output(a, encode, op.y_stride, t, rows);
   }

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <cstring>
 
+#include "cpu/attention_masks_avx512.h"
 #include "cpu/implementations.h"
 #include "cpu/simd_avx512.h"
 
@@ -13,10 +14,6 @@ namespace fewbit {
 namespace {
 
 constexpr int kRows = 6;
-
-constexpr int round_up(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
-
-inline __mmask16 first16(int n) { return static_cast<__mmask16>(n >= 16 ? 0xFFFF : (1u << n) - 1); }
 
 // y[r][0..16 kVectors) = sum over steps of x[r][step] b[step][..].
 template <int kVectors>
@@ -61,22 +58,27 @@ void multiply(const float* x, ptrdiff_t x_stride, const float* b, int columns, i
   }
 }
 
-// One row of scores to probabilities, in place. Lanes behind the last key stay what they are and are not looked at again.
-FEWBIT_NOINLINE void softmax(float* s, int tokens, float scale) {
+// One row of scores to probabilities, in place: those of a query, whose row of the bias this is. Lanes behind the last key and
+// keys of other regions get -infinity, whose exponential is 0. kWindowed: there may be a bias or regions.
+template <bool kWindowed>
+FEWBIT_NOINLINE void softmax(float* s, int tokens, float scale, const float* bias, const uint8_t* regions, int query) {
   const int last = (tokens - 1) & ~15;
   const __mmask16 rest = first16(tokens - last);
-  const __m512 factor = _mm512_set1_ps(scale);
-  __m512 most = _mm512_set1_ps(-INFINITY);
+  const __m512 factor = _mm512_set1_ps(scale), nowhere = _mm512_set1_ps(-INFINITY);
+  __m512 most = nowhere;
   for (int i = 0; i <= last; i += 16) {
-    const __m512 scaled = _mm512_mul_ps(_mm512_load_ps(s + i), factor);
-    _mm512_store_ps(s + i, scaled);
-    most = _mm512_mask_max_ps(most, i == last ? rest : __mmask16(0xFFFF), most, scaled);
+    __mmask16 attended = i == last ? rest : __mmask16(0xFFFF);
+    __m512 logits = _mm512_mul_ps(_mm512_load_ps(s + i), factor);
+    if (kWindowed && bias) logits = _mm512_add_ps(logits, _mm512_maskz_loadu_ps(attended, bias + i));
+    if (kWindowed && regions) attended = same_region(attended, regions + i, regions[query]);
+    logits = _mm512_mask_mov_ps(nowhere, attended, logits);
+    _mm512_store_ps(s + i, logits);
+    most = _mm512_max_ps(most, logits);
   }
   const __m512 m = _mm512_set1_ps(_mm512_reduce_max_ps(most));
   __m512 z = _mm512_setzero_ps();
   for (int i = 0; i <= last; i += 16) {
-    __m512 e = exp_nonpositive_f32x16(_mm512_sub_ps(_mm512_load_ps(s + i), m));
-    if (i == last) e = _mm512_maskz_mov_ps(rest, e);
+    const __m512 e = exp_nonpositive_f32x16(_mm512_sub_ps(_mm512_load_ps(s + i), m));
     z = _mm512_add_ps(z, e);
     _mm512_store_ps(s + i, e);
   }
@@ -87,7 +89,10 @@ FEWBIT_NOINLINE void softmax(float* s, int tokens, float scale) {
 }  // namespace
 
 void attention_f32_avx512(const AttentionF32& op, int task, void* scratch) {
-  const int b = task / op.heads, h = task % op.heads, tokens = op.tokens, width = op.head_width;
+  const AttentionPlace place = attention_place(op, task);
+  const int b = place.image, h = place.head, tokens = op.tokens, width = op.head_width;
+  const int32_t* rows_of = place.rows;
+  const uint8_t* regions = parting_regions(place.regions, tokens);
   const float* q = op.q + b * op.q_image_stride + h * width;
   const float* k = op.k + b * op.k_image_stride + h * width;
   const float* v = op.v + b * op.v_image_stride + h * width;
@@ -99,24 +104,31 @@ void attention_f32_avx512(const AttentionF32& op, int task, void* scratch) {
   float* scores = v_rows + ptrdiff_t(tokens) * channels;  // [kRows][keys]
   float* sums = scores + kRows * keys;                    // [kRows][channels]
   float* q_rows = sums + kRows * channels;                // [kRows][width]
-  for (int s = 0; s < keys; ++s)
-    for (int c = 0; c < width; ++c) k_t[ptrdiff_t(c) * keys + s] = s < tokens ? k[s * op.k_stride + c] : 0.0f;
+  for (int s = 0; s < keys; ++s) {
+    const float* row = k + (s < tokens ? attention_row(rows_of, s) : 0) * op.k_stride;
+    for (int c = 0; c < width; ++c) k_t[ptrdiff_t(c) * keys + s] = s < tokens ? row[c] : 0.0f;
+  }
   for (int s = 0; s < tokens; ++s) {
-    std::memcpy(v_rows + ptrdiff_t(s) * channels, v + s * op.v_stride, width * sizeof(float));
+    std::memcpy(v_rows + ptrdiff_t(s) * channels, v + attention_row(rows_of, s) * op.v_stride, width * sizeof(float));
     std::memset(v_rows + ptrdiff_t(s) * channels + width, 0, (channels - width) * sizeof(float));
   }
 
   for (int t = 0; t < tokens; t += kRows) {
     const int rows = t + kRows < tokens ? kRows : tokens - t;
     for (int r = 0; r < kRows; ++r)  // rows behind the last query repeat it: their results are dropped
-      std::memcpy(q_rows + ptrdiff_t(r) * width, q + (r < rows ? t + r : t) * op.q_stride, width * sizeof(float));
+      std::memcpy(q_rows + ptrdiff_t(r) * width, q + attention_row(rows_of, r < rows ? t + r : t) * op.q_stride,
+                  width * sizeof(float));
     multiply(q_rows, width, k_t, keys, width, scores);
-    for (int r = 0; r < kRows; ++r) softmax(scores + ptrdiff_t(r) * keys, tokens, op.scale);
+    for (int r = 0; r < kRows; ++r) {
+      const int query = r < rows ? t + r : t;
+      const float* bias = place.bias ? place.bias + ptrdiff_t(query) * tokens : nullptr;
+      (bias || regions ? softmax<true> : softmax<false>)(scores + ptrdiff_t(r) * keys, tokens, op.scale[h], bias, regions, query);
+    }
     multiply(scores, keys, v_rows, channels, tokens, sums);
     for (int r = 0; r < rows; ++r) {
-      std::memcpy(y + (t + r) * op.y_stride, sums + ptrdiff_t(r) * channels, width * sizeof(float));
+      std::memcpy(y + attention_row(rows_of, t + r) * op.y_stride, sums + ptrdiff_t(r) * channels, width * sizeof(float));
       if (!op.probabilities) continue;
-      const ptrdiff_t row = ptrdiff_t(h) * tokens + t + r;
+      const ptrdiff_t row = (ptrdiff_t(place.window) * op.heads + h) * tokens + t + r;
       std::memcpy(op.probabilities + b * op.probabilities_image_stride + row * op.probabilities_stride,
                   scores + ptrdiff_t(r) * keys, tokens * sizeof(float));
     }

@@ -2,7 +2,7 @@
 //
 // Bytes on edges are level + 128. Of two operands of an 8-bit product one is signed and one unsigned:
 //   scores  q ^ 0x80 (signed) x k as it is (unsigned) = S + 128 sum_c (q - 128), and what was added is the same for all keys of
-//           a row, so it cancels in S - max S and nothing has to be corrected
+//           a row, so it cancels in S - max S; only float logits need it subtracted
 //   output  P (unsigned, offset 0) x v ^ 0x80 (signed) = O
 //
 // Layouts in scratch; a "quad" is four consecutive summands of one column:
@@ -17,26 +17,26 @@
 
 #include <cstring>
 
+#include "cpu/attention_masks_avx512.h"
 #include "cpu/simd_avx512.h"
 #include "ops/attention.h"
 
 namespace fewbit {
 namespace {
 
-constexpr int round_up(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
-
-// The first n of 16 or of 64 lanes.
-inline __mmask16 first16(int n) { return static_cast<__mmask16>(n >= 16 ? 0xFFFF : (1u << n) - 1); }
-inline __mmask64 first64(int n) { return n >= 64 ? ~0ull : (1ull << n) - 1; }
-
-// One head of one image, and its buffers.
+// One head of one window, and its buffers.
 struct AttentionTask {
   int tokens, head_width;
   int rows;                              // queries a block
   int depth, keys, key_depth, channels;  // padded sizes, all multiples of 16
   const uint8_t *q, *k, *v;
   uint8_t* y;
-  float logit_scale, output_scale;
+  const int32_t* row_of;   // null, or the row of each token
+  const float* bias;       // null, or [tokens][tokens]
+  const uint8_t* regions;  // null when no two differ
+  bool logits;             // softmax of float logits
+  float logit_scale, logit_inverse_step, logit_step, output_scale;
+  float p_inverse_step;
 
   uint8_t *packed_k, *packed_v, *packed_q, *p;
   int32_t *scores, *sums;
@@ -50,13 +50,21 @@ struct AttentionTask {
         keys(round_up(tokens, columns)),
         key_depth(round_up(tokens, summands)),
         channels(round_up(head_width, columns)) {
-    const int b = task / op.heads, h = task % op.heads;
+    const AttentionPlace place = attention_place(op, task);
+    const int b = place.image, h = place.head;
+    row_of = place.rows;
+    bias = place.bias;
+    regions = parting_regions(place.regions, tokens);
+    logits = attention_has_logits(op);
     q = op.q + b * op.q_image_stride + h * head_width;
     k = op.k + b * op.k_image_stride + h * head_width;
     v = op.v + b * op.v_image_stride + h * head_width;
     y = op.y + b * op.y_image_stride + h * head_width;
     logit_scale = op.logit_scale[h];
+    logit_inverse_step = op.logit_inverse_step;
+    logit_step = op.logit_inverse_step > 0 ? op.logit_step : 1.0f;
     output_scale = op.output_scale[h];
+    p_inverse_step = op.p_inverse_step[h];
     // Each size is a multiple of 64 bytes or follows those that are: a row of K or V is 4 x 16 bytes, one of scores too.
     uint8_t* next = static_cast<uint8_t*>(scratch);
     const auto take = [&next](ptrdiff_t bytes) {
@@ -73,9 +81,13 @@ struct AttentionTask {
   }
 };
 
-// 16 bytes each of rows s..s + 3, those that exist, as the four lanes of a vector.
-inline __m512i load_rows4(const uint8_t* x, ptrdiff_t stride, int s, int end, __mmask16 mask) {
-  const auto row = [&](int i) { return s + i < end ? _mm_maskz_loadu_epi8(mask, x + (s + i) * stride) : _mm_setzero_si128(); };
+// 16 bytes each of the rows of tokens s..s + 3, those that exist, as the four lanes of a vector. kTable: by row_of.
+template <bool kTable>
+inline __m512i load_rows4(const AttentionTask& a, const uint8_t* x, ptrdiff_t stride, int s, __mmask16 mask) {
+  const auto row = [&](int i) {
+    if (s + i >= a.tokens) return _mm_setzero_si128();
+    return _mm_maskz_loadu_epi8(mask, x + (kTable ? a.row_of[s + i] : s + i) * stride);
+  };
   __m512i rows = _mm512_castsi128_si512(row(0));
   rows = _mm512_inserti32x4(rows, row(1), 1);
   rows = _mm512_inserti32x4(rows, row(2), 2);
@@ -83,6 +95,7 @@ inline __m512i load_rows4(const uint8_t* x, ptrdiff_t stride, int s, int end, __
 }
 
 // 16 keys x 16 channels at a time: a 16 x 4 transposition of quads.
+template <bool kTable>
 FEWBIT_NOINLINE void pack_k(const AttentionTask& a, ptrdiff_t stride) {
   // Quads 0 and 1 (2 and 3) of the eight keys in two vectors.
   const __m512i even = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
@@ -92,9 +105,8 @@ FEWBIT_NOINLINE void pack_k(const AttentionTask& a, ptrdiff_t stride) {
     for (int c = 0; c < a.depth; c += 16) {
       uint8_t* y = a.packed_k + c / 4 * row + 4 * s;
       const __mmask16 mask = c < a.head_width ? first16(a.head_width - c) : __mmask16(0);
-      const __m512i z0 = load_rows4(a.k + c, stride, s, a.tokens, mask), z1 = load_rows4(a.k + c, stride, s + 4, a.tokens, mask);
-      const __m512i z2 = load_rows4(a.k + c, stride, s + 8, a.tokens, mask);
-      const __m512i z3 = load_rows4(a.k + c, stride, s + 12, a.tokens, mask);
+      const auto rows4 = [&](int s) { return load_rows4<kTable>(a, a.k + c, stride, s, mask); };
+      const __m512i z0 = rows4(s), z1 = rows4(s + 4), z2 = rows4(s + 8), z3 = rows4(s + 12);
       const __m512i low01 = _mm512_permutex2var_epi32(z0, even, z1), high01 = _mm512_permutex2var_epi32(z2, even, z3);
       const __m512i low23 = _mm512_permutex2var_epi32(z0, odd, z1), high23 = _mm512_permutex2var_epi32(z2, odd, z3);
       _mm512_store_si512(y, _mm512_shuffle_i64x2(low01, high01, 0x44));
@@ -105,21 +117,27 @@ FEWBIT_NOINLINE void pack_k(const AttentionTask& a, ptrdiff_t stride) {
 }
 
 // Four keys x 16 channels at a time: byte 4 n + j of the result is byte n of lane j.
+template <bool kTable>
 FEWBIT_NOINLINE void pack_v(const AttentionTask& a, ptrdiff_t stride) {
   const __m512i n = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const __m512i order = _mm512_add_epi32(_mm512_mullo_epi32(n, _mm512_set1_epi32(0x01010101)), _mm512_set1_epi32(0x30201000));
   for (int s = 0; s < a.key_depth; s += 4)
     for (int c = 0; c < a.channels; c += 16) {
       const __mmask16 mask = c < a.head_width ? first16(a.head_width - c) : __mmask16(0);
-      const __m512i quads = _mm512_permutexvar_epi8(order, load_rows4(a.v + c, stride, s, a.tokens, mask));
+      const __m512i quads = _mm512_permutexvar_epi8(order, load_rows4<kTable>(a, a.v + c, stride, s, mask));
       _mm512_store_si512(a.packed_v + (ptrdiff_t(s) * a.channels + 4 * c), _mm512_xor_si512(quads, _mm512_set1_epi8(-128)));
     }
+}
+
+inline void pack_keys(const AttentionTask& a, ptrdiff_t k_stride, ptrdiff_t v_stride) {
+  (a.row_of ? pack_k<true> : pack_k<false>)(a, k_stride);
+  (a.row_of ? pack_v<true> : pack_v<false>)(a, v_stride);
 }
 
 // Queries t..t + rows as signed bytes. Rows behind the last query repeat it: their results are computed and dropped.
 inline void pack_q(const AttentionTask& a, ptrdiff_t stride, int t) {
   for (int r = 0; r < a.rows; ++r) {
-    const uint8_t* x = a.q + ptrdiff_t(t + r < a.tokens ? t + r : a.tokens - 1) * stride;
+    const uint8_t* x = a.q + attention_row(a.row_of, t + r < a.tokens ? t + r : a.tokens - 1) * stride;
     uint8_t* y = a.packed_q + ptrdiff_t(r) * a.depth;
     for (int c = 0; c < a.depth; c += 64) {
       const __mmask64 mask = c < a.head_width ? first64(a.head_width - c) : __mmask64(0);
@@ -132,14 +150,16 @@ inline void pack_q(const AttentionTask& a, ptrdiff_t stride, int t) {
   }
 }
 
-// Scores to P for `rows` rows, step by step for all of them, so that the chains of one row (maximum, sum, division) hide
-// behind the work of the others. A lane behind the last key takes no part in the maximum and adds +0 to the sum.
-FEWBIT_NOINLINE void softmax(const AttentionTask& a, const EncoderF32x16& encode_p, int rows) {
-  constexpr int kMostRows = 32;
+// Softmax works step by step for all rows of a block, so that the chains of one row (maximum, sum, division) hide behind the
+// work of the others.
+constexpr int kMostRows = 32;
+
+// Scores to e, in place, and 1 / z of each row, all keys alike. A lane behind the last key takes no part in the maximum and
+// adds +0 to the sum.
+FEWBIT_NOINLINE void exponentials(const AttentionTask& a, int rows, float* inverse_z) {
   const int last = (a.tokens - 1) & ~15;
   const __mmask16 rest = first16(a.tokens - last);
   int32_t m[kMostRows];
-  float inverse_z[kMostRows];
 
   for (int r = 0; r < rows; ++r) {
     const int32_t* s = a.scores + ptrdiff_t(r) * a.keys;
@@ -166,7 +186,67 @@ FEWBIT_NOINLINE void softmax(const AttentionTask& a, const EncoderF32x16& encode
     _mm512_store_ps(s + last, e16);
     inverse_z[r] = 1.0f / tree16(_mm512_add_ps(z, e16));
   }
+}
 
+// What the scores of a row hold beyond S: 128 times the sum of its levels.
+inline int32_t excess(const AttentionTask& a, int r) {
+  const uint8_t* q = a.packed_q + ptrdiff_t(r) * a.depth;
+  __m128i sums = _mm_setzero_si128();
+  for (int c = 0; c < a.depth; c += 16)
+    sums = _mm_dpbusd_epi32(sums, _mm_set1_epi8(-128), _mm_load_si128(reinterpret_cast<const __m128i*>(q + c)));
+  sums = _mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0x4E));
+  return _mm_cvtsi128_si32(_mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0xB1)));
+}
+
+// The same on logits of queries t..t + rows. Lanes behind the last key and keys that are not attended get -infinity, whose
+// exponential is 0.
+FEWBIT_NOINLINE void exponentials_of_logits(const AttentionTask& a, int t, int rows, float* inverse_z) {
+  const int last = (a.tokens - 1) & ~15;
+  const __mmask16 rest = first16(a.tokens - last);
+  const __m512 nowhere = _mm512_castsi512_ps(_mm512_set1_epi32(int(0xFF800000)));
+  const __m512 scale = _mm512_set1_ps(a.logit_scale), inverse_step = _mm512_set1_ps(a.logit_inverse_step);
+  float m[kMostRows];
+
+  for (int r = 0; r < rows; ++r) {
+    int32_t* s = a.scores + ptrdiff_t(r) * a.keys;
+    const float* bias = a.bias ? a.bias + ptrdiff_t(t + r) * a.tokens : nullptr;
+    const __m512i excess16 = _mm512_set1_epi32(excess(a, r));
+    __m512 most = nowhere;
+    for (int i = 0; i <= last; i += 16) {
+      __mmask16 attended = i == last ? rest : __mmask16(0xFFFF);
+      const __m512 score = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(s + i), excess16));
+      const __m512 added = bias ? _mm512_maskz_loadu_ps(attended, bias + i) : _mm512_setzero_ps();
+      __m512 x = _mm512_fmadd_ps(score, scale, added);
+      if (a.logit_inverse_step > 0) {
+        x = _mm512_max_ps(_mm512_mul_ps(x, inverse_step), _mm512_set1_ps(-128.0f));
+        x = _mm512_roundscale_ps(_mm512_min_ps(x, _mm512_set1_ps(127.0f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+      }
+      if (a.regions) attended = same_region(attended, a.regions + i, a.regions[t + r]);
+      x = _mm512_mask_mov_ps(nowhere, attended, x);
+      _mm512_store_ps(s + i, x);
+      most = _mm512_max_ps(most, x);
+    }
+    m[r] = _mm512_reduce_max_ps(most);
+  }
+
+  const __m512 step = _mm512_set1_ps(a.logit_step);
+  for (int r = 0; r < rows; ++r) {
+    int32_t* s = a.scores + ptrdiff_t(r) * a.keys;
+    const __m512 m16 = _mm512_set1_ps(m[r]);
+    __m512 z = _mm512_setzero_ps();
+    for (int i = 0; i <= last; i += 16) {
+      const __m512 e16 = exp_nonpositive_f32x16(_mm512_mul_ps(_mm512_sub_ps(_mm512_load_ps(s + i), m16), step));
+      z = _mm512_add_ps(z, e16);
+      _mm512_store_ps(s + i, e16);
+    }
+    inverse_z[r] = 1.0f / tree16(z);
+  }
+}
+
+// e to P.
+FEWBIT_NOINLINE void weights(const AttentionTask& a, const EncoderF32x16& encode_p, int rows, const float* inverse_z) {
+  const int last = (a.tokens - 1) & ~15;
+  const __mmask16 rest = first16(a.tokens - last);
   for (int r = 0; r < rows; ++r) {
     const int32_t* e = a.scores + ptrdiff_t(r) * a.keys;
     uint8_t* p = a.p + ptrdiff_t(r) * a.key_depth;
@@ -181,12 +261,22 @@ FEWBIT_NOINLINE void softmax(const AttentionTask& a, const EncoderF32x16& encode
   }
 }
 
+// Scores to P of queries t..t + rows.
+inline void softmax(const AttentionTask& a, const EncoderF32x16& encode_p, int t, int rows) {
+  float inverse_z[kMostRows];
+  if (a.logits)
+    exponentials_of_logits(a, t, rows, inverse_z);
+  else
+    exponentials(a, rows, inverse_z);
+  weights(a, encode_p, rows, inverse_z);
+}
+
 // Sums to bytes of queries t..t + rows.
 FEWBIT_NOINLINE void store_output(const AttentionTask& a, const EncoderF32x16& encode, ptrdiff_t stride, int t, int rows) {
   const __m512 scale = _mm512_set1_ps(a.output_scale);
   for (int r = 0; r < rows; ++r) {
     const int32_t* o = a.sums + ptrdiff_t(r) * a.channels;
-    uint8_t* y = a.y + ptrdiff_t(t + r) * stride;
+    uint8_t* y = a.y + attention_row(a.row_of, t + r) * stride;
     const auto value = [&](int c) { return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(o + c)), scale); };
     int c = 0;
     for (; c + 64 <= a.head_width; c += 64)

@@ -1,17 +1,60 @@
 // Plain loops that a compiler vectorises for its baseline: int16 copies of K and V turn the products into pmaddwd.
+#include <cmath>
 #include <cstring>
 
 #include "cpu/implementations.h"
+#include "cpu/noinline.h"
 #include "ops/numeric.h"
 
 namespace fewbit {
+namespace {
+
+// Logits of keys that query t does not attend to become -infinity, whose exponential is 0.
+void part(const uint8_t* regions, int t, int tokens, float* logits) {
+  if (!regions) return;
+  for (int s = 0; s < tokens; ++s) logits[s] = regions[s] == regions[t] ? logits[s] : -INFINITY;
+}
+
+// e of a query from its scores, all keys alike, and their sum.
+float exponentials(const int32_t* scores, int tokens, float scale, float* e) {
+  int32_t m = scores[0];
+  for (int s = 1; s < tokens; ++s) m = scores[s] > m ? scores[s] : m;
+  float lanes[16] = {};
+  for (int s = 0; s < tokens; ++s) lanes[s % 16] += e[s] = exp_nonpositive(float(scores[s] - m) * scale);
+  return tree16(lanes);
+}
+
+// The same on logits of query t.
+FEWBIT_NOINLINE float exponentials_of_logits(const AttentionCodes& op, const AttentionPlace& place, int t, const int32_t* scores,
+                                             float* e) {
+  const int tokens = op.tokens;
+  const float scale = op.logit_scale[place.head];
+  const float* bias = place.bias ? place.bias + ptrdiff_t(t) * tokens : nullptr;
+  for (int s = 0; s < tokens; ++s) e[s] = std::fma(float(scores[s]), scale, bias ? bias[s] : 0.0f);
+  float unit = 1.0f;
+  if (op.logit_inverse_step > 0) {
+    unit = op.logit_step;
+    for (int s = 0; s < tokens; ++s) e[s] = float(round_even(clamp(e[s] * op.logit_inverse_step, -128.0f, 127.0f)));
+  }
+  part(place.regions, t, tokens, e);
+  float m = e[t];
+  for (int s = 0; s < tokens; ++s) m = e[s] > m ? e[s] : m;
+  float lanes[16] = {};
+  for (int s = 0; s < tokens; ++s) lanes[s % 16] += e[s] = exp_nonpositive((e[s] - m) * unit);
+  return tree16(lanes);
+}
+
+}  // namespace
 
 void attention_codes_portable(const AttentionCodes& op, int task, void* scratch) {
-  const int b = task / op.heads, h = task % op.heads, tokens = op.tokens, width = op.head_width;
+  const AttentionPlace place = attention_place(op, task);
+  const int b = place.image, h = place.head, tokens = op.tokens, width = op.head_width;
+  const int32_t* rows = place.rows;
   const uint8_t* q = op.q + b * op.q_image_stride + h * width;
   const uint8_t* k = op.k + b * op.k_image_stride + h * width;
   const uint8_t* v = op.v + b * op.v_image_stride + h * width;
   uint8_t* y = op.y + b * op.y_image_stride + h * width;
+  const bool logits = attention_has_logits(op);
   Encoder encode_p = op.encode_p;
   encode_p.inverse_step = op.p_inverse_step[h];
 
@@ -22,28 +65,27 @@ void attention_codes_portable(const AttentionCodes& op, int task, void* scratch)
   int16_t* k16 = reinterpret_cast<int16_t*>(sums + width);
   int16_t* v16 = k16 + ptrdiff_t(tokens) * width;
   int16_t* q16 = v16 + ptrdiff_t(tokens) * width;
-  for (int s = 0; s < tokens; ++s)
+  for (int s = 0; s < tokens; ++s) {
+    const uint8_t* k_row = k + attention_row(rows, s) * op.k_stride;
+    const uint8_t* v_row = v + attention_row(rows, s) * op.v_stride;
     for (int c = 0; c < width; ++c) {
-      k16[ptrdiff_t(s) * width + c] = static_cast<int16_t>(k[s * op.k_stride + c] - 128);
-      v16[ptrdiff_t(s) * width + c] = static_cast<int16_t>(v[s * op.v_stride + c] - 128);
+      k16[ptrdiff_t(s) * width + c] = static_cast<int16_t>(k_row[c] - 128);
+      v16[ptrdiff_t(s) * width + c] = static_cast<int16_t>(v_row[c] - 128);
     }
+  }
 
   for (int t = 0; t < tokens; ++t) {
-    for (int c = 0; c < width; ++c) q16[c] = static_cast<int16_t>(q[t * op.q_stride + c] - 128);
+    const uint8_t* q_row = q + attention_row(rows, t) * op.q_stride;
+    uint8_t* y_row = y + attention_row(rows, t) * op.y_stride;
+    for (int c = 0; c < width; ++c) q16[c] = static_cast<int16_t>(q_row[c] - 128);
     for (int s = 0; s < tokens; ++s) {
       const int16_t* row = k16 + ptrdiff_t(s) * width;
       int32_t sum = 0;
       for (int c = 0; c < width; ++c) sum += q16[c] * row[c];
       scores[s] = sum;
     }
-    int32_t m = scores[0];
-    for (int s = 1; s < tokens; ++s) m = scores[s] > m ? scores[s] : m;
-    float lanes[16] = {};
-    for (int s = 0; s < tokens; ++s) {
-      e[s] = exp_nonpositive(float(scores[s] - m) * op.logit_scale[h]);
-      lanes[s % 16] += e[s];
-    }
-    const float inverse_z = 1.0f / tree16(lanes);
+    const float z = logits ? exponentials_of_logits(op, place, t, scores, e) : exponentials(scores, tokens, op.logit_scale[h], e);
+    const float inverse_z = 1.0f / z;
     std::memset(sums, 0, width * sizeof(int32_t));
     for (int s = 0; s < tokens; ++s) {
       const int p = encode(encode_p, e[s] * inverse_z);
@@ -51,12 +93,14 @@ void attention_codes_portable(const AttentionCodes& op, int task, void* scratch)
       const int16_t* row = v16 + ptrdiff_t(s) * width;
       for (int c = 0; c < width; ++c) sums[c] += p * row[c];
     }
-    for (int c = 0; c < width; ++c) y[t * op.y_stride + c] = encode(op.encode, float(sums[c]) * op.output_scale[h]);
+    for (int c = 0; c < width; ++c) y_row[c] = encode(op.encode, float(sums[c]) * op.output_scale[h]);
   }
 }
 
 void attention_f32_portable(const AttentionF32& op, int task, void* scratch) {
-  const int b = task / op.heads, h = task % op.heads, tokens = op.tokens, width = op.head_width;
+  const AttentionPlace place = attention_place(op, task);
+  const int b = place.image, h = place.head, tokens = op.tokens, width = op.head_width;
+  const int32_t* rows = place.rows;
   const float* q = op.q + b * op.q_image_stride + h * width;
   const float* k = op.k + b * op.k_image_stride + h * width;
   const float* v = op.v + b * op.v_image_stride + h * width;
@@ -66,17 +110,23 @@ void attention_f32_portable(const AttentionF32& op, int task, void* scratch) {
   float* k_t = static_cast<float*>(scratch);  // [width][tokens]
   float* p = k_t + ptrdiff_t(width) * tokens;
   float* o = p + tokens;
-  for (int s = 0; s < tokens; ++s)
-    for (int c = 0; c < width; ++c) k_t[ptrdiff_t(c) * tokens + s] = k[s * op.k_stride + c];
+  for (int s = 0; s < tokens; ++s) {
+    const float* row = k + attention_row(rows, s) * op.k_stride;
+    for (int c = 0; c < width; ++c) k_t[ptrdiff_t(c) * tokens + s] = row[c];
+  }
 
   for (int t = 0; t < tokens; ++t) {
+    const float* q_row = q + attention_row(rows, t) * op.q_stride;
     std::memset(p, 0, tokens * sizeof(float));
     for (int c = 0; c < width; ++c) {
-      const float x = q[t * op.q_stride + c];
+      const float x = q_row[c];
       const float* row = k_t + ptrdiff_t(c) * tokens;
       for (int s = 0; s < tokens; ++s) p[s] += x * row[s];
     }
-    for (int s = 0; s < tokens; ++s) p[s] *= op.scale;
+    for (int s = 0; s < tokens; ++s) p[s] *= op.scale[h];
+    if (place.bias)
+      for (int s = 0; s < tokens; ++s) p[s] += place.bias[ptrdiff_t(t) * tokens + s];
+    part(place.regions, t, tokens, p);
     float m = p[0];
     for (int s = 1; s < tokens; ++s) m = p[s] > m ? p[s] : m;
     float lanes[16] = {};
@@ -84,16 +134,16 @@ void attention_f32_portable(const AttentionF32& op, int task, void* scratch) {
     const float inverse_z = 1.0f / tree16(lanes);
     for (int s = 0; s < tokens; ++s) p[s] *= inverse_z;
     if (op.probabilities) {
-      const ptrdiff_t row = ptrdiff_t(h) * tokens + t;
+      const ptrdiff_t row = (ptrdiff_t(place.window) * op.heads + h) * tokens + t;
       std::memcpy(op.probabilities + b * op.probabilities_image_stride + row * op.probabilities_stride, p,
                   tokens * sizeof(float));
     }
     std::memset(o, 0, width * sizeof(float));
     for (int s = 0; s < tokens; ++s) {
-      const float* row = v + s * op.v_stride;
+      const float* row = v + attention_row(rows, s) * op.v_stride;
       for (int c = 0; c < width; ++c) o[c] += p[s] * row[c];
     }
-    std::memcpy(y + t * op.y_stride, o, width * sizeof(float));
+    std::memcpy(y + attention_row(rows, t) * op.y_stride, o, width * sizeof(float));
   }
 }
 

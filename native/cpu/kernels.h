@@ -6,8 +6,10 @@
 
 #include "ops/attention.h"
 #include "ops/copy_rows.h"
+#include "ops/gather.h"
 #include "ops/layernorm.h"
 #include "ops/linear.h"
+#include "ops/mean.h"
 #include "ops/observe.h"
 #include "ops/patchify.h"
 

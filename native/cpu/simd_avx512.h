@@ -14,15 +14,9 @@
 
 #include <cstdint>
 
+#include "cpu/noinline.h"
 #include "ops/encode.h"
 #include "ops/numeric_constants.h"
-
-// A loop that needs all registers, kept apart from the others: inlined together they spill each other's constants.
-#ifdef _MSC_VER
-#define FEWBIT_NOINLINE __declspec(noinline)
-#else
-#define FEWBIT_NOINLINE __attribute__((noinline))
-#endif
 
 namespace fewbit {
 namespace {

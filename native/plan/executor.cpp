@@ -166,11 +166,27 @@ Observe bind(const ObserveOp& plan, const Pass& pass, const Rows& rows) {
   return op;
 }
 
+AttentionWindows windows(const Pass& pass, const std::optional<PlanWindows>& plan) {
+  if (!plan) return {};
+  AttentionWindows windows;
+  windows.count = plan->count;
+  windows.rows = plan->rows.empty() ? nullptr : plan->rows.data();
+  windows.bias = plan->bias ? pointer(pass, *plan->bias) : nullptr;
+  windows.regions = plan->regions ? pointer<uint8_t>(pass, *plan->regions) : nullptr;
+  return windows;
+}
+
+template <class Op>
+int tokens(const Op& op) {
+  return op.q.rows / (op.windows ? op.windows->count : 1);
+}
+
 AttentionCodes bind(const AttentionCodesOp& plan, const Pass& pass) {
   AttentionCodes op{};
   op.images = pass.images;
   op.heads = plan.heads;
-  op.tokens = plan.q.rows;
+  op.tokens = tokens(plan);
+  op.windows = windows(pass, plan.windows);
   op.head_width = plan.q.width / plan.heads;
   op.q = pointer<const uint8_t>(pass, plan.q, 0);
   op.k = pointer<const uint8_t>(pass, plan.k, 0);
@@ -189,6 +205,10 @@ AttentionCodes bind(const AttentionCodesOp& plan, const Pass& pass) {
   op.y_stride = plan.y.row_stride;
   op.y_image_stride = plan.y.image_stride;
   op.encode = encoder(pass, plan.encode);
+  if (plan.logit_code) {
+    op.logit_inverse_step = plan.logit_code->inverse_step;
+    op.logit_step = plan.logit_code->step;
+  }
   return op;
 }
 
@@ -197,7 +217,8 @@ AttentionF32 bind(const AttentionF32Op& plan, const Pass& pass) {
   AttentionF32 op{};
   op.images = pass.images;
   op.heads = plan.heads;
-  op.tokens = plan.q.rows;
+  op.tokens = tokens(plan);
+  op.windows = windows(pass, plan.windows);
   op.head_width = plan.q.width / plan.heads;
   op.q = pointer<const float>(pass, plan.q, 0);
   op.k = pointer<const float>(pass, plan.k, 0);
@@ -208,7 +229,7 @@ AttentionF32 bind(const AttentionF32Op& plan, const Pass& pass) {
   op.q_image_stride = plan.q.image_stride / f32;
   op.k_image_stride = plan.k.image_stride / f32;
   op.v_image_stride = plan.v.image_stride / f32;
-  op.scale = plan.scale;
+  op.scale = pointer(pass, plan.scale);
   op.y = pointer<float>(pass, plan.y, 0);
   op.y_stride = plan.y.row_stride / f32;
   op.y_image_stride = plan.y.image_stride / f32;
@@ -216,6 +237,42 @@ AttentionF32 bind(const AttentionF32Op& plan, const Pass& pass) {
     op.probabilities = pointer<float>(pass, *plan.probabilities, 0);
     op.probabilities_stride = plan.probabilities->row_stride / f32;
     op.probabilities_image_stride = plan.probabilities->image_stride / f32;
+  }
+  return op;
+}
+
+Gather bind(const GatherOp& plan, const Pass& pass, const Rows& rows) {
+  Gather op{};
+  op.count = plan.y.rows;
+  op.parts = plan.y.width / plan.x.width;
+  op.rows = plan.rows.data();
+  op.part_bytes = ptrdiff_t(plan.x.width) * plan.element_bytes;
+  op.x = pointer<const uint8_t>(pass, plan.x, rows.first);
+  op.x_stride = plan.x.row_stride;
+  op.y = pointer<uint8_t>(pass, plan.y, rows.first);
+  op.y_stride = plan.y.row_stride;
+  op.zero = static_cast<uint8_t>(plan.zero);
+  return op;
+}
+
+Mean bind(const MeanOp& plan, const Pass& pass, const Rows& rows) {
+  Mean op{};
+  op.rows = plan.x.rows;
+  op.width = plan.x.width;
+  if (plan.decode) {
+    op.x_codes = pointer<const uint8_t>(pass, plan.x, rows.first);
+    op.x_codes_stride = plan.x.row_stride;
+    op.x_offset = plan.decode->offset;
+    op.scale = plan.decode->scale;
+  } else {
+    op.x_float = pointer<const float>(pass, plan.x, rows.first);
+    op.x_float_stride = rows.stride<float>(plan.x);
+  }
+  if (plan.encode) {
+    op.y_codes = pointer<uint8_t>(pass, plan.y, rows.first);
+    op.encode = encoder(pass, *plan.encode);
+  } else {
+    op.y_float = pointer<float>(pass, plan.y, rows.first);
   }
   return op;
 }
@@ -255,6 +312,16 @@ class OpRun {
   void operator()(const CopyRowsOp& plan) const {
     matrices(
         plan, false, [](const CopyRows&) { return 1; }, [](const CopyRows& op, int, void*) { copy_rows_reference(op); });
+  }
+  void operator()(const GatherOp& plan) const {
+    matrices(
+        plan, false, [](const Gather& op) { return gather_tasks(op.count); },
+        [](const Gather& op, int task, void*) { gather_reference(op, task); });
+  }
+  void operator()(const MeanOp& plan) const {
+    matrices(
+        plan, false, [](const Mean& op) { return mean_tasks(op.width); },
+        [](const Mean& op, int task, void*) { mean_reference(op, task); });
   }
   // In the order of the images: the state counts on.
   void operator()(const ObserveOp& plan) const {
@@ -301,8 +368,8 @@ class OpRun {
 };
 
 size_t scratch_of(const LinearCodesOp& op) { return linear_codes_scratch(op.x.width); }
-size_t scratch_of(const AttentionCodesOp& op) { return attention_codes_scratch(op.q.rows, op.q.width / op.heads); }
-size_t scratch_of(const AttentionF32Op& op) { return attention_f32_scratch(op.q.rows, op.q.width / op.heads); }
+size_t scratch_of(const AttentionCodesOp& op) { return attention_codes_scratch(tokens(op), op.q.width / op.heads); }
+size_t scratch_of(const AttentionF32Op& op) { return attention_f32_scratch(tokens(op), op.q.width / op.heads); }
 template <class Op>
 size_t scratch_of(const Op&) {
   return 0;

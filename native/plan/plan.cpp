@@ -96,15 +96,48 @@ class Checker {
     same_shape("residual", *r, y.rows, y.width);
   }
 
-  void heads(int count, const View& q, const View& k, const View& v, const View& y) const {
+  // Returns the tokens of a window.
+  int heads(int count, const View& q, const View& k, const View& v, const View& y,
+            const std::optional<PlanWindows>& windows) const {
     require(count >= 1 && q.width % count == 0, "heads", "must divide the width of q (" + std::to_string(q.width) + ")");
-    require(int64_t(count) * plan_.batch <= INT_MAX, "heads", "is too large");
     same_shape("k", k, q.rows, q.width);
     same_shape("v", v, q.rows, q.width);
     same_shape("y", y, q.rows, q.width);
+    const int parts = windows ? windows->count : 1;
+    require(parts >= 1 && q.rows % parts == 0, "windows.count", "must divide the rows of q (" + std::to_string(q.rows) + ")");
+    require(int64_t(count) * parts <= INT_MAX / plan_.batch, "heads", "is too large");
+    const int64_t tokens = q.rows / parts;
+    if (!windows) return tokens;
+    require(parts == 1 || !windows->rows.empty(), "windows.rows", "must be there when there are several windows");
+    if (!windows->rows.empty()) every_row_once("windows.rows", windows->rows, q.rows);
+    // None of the factors is above 2^24 where a constant of that size exists.
+    require(tokens <= kMaxWidth, "windows", "hold too many tokens (" + std::to_string(tokens) + ")");
+    if (windows->bias) {
+      require(count <= kMaxPlanBytes / 4 / tokens / tokens, "windows.bias", "is too large");
+      constant("windows.bias", *windows->bias, count * tokens * tokens * 4);
+    }
+    if (windows->regions) constant("windows.regions", *windows->regions, q.rows);
+    return static_cast<int>(tokens);
+  }
+
+  // Rows of an index table that is read, all in the range -1..rows - 1.
+  void rows_inside(const char* field, const std::vector<int32_t>& table, int rows) const {
+    for (int32_t row : table) {
+      if (row < -1 || row >= rows) fail(field, "names row " + std::to_string(row) + ", and there are " + std::to_string(rows));
+    }
   }
 
  private:
+  // Rows are written once, by one task each.
+  void every_row_once(const char* field, const std::vector<int32_t>& table, int rows) const {
+    require(table.size() == size_t(rows), field, "must name " + std::to_string(rows) + " rows");
+    std::vector<bool> seen(rows);
+    for (int32_t row : table) {
+      if (row < 0 || row >= rows || seen[row]) fail(field, "must name every row once (" + std::to_string(row) + ")");
+      seen[row] = true;
+    }
+  }
+
   int64_t blob_size(const char* field, int blob) const {
     require(blob >= 0 && size_t(blob) < plan_.blobs.size(), field,
             "names blob " + std::to_string(blob) + ", and there are " + std::to_string(plan_.blobs.size()));
@@ -186,13 +219,17 @@ void check(const Checker& c, const AttentionCodesOp& op) {
   c.view("k", op.k, read, code);
   c.view("v", op.v, read, code);
   c.target("y", op.y, op.encode);
-  c.heads(op.heads, op.q, op.k, op.v, op.y);
+  c.heads(op.heads, op.q, op.k, op.v, op.y, op.windows);
   c.encoder("encodeP", op.encode_p);
   c.require(op.encode_p.offset == 0, "encodeP", "offset must be 0");
   const int64_t bytes = int64_t(op.heads) * 4;
   c.constant("logitScale", op.logit_scale, bytes);
   c.constant("pInverseStep", op.p_inverse_step, bytes);
   c.constant("outputScale", op.output_scale, bytes);
+  if (!op.logit_code) return;
+  const auto& [inverse_step, step] = *op.logit_code;
+  c.require(inverse_step > 0 && std::isfinite(inverse_step), "logitCode", "inverseStep must be positive and finite");
+  c.require(step > 0 && std::isfinite(step), "logitCode", "step must be positive and finite");
 }
 
 void check(const Checker& c, const AttentionF32Op& op) {
@@ -200,12 +237,12 @@ void check(const Checker& c, const AttentionF32Op& op) {
   c.view("k", op.k, read, f32);
   c.view("v", op.v, read, f32);
   c.view("y", op.y, write, f32);
-  c.heads(op.heads, op.q, op.k, op.v, op.y);
-  c.require(std::isfinite(op.scale), "scale", "must be finite");
+  const int tokens = c.heads(op.heads, op.q, op.k, op.v, op.y, op.windows);
+  c.constant("scale", op.scale, int64_t(op.heads) * 4);
   if (!op.probabilities) return;
   c.view("probabilities", *op.probabilities, write, f32);
   c.require(op.q.rows <= INT_MAX / op.heads, "heads", "is too large");
-  c.same_shape("probabilities", *op.probabilities, op.heads * op.q.rows, op.q.rows);
+  c.same_shape("probabilities", *op.probabilities, op.heads * op.q.rows, tokens);
 }
 
 void check(const Checker& c, const PatchifyOp& op) {
@@ -229,6 +266,28 @@ void check(const Checker& c, const CopyRowsOp& op) {
   c.same_shape("y", op.y, op.x.rows, op.x.width);
 }
 
+void check(const Checker& c, const GatherOp& op) {
+  c.require(op.element_bytes == code || op.element_bytes == f32, "elementBytes", "must be 1 or 4");
+  c.require(op.zero == 0 || (op.zero == 128 && op.element_bytes == code), "zero", "must be 0, or 128 for codes");
+  c.view("x", op.x, read, Element(op.element_bytes));
+  c.view("y", op.y, write, Element(op.element_bytes));
+  c.require(op.y.width % op.x.width == 0, "y", "must be whole rows of x wide (" + std::to_string(op.x.width) + ")");
+  const size_t parts = op.y.width / op.x.width;
+  c.require(op.rows.size() / parts == size_t(op.y.rows) && op.rows.size() % parts == 0, "rows",
+            "must name " + std::to_string(parts) + " rows of x for each of y");
+  c.rows_inside("rows", op.rows, op.x.rows);
+}
+
+void check(const Checker& c, const MeanOp& op) {
+  c.view("x", op.x, read, op.decode ? code : f32);
+  c.target("y", op.y, op.encode);
+  c.same_shape("y", op.y, 1, op.x.width);
+  c.require(op.x.rows <= INT_MAX / 255, "x", "has too many rows (" + std::to_string(op.x.rows) + ")");
+  if (!op.decode) return;
+  c.require(op.decode->offset == 0 || op.decode->offset == 128, "decode", "offset must be 0 or 128");
+  c.require(op.decode->scale > 0 && std::isfinite(op.decode->scale), "decode", "scale must be positive and finite");
+}
+
 void check(const Checker& c, const ObserveOp& op) {
   c.view("x", op.x, read, f32);
   c.require(op.sample_stride >= 1, "sampleStride", "must be at least 1");
@@ -239,8 +298,8 @@ void check(const Checker& c, const ObserveOp& op) {
 }  // namespace
 
 const char* op_kind(const PlanOp& op) {
-  static constexpr const char* names[] = {"linearCodes",  "linearF32", "layernorm", "attentionCodes",
-                                          "attentionF32", "patchify",  "copyRows",  "observe"};
+  static constexpr const char* names[] = {"linearCodes", "linearF32", "layernorm", "attentionCodes", "attentionF32",
+                                          "patchify",    "copyRows",  "gather",    "mean",           "observe"};
   static_assert(sizeof names / sizeof *names == std::variant_size_v<decltype(op.op)>, "one name a kind, in their order");
   return names[op.op.index()];
 }

@@ -62,18 +62,33 @@ struct LayerNormOp {
   std::optional<PlanEncoder> encode;
 };
 
+// Index tables belong to the plan, so that nothing can change them after they were checked.
+struct PlanWindows {
+  int count;
+  std::vector<int32_t> rows;  // empty, or [count][tokens]
+  std::optional<Constant> bias, regions;
+};
+
+// Of the codes of logits; see AttentionCodes.
+struct PlanLogitCode {
+  float inverse_step, step;
+};
+
 struct AttentionCodesOp {
   View q, k, v, y;
   int heads;
   Constant logit_scale, p_inverse_step, output_scale;
   PlanEncoder encode_p, encode;
+  std::optional<PlanWindows> windows;
+  std::optional<PlanLogitCode> logit_code;
 };
 
 struct AttentionF32Op {
   View q, k, v, y;
   int heads;
-  float scale;
+  Constant scale;
   std::optional<View> probabilities;
+  std::optional<PlanWindows> windows;
 };
 
 struct PatchifyOp {
@@ -86,6 +101,25 @@ struct CopyRowsOp {
   View x, y;
 };
 
+struct GatherOp {
+  View x, y;
+  int element_bytes;  // 1 for codes, 4 for floats
+  int zero;
+  std::vector<int32_t> rows;  // [rows of y][width of y / width of x]
+};
+
+// Of codes that are read.
+struct PlanDecoder {
+  int offset;
+  float scale;
+};
+
+struct MeanOp {
+  View x, y;
+  std::optional<PlanDecoder> decode;
+  std::optional<PlanEncoder> encode;
+};
+
 struct ObserveOp {
   View x;
   Constant state;
@@ -95,7 +129,9 @@ struct ObserveOp {
 
 struct PlanOp {
   std::string name;
-  std::variant<LinearCodesOp, LinearF32Op, LayerNormOp, AttentionCodesOp, AttentionF32Op, PatchifyOp, CopyRowsOp, ObserveOp> op;
+  std::variant<LinearCodesOp, LinearF32Op, LayerNormOp, AttentionCodesOp, AttentionF32Op, PatchifyOp, CopyRowsOp, GatherOp,
+               MeanOp, ObserveOp>
+      op;
 };
 
 struct Plan {

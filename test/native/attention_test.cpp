@@ -1,8 +1,11 @@
 // Every implementation of attention against the reference. Codes: equal bits. Floats: a derived bound.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cfloat>
 #include <cmath>
+#include <memory>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -22,6 +25,42 @@ namespace {
 // The edges of vectors, quads, row blocks and tiles, and the token counts of real models.
 const int kTokens[] = {1, 2, 3, 4, 5, 6, 7, 12, 15, 16, 17, 31, 32, 33, 47, 50, 63, 64, 65, 66, 127, 128, 129};
 const int kWidths[] = {1, 3, 4, 5, 15, 16, 17, 20, 32, 33, 48, 63, 64, 65, 80, 128, 130};
+
+// Windows in a random order of rows, with bias and regions where asked for. Every other window has one region only.
+struct Windows {
+  int count = 1;
+  bool rows = false, bias = false, regions = false;
+};
+
+class WindowTables {
+ public:
+  WindowTables(const Windows& w, int heads, int tokens, float reach, std::mt19937& random) {
+    op.count = w.count;
+    std::uniform_real_distribution<float> uniform(-reach, reach);
+    if (w.rows) {
+      rows_.resize(w.count * tokens);
+      std::iota(rows_.begin(), rows_.end(), 0);
+      std::shuffle(rows_.begin(), rows_.end(), random);
+      op.rows = rows_.data();
+    }
+    if (w.bias) {
+      bias_.resize(heads * tokens * tokens);
+      for (float& b : bias_) b = uniform(random);
+      op.bias = bias_.data();
+    }
+    if (w.regions) {
+      regions_.resize(w.count * tokens);
+      for (size_t i = 0; i < regions_.size(); ++i) regions_[i] = static_cast<uint8_t>(i / tokens % 2 ? 7 : random() % 3);
+      op.regions = regions_.data();
+    }
+  }
+  AttentionWindows op;
+
+ private:
+  std::vector<int32_t> rows_;
+  std::vector<float> bias_;
+  std::vector<uint8_t> regions_;
+};
 
 struct Implementation {
   std::string name;
@@ -45,17 +84,19 @@ struct CodesCase {
   bool y_table;
   enum { random, extreme, equal } bytes;
   float temperature;  // standard deviation of a logit
+  Windows windows = {};
+  float logit_step = 0;
 };
 
 class CodesFixture {
  public:
   CodesFixture(const CodesCase& c, unsigned seed) : c_(c), random_(seed) {
-    const int width = c.heads * c.head_width;
+    const int width = c.heads * c.head_width, rows = c.windows.count * c.tokens;
     // q, k and v as columns of one edge in every other case, else apart; image strides with room behind the rows.
     const bool joint = seed % 2 == 0;
     stride_ = joint ? 3 * width + int(seed % 7) : width + int(seed % 5);
-    image_stride_ = c.tokens * stride_ + int(seed % 11);
-    const size_t size = size_t(c.images - 1) * image_stride_ + (c.tokens - 1) * stride_ + (joint ? 3 : 1) * width;
+    image_stride_ = rows * stride_ + int(seed % 11);
+    const size_t size = size_t(c.images - 1) * image_stride_ + (rows - 1) * stride_ + (joint ? 3 : 1) * width;
     for (int i = 0; i < (joint ? 1 : 3); ++i) {
       edges_.emplace_back(size);
       for (size_t j = 0; j < size; ++j) edges_.back().data()[j] = byte(j);
@@ -86,7 +127,10 @@ class CodesFixture {
     op_.encode_p = {0.0f, 0, c.p_levels, 0, c.p_table ? p_table_.data() : nullptr};
     op_.encode = {30.0f, -128, 127, 128, c.y_table ? y_table_.data() : nullptr};
     op_.y_stride = width + 3;
-    op_.y_image_stride = c.tokens * op_.y_stride + 5;
+    op_.y_image_stride = rows * op_.y_stride + 5;
+    tables_ = std::make_unique<WindowTables>(c.windows, c.heads, c.tokens, 2 * c.temperature, random_);
+    op_.windows = tables_->op;
+    if (c.logit_step > 0) op_.logit_step = c.logit_step, op_.logit_inverse_step = 1.0f / c.logit_step;
   }
 
   template <class Run>
@@ -117,6 +161,7 @@ class CodesFixture {
   std::vector<Aligned<uint8_t>> edges_;
   std::vector<float> logit_scale_, p_inverse_step_, output_scale_;
   std::vector<uint8_t> p_table_, y_table_;
+  std::unique_ptr<WindowTables> tables_;
   AttentionCodes op_;
 };
 
@@ -126,7 +171,9 @@ void check(const CodesCase& c, unsigned seed) {
   for (const Implementation& implementation : implementations()) {
     INFO(implementation.name, ": ", c.images, " images, ", c.heads, " heads, ", c.tokens, " tokens, head_width ", c.head_width,
          ", p levels ", c.p_levels, std::string(c.p_table ? ", p table" : ""), std::string(c.y_table ? ", y table" : ""),
-         ", bytes ", int(c.bytes), ", seed ", seed);
+         ", bytes ", int(c.bytes), ", windows ", c.windows.count, std::string(c.windows.rows ? ", rows" : ""),
+         std::string(c.windows.bias ? ", bias" : ""), std::string(c.windows.regions ? ", regions" : ""), ", logit step ",
+         c.logit_step, ", seed ", seed);
     const bool equal = fixture.result(implementation) == want;
     REQUIRE(equal);
   }
@@ -163,6 +210,71 @@ TEST_CASE("attention codes: extreme and equal bytes") {
     }
 }
 
+TEST_CASE("attention codes: windows, bias, regions and coded logits") {
+  unsigned seed = 0;
+  // 4 x 4, 7 x 7 and 12 x 12 tokens a window, and the edges of vectors and row blocks.
+  for (int tokens : {1, 2, 5, 6, 7, 15, 16, 17, 32, 33, 49, 64, 65, 144})
+    for (int width : {1, 3, 16, 20, 32, 33, 64, 65})
+      for (int kind = 1; kind < 16; ++kind) {
+        ++seed;
+        if (tokens > 49 && seed % 4) continue;
+        const Windows windows = {kind & 1 ? 3 : 1, (kind & 1) != 0, (kind & 2) != 0, (kind & 4) != 0};
+        check({1 + int(seed % 2), 1 + int(seed % 3), tokens, width, seed % 2 ? 255 : 15, seed % 5 == 0, seed % 7 == 0,
+               CodesCase::random, seed % 4 ? 2.0f : 20.0f, windows, kind & 8 ? (seed % 3 ? 0.1f : 0.01f) : 0.0f},
+              seed);
+      }
+  const Windows all = {4, true, true, true};
+  check({2, 4, 49, 32, 255, false, false, CodesCase::random, 2.0f, all}, 1);
+  check({1, 2, 49, 32, 255, false, false, CodesCase::extreme, 1.0f, all}, 2);
+  check({1, 2, 49, 32, 255, false, false, CodesCase::extreme, 1000.0f, all, 0.1f}, 3);
+  check({1, 2, 16, 32, 255, true, true, CodesCase::equal, 1.0f, all}, 4);
+}
+
+// All scores are 0, so logits are the bias: powers of two, whose weights are known.
+TEST_CASE("attention codes: the bias decides, inside a region, row by row") {
+  const int tokens = 4;
+  const std::vector<uint8_t> q(2 * tokens, 128), k(2 * tokens, 77);
+  // Window 0 is rows 1, 3, 5, 7 and window 1 the others, backwards. In window 1 the last token is alone.
+  const std::vector<int32_t> rows = {1, 3, 5, 7, 6, 4, 2, 0};
+  const std::vector<uint8_t> v = {150, 136, 140, 144, 160, 200, 170, 160}, regions = {0, 0, 0, 0, 1, 1, 1, 9};
+  const float doubled = std::log(2.0f);
+  std::vector<float> bias(tokens * tokens, 0.0f);
+  for (int t = 0; t < tokens; ++t) bias[t * tokens] = doubled;  // the first key counts twice
+  for (float step : {0.0f, doubled / 50}) {
+    std::vector<uint8_t> y(2 * tokens);
+    const float scale = 1.0f, p_inverse_step = 240.0f, output_scale = 1.0f / 240;
+    AttentionCodes op = {};
+    op.images = 1, op.heads = 1, op.tokens = tokens, op.head_width = 1;
+    op.q = q.data(), op.k = k.data(), op.v = v.data(), op.y = y.data();
+    op.q_stride = op.k_stride = op.v_stride = op.y_stride = 1;
+    op.logit_scale = &scale, op.p_inverse_step = &p_inverse_step, op.output_scale = &output_scale;
+    op.encode_p = {0.0f, 0, 255, 0, nullptr}, op.encode = {1.0f, -128, 127, 128, nullptr};
+    op.windows.count = 2, op.windows.rows = rows.data(), op.windows.bias = bias.data(), op.windows.regions = regions.data();
+    op.logit_step = step, op.logit_inverse_step = step > 0 ? 1 / step : 0.0f;
+    attention_codes_reference(op);
+    // (2 * 136 + 144 + 200 + 160) / 5 = 155.2; (2 * 170 + 160 + 140) / 4; the lone token itself.
+    CHECK(y == std::vector<uint8_t>{150, 155, 160, 155, 160, 155, 160, 155});
+  }
+}
+
+TEST_CASE("attention codes: a code of logits saturates") {
+  // Logits 0, 3 and 1000 of step 0.01 are the levels 0, 127 and 127: the last two count alike.
+  const std::vector<uint8_t> q(3, 129), k = {128, 131, 228}, v = {0, 148, 168};
+  std::vector<uint8_t> y(3);
+  const float scale = 1.0f, p_inverse_step = 255.0f, output_scale = 1.0f / 255;
+  AttentionCodes op = {};
+  op.images = 1, op.heads = 1, op.tokens = 3, op.head_width = 1;
+  op.q = q.data(), op.k = k.data(), op.v = v.data(), op.y = y.data();
+  op.q_stride = op.k_stride = op.v_stride = op.y_stride = 1;
+  op.logit_scale = &scale, op.p_inverse_step = &p_inverse_step, op.output_scale = &output_scale;
+  op.encode_p = {0.0f, 0, 255, 0, nullptr}, op.encode = {1.0f, -128, 127, 128, nullptr};
+  op.logit_step = 0.01f, op.logit_inverse_step = 100.0f;
+  attention_codes_reference(op);
+  // Weights exp(-1.27), 1, 1 over their sum, in 255ths: 31, 112 and 112.
+  const int want = 128 + int(std::nearbyint((31 * -128 + 112 * 20 + 112 * 40) / 255.0));
+  CHECK(y == std::vector<uint8_t>(3, static_cast<uint8_t>(want)));
+}
+
 TEST_CASE("attention codes: equal keys give the mean of the values") {
   // All keys are alike, so P is 1 / 4 of 255 steps, 64 a key (63.75 rounded), and y = 4 * 64 * (v - 128) / 256.
   const int tokens = 4, width = 20;
@@ -189,7 +301,10 @@ TEST_CASE("attention codes: equal keys give the mean of the values") {
                        y.data(),
                        width,
                        0,
-                       {1.0f, -128, 127, 128, nullptr}};
+                       {1.0f, -128, 127, 128, nullptr},
+                       {},
+                       0,
+                       0};
   attention_codes_reference(op);
   CHECK(y == v);
 }
@@ -204,11 +319,12 @@ struct F32Implementation {
 // In double, with the error that float arithmetic in any order may make. A score's relative rounding errors are at most
 // (head_width + 1) epsilon of the sum of its magnitudes; e has that, the subtraction's and exp's 2e-7; the sum z has at most
 // tokens + 1 roundings, and so has the output.
-void check(int images, int heads, int tokens, int width, float size, bool probabilities, unsigned seed) {
+void check(int images, int heads, int tokens, int width, float size, bool probabilities, unsigned seed,
+           const Windows& windows = {}) {
   std::mt19937 random(seed);
   std::normal_distribution<float> normal(0.0f, size);
-  const int all = heads * width;
-  const ptrdiff_t stride = 3 * all + int(seed % 3), image_stride = tokens * stride + int(seed % 4);
+  const int all = heads * width, rows = windows.count * tokens;
+  const ptrdiff_t stride = 3 * all + int(seed % 3), image_stride = rows * stride + int(seed % 4);
   Aligned<float> edge(images * image_stride);
   for (size_t i = 0; i < edge.size(); ++i) edge.data()[i] = normal(random);
   AttentionF32 op = {};
@@ -216,15 +332,20 @@ void check(int images, int heads, int tokens, int width, float size, bool probab
   op.q = edge.data(), op.k = op.q + all, op.v = op.k + all;
   op.q_stride = op.k_stride = op.v_stride = stride;
   op.q_image_stride = op.k_image_stride = op.v_image_stride = image_stride;
-  op.scale = 1.0f / std::sqrt(float(width));
-  op.y_stride = all + 1, op.y_image_stride = tokens * op.y_stride;
-  op.probabilities_stride = tokens + 2, op.probabilities_image_stride = heads * tokens * op.probabilities_stride;
+  std::vector<float> scale;
+  for (int h = 0; h < heads; ++h) scale.push_back((1 + 0.5f * h) / std::sqrt(float(width)));
+  op.scale = scale.data();
+  op.y_stride = all + 1, op.y_image_stride = rows * op.y_stride;
+  op.probabilities_stride = tokens + 2, op.probabilities_image_stride = heads * rows * op.probabilities_stride;
+  const WindowTables tables(windows, heads, tokens, 2.0f, random);
+  op.windows = tables.op;
 
   std::vector<F32Implementation> list = {{"reference", nullptr}};
   for (const Path& path : paths())
     if (path.runs) list.push_back({path.name, path.kernels->attention_f32});
   for (const F32Implementation& implementation : list) {
-    INFO(implementation.name, ": ", images, " images, ", heads, " heads, ", tokens, " tokens, head_width ", width);
+    INFO(implementation.name, ": ", images, " images, ", windows.count, " windows, ", heads, " heads, ", tokens,
+         " tokens, head_width ", width);
     Guarded<float> y(images * op.y_image_stride), p(probabilities ? images * op.probabilities_image_stride : 0);
     op.y = y.data();
     op.probabilities = probabilities ? p.data() : nullptr;
@@ -233,25 +354,35 @@ void check(int images, int heads, int tokens, int width, float size, bool probab
       for (int task = 0; task < attention_tasks(op); ++task) implementation.run(op, task, scratch.data());
     else
       attention_f32_reference(op);
-    REQUIRE(y.untouched_around(images * tokens, all, op.y_stride));
-    if (probabilities) REQUIRE(p.untouched_around(images * heads * tokens, tokens, op.probabilities_stride));
+    REQUIRE(y.untouched_around(images * rows, all, op.y_stride));
+    if (probabilities) REQUIRE(p.untouched_around(images * heads * rows, tokens, op.probabilities_stride));
 
     std::vector<double> want(tokens);
     double worst_p = 0, worst_y = 0;  // error / bound
     for (int b = 0; b < images; ++b)
-      for (int h = 0; h < heads; ++h)
+      for (int hw = 0; hw < heads * windows.count; ++hw)
         for (int t = 0; t < tokens; ++t) {
-          const auto row = [&](const float* x, int s) { return x + b * image_stride + s * stride + h * width; };
+          const int h = hw % heads, w = hw / heads;
+          const auto row_of = [&](int s) { return op.windows.rows ? op.windows.rows[w * tokens + s] : s; };
+          const auto row = [&](const float* x, int s) { return x + b * image_stride + row_of(s) * stride + h * width; };
+          const auto attended = [&](int s) {
+            return !op.windows.regions || op.windows.regions[w * tokens + s] == op.windows.regions[w * tokens + t];
+          };
           double most = -1e300, least = 1e300, magnitude = 0;
           for (int s = 0; s < tokens; ++s) {
             double sum = 0, sizes = 0;
+            if (!attended(s)) {
+              want[s] = -INFINITY;
+              continue;
+            }
             for (int c = 0; c < width; ++c) {
               const double product = double(row(op.q, t)[c]) * row(op.k, s)[c];
               sum += product, sizes += std::fabs(product);
             }
-            want[s] = sum * op.scale;
+            const double bias = op.windows.bias ? op.windows.bias[(h * tokens + t) * tokens + s] : 0;
+            want[s] = sum * scale[h] + bias;
             most = std::max(most, want[s]), least = std::min(least, want[s]);
-            magnitude = std::max(magnitude, sizes * op.scale);
+            magnitude = std::max(magnitude, sizes * scale[h] + std::fabs(bias));
           }
           const double unit = FLT_EPSILON / 2;
           const double score = 2 * (width + 2) * unit * magnitude + (most - least) * unit;  // of s - m
@@ -262,7 +393,7 @@ void check(int images, int heads, int tokens, int width, float size, bool probab
           if (probabilities)
             for (int s = 0; s < tokens; ++s) {
               const double got =
-                  op.probabilities[b * op.probabilities_image_stride + (h * tokens + t) * op.probabilities_stride + s];
+                  op.probabilities[b * op.probabilities_image_stride + (hw * tokens + t) * op.probabilities_stride + s];
               worst_p = std::max(worst_p, std::fabs(got - want[s]) / (relative * want[s] + 1e-37));
             }
           for (int c = 0; c < width; ++c) {
@@ -271,7 +402,7 @@ void check(int images, int heads, int tokens, int width, float size, bool probab
               const double product = want[s] * row(op.v, s)[c];
               o += product, sizes += std::fabs(product);
             }
-            const double got = op.y[b * op.y_image_stride + t * op.y_stride + h * width + c];
+            const double got = op.y[b * op.y_image_stride + row_of(t) * op.y_stride + h * width + c];
             worst_y = std::max(worst_y, std::fabs(got - o) / ((relative + (tokens + 1) * unit) * sizes + 1e-37));
           }
         }
@@ -290,4 +421,11 @@ TEST_CASE("attention in floats is within its bound") {
       check(1 + int(seed % 2), 1 + int(seed % 3), tokens, width, seed % 4 ? 1.0f : 3.0f, seed % 3 != 0, seed);
     }
   check(1, 2, 197, 64, 1.0f, true, 99);
+  for (int tokens : {1, 6, 16, 17, 49})
+    for (int width : {3, 16, 20, 32})
+      for (int kind = 1; kind < 8; ++kind) {
+        ++seed;
+        const Windows windows = {kind & 1 ? 4 : 1, (kind & 1) != 0, (kind & 2) != 0, (kind & 4) != 0};
+        check(1 + int(seed % 2), 1 + int(seed % 3), tokens, width, 1.0f, seed % 3 != 0, seed, windows);
+      }
 }
