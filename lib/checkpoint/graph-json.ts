@@ -7,7 +7,7 @@ import { isObject, type JsonObject } from './json.js'
  * but that of the image.
  */
 
-type FieldType = 'edge' | 'constant' | 'optional constant' | 'integer' | 'number'
+type FieldType = 'edge' | 'constant' | 'optional constant' | 'integer' | 'number' | 'numbers' | 'name or nothing' | 'windows or nothing'
 
 /** The fields of each operation beside name, op and output. */
 const FIELDS: Record<Node['op'], Record<string, FieldType>> = {
@@ -22,11 +22,21 @@ const FIELDS: Record<Node['op'], Record<string, FieldType>> = {
   linear: { input: 'edge', weight: 'constant', bias: 'optional constant' },
   tokens: { input: 'edge', prefix: 'constant', positions: 'constant' },
   layernorm: { input: 'edge', gamma: 'constant', beta: 'constant', eps: 'number' },
-  attention: { q: 'edge', k: 'edge', v: 'edge', heads: 'integer', scale: 'number' },
+  attention: {
+    q: 'edge',
+    k: 'edge',
+    v: 'edge',
+    heads: 'integer',
+    scale: 'numbers',
+    logitBias: 'name or nothing',
+    windows: 'windows or nothing',
+  },
   gelu: { input: 'edge' },
   scale: { input: 'edge', factor: 'constant' },
   add: { left: 'edge', right: 'edge' },
   row: { input: 'edge', row: 'integer' },
+  merge: { input: 'edge', height: 'integer', width: 'integer' },
+  mean: { input: 'edge' },
 }
 
 export function graphToJson({ architecture, nodes, edges, input, output }: Graph): JsonObject {
@@ -64,7 +74,7 @@ function nodeFromJson(json: unknown, index: number): Node {
   for (const [key, type] of Object.entries(FIELDS[op as Node['op']])) {
     const value = json[key] === undefined ? implied(name, key) : json[key]
     if (!hasType(value, type)) throw new Error(`${name}: ${key} is ${JSON.stringify(value)}, expected ${type}`)
-    node[key] = value
+    if (value !== undefined) node[key] = value
   }
   return node as unknown as Node
 }
@@ -76,12 +86,20 @@ function implied(name: string, key: string): string | undefined {
   return key === 'beta' ? `${name}.bias` : undefined
 }
 
+const isPair = (value: unknown): boolean => Array.isArray(value) && value.length === 2 && value.every(Number.isSafeInteger)
+
 function hasType(value: unknown, type: FieldType): boolean {
   switch (type) {
     case 'integer':
       return Number.isSafeInteger(value)
     case 'number':
       return typeof value === 'number'
+    case 'numbers':
+      return typeof value === 'number' || (Array.isArray(value) && value.every((item) => typeof item === 'number'))
+    case 'name or nothing':
+      return value === undefined || typeof value === 'string'
+    case 'windows or nothing':
+      return value === undefined || (isObject(value) && ['map', 'window', 'shift'].every((key) => isPair(value[key])))
     case 'optional constant':
       return value === null || typeof value === 'string'
     default:

@@ -1,6 +1,7 @@
 import type { Graph, Node } from './graph.js'
 import { codeOfOperand, type Operand, operandsOf } from './operands.js'
 import type { Scheme } from './scheme.js'
+import { windowsOf } from './windows.js'
 
 /**
  * What a model costs: multiply-adds, and how many bits its operands have on average.
@@ -53,7 +54,7 @@ function macsOf(graph: Graph, node: Node): number {
     case 'linear':
       return rows * width * (graph.edges.get(node.input) as { width: number }).width
     case 'attention':
-      return 2 * rows * rows * width
+      return 2 * rows * windowsOf(node, { rows }).tokens * width
     default:
       return 0
   }

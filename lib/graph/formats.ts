@@ -31,6 +31,7 @@ export function edgeFormats(steps: Step[], scheme: Scheme, storage: (edge: strin
       formats.set(edge, { code, offset })
     }
   }
+  for (const step of steps) if (step.op === 'merge') shareFormat(formats, storage(step.node.input), step)
   const encoded = new Set(steps.filter(({ op }) => op !== 'prefix').map(({ output }) => output))
   for (const step of steps) {
     for (const edge of floatReads(step).map(storage)) {
@@ -45,6 +46,17 @@ export function edgeFormats(steps: Step[], scheme: Scheme, storage: (edge: strin
   }
   for (const edge of formats.keys()) if (!encoded.has(edge)) throw new Error(`nothing encodes the edge ${edge}`)
   return formats
+}
+
+/** Merged rows are copies of bytes: both edges hold floats, or codes of one format. */
+function shareFormat(formats: Map<string, Format>, input: string, { node, output }: Extract<Step, { op: 'merge' }>): void {
+  const [from, to] = [formats.get(input), formats.get(output)]
+  const format = from ?? to
+  if (!format) return
+  if (from && to && JSON.stringify(from) !== JSON.stringify(to)) {
+    throw new Error(`${node.name}: the edges ${input} and ${output} have different codes, and rows are only copied`)
+  }
+  formats.set(input, format).set(output, format)
 }
 
 function floatReads(step: Step): string[] {

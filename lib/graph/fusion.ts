@@ -25,6 +25,8 @@ export type Step =
   | { op: 'patchify'; node: NodeOf<'patchify'>; output: string }
   | { op: 'layernorm'; node: NodeOf<'layernorm'>; output: string }
   | { op: 'attention'; node: NodeOf<'attention'>; output: string }
+  | { op: 'merge'; node: NodeOf<'merge'>; output: string }
+  | { op: 'mean'; node: NodeOf<'mean'>; output: string }
   /** The constant rows in front of the tokens. */
   | { op: 'prefix'; node: NodeOf<'tokens'>; output: string }
 

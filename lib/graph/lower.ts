@@ -1,15 +1,16 @@
-import type { NativeBlob, Plan, PlanEncoder, PlanOp, View } from '../runtime/addon-types.js'
+import type { NativeBlob, Plan, PlanEncoder, PlanOp, PlanWindows, View } from '../runtime/addon-types.js'
 import { allocateBlob } from '../runtime/blobs.js'
 import { ConstantPool, codedWeightBlob, floatWeightBlob, padOutputs } from './constants.js'
 import { encoderOf } from './encoder.js'
 import { edgeFormats, type Format } from './formats.js'
 import { fuse, type LinearStep, readsOf, type Step } from './fusion.js'
-import type { Edge, Graph, Node, Tensor } from './graph.js'
+import type { Edge, Graph, Tensor } from './graph.js'
 import { EdgeMemory } from './memory.js'
 import { storageOf } from './operands.js'
-import { type Code, probabilitiesOf, type Scheme, type WeightCode } from './scheme.js'
+import { type Code, logitsOf, probabilitiesOf, type Scheme, type WeightCode } from './scheme.js'
 import { validateGraph } from './validate.js'
 import { validateScheme } from './validate-scheme.js'
+import { type AttentionNode, mergeRows, probabilitiesShape, windowRegions, windowRows, windowsOf } from './windows.js'
 
 /**
  * Lowering: a graph and the codes of its operands become a list of kernel calls on planned memory.
@@ -52,7 +53,6 @@ export function assertNoFloatProducts(plan: Plan): void {
   if (product) throw new Error(`${product.name} is a matrix product in float`)
 }
 
-type AttentionNode = Extract<Node, { op: 'attention' }>
 type Output = Edge & { name: string; offset: number }
 
 class Lowering {
@@ -147,9 +147,29 @@ class Lowering {
       case 'attention':
         this.emitAttention(step.node)
         return
+      case 'merge':
+      case 'mean':
+        this.emitRows(step)
+        return
       case 'linear':
         this.emitLinear(step, index)
     }
+  }
+
+  /** What reads rows as they are stored: floats, or codes. */
+  private emitRows(step: Extract<Step, { op: 'merge' | 'mean' }>): void {
+    const { name, input } = step.node
+    const format = this.formats.get(this.stored(input).edge)
+    const x = this.view(input)
+    const target = this.target(step.output)
+    if (step.op === 'mean') {
+      const decode = format && { offset: format.offset, scale: Math.fround(format.code.step / x.rows) }
+      this.ops.push({ op: 'mean', name, x, ...target, ...(decode && { decode }) })
+      return
+    }
+    const rows = mergeRows(step.node.height, step.node.width)
+    const elementBytes = format ? 1 : FLOAT_BYTES
+    this.ops.push({ op: 'gather', name, x, y: target.y, elementBytes, zero: format?.offset ?? 0, rows })
   }
 
   private emitLinear(step: LinearStep, index: number): void {
@@ -193,32 +213,52 @@ class Lowering {
   }
 
   private emitAttention(node: AttentionNode): void {
-    const { name, heads, q, k, v, scale } = node
+    const { name, heads, q, k, v } = node
+    const scales = typeof node.scale === 'number' ? Array<number>(heads).fill(node.scale) : node.scale
     const views = { q: this.view(q), k: this.view(k), v: this.view(v) }
     const { y, encode } = this.target(node.output)
+    const windows = this.windows(node)
     const kept = probabilitiesOf(node)
     const p = this.scheme?.edges.get(kept)
     if (!p || !encode) {
       const wanted = this.observed.has(kept) || this.outputs.some((output) => output.name === kept)
       const probabilities = wanted ? { probabilities: this.view(kept) } : {}
-      this.ops.push({ op: 'attentionF32', name, ...views, y, heads, scale: Math.fround(scale), ...probabilities })
+      const scale = this.pool.add(Float32Array.from(scales))
+      this.ops.push({ op: 'attentionF32', name, ...views, y, heads, scale, ...probabilities, ...windows })
       if (wanted) this.keep(kept)
       return
     }
     const [stepQ, stepK, stepV] = [q, k, v].map((edge) => (this.formats.get(this.stored(edge).edge) as Format).code.step)
     const perHead = (value: number) => this.pool.add(new Float32Array(heads).fill(value))
+    const logits = this.scheme?.edges.get(logitsOf(node))
     this.ops.push({
       op: 'attentionCodes',
       name,
       ...views,
       y,
       heads,
-      logitScale: perHead(stepQ * stepK * scale),
+      logitScale: this.pool.add(Float32Array.from(scales, (scale) => stepQ * stepK * scale)),
       pInverseStep: perHead(1 / p.step),
       outputScale: perHead(p.step * stepV),
       encodeP: this.encoder(p, 0),
       encode,
+      ...windows,
+      ...(logits && { logitCode: { inverseStep: Math.fround(1 / logits.step), step: logits.step } }),
     })
+  }
+
+  private windows(node: AttentionNode): { windows?: PlanWindows } {
+    const { windows, logitBias, output } = node
+    if (!windows && logitBias === undefined) return {}
+    const regions = windows && windowRegions(windows)
+    return {
+      windows: {
+        count: windowsOf(node, this.shapeOf(output)).count,
+        ...(windows && { rows: windowRows(windows) }),
+        ...(regions && { regions: this.pool.add(regions) }),
+        ...(logitBias !== undefined && { bias: this.pool.add(this.tensor(logitBias).data) }),
+      },
+    }
   }
 
   /** Lets the sum of a linear layer and a residual take the residual's place when nothing reads that later. */
@@ -286,7 +326,7 @@ class Lowering {
     const attention = this.attentions.get(name)
     const edge = this.graph.edges.get(attention?.output ?? name)
     if (!edge) throw new Error(`there is no edge ${name}`)
-    return attention ? { rows: attention.heads * edge.rows, width: edge.rows } : edge
+    return attention ? probabilitiesShape(attention, edge) : edge
   }
 
   private tensor(name: string): Tensor {

@@ -1,6 +1,7 @@
 import { type Graph, inputsOf, type Node } from './graph.js'
 import { type Code, probabilitiesOf, type Scheme } from './scheme.js'
 import { constantShapes } from './validate.js'
+import { probabilitiesShape } from './windows.js'
 
 /**
  * The operands of a graph's matrix products: everything that a scheme gives a code.
@@ -56,8 +57,8 @@ export function operandsOf(graph: Graph, scheme?: Scheme | null): Operand[] {
       )
     } else if (node.op === 'attention') {
       inputsOf(node).forEach((edge, i) => addEdge((['query', 'key', 'value'] as const)[i], node, edge))
-      const { rows } = graph.edges.get(node.output) as { rows: number }
-      add('probabilities', node, probabilitiesOf(node), node.heads * rows * rows)
+      const { rows, width } = probabilitiesShape(node, graph.edges.get(node.output) as { rows: number })
+      add('probabilities', node, probabilitiesOf(node), rows * width)
     }
   }
   return [...operands.values()]

@@ -33,5 +33,11 @@ export interface Scheme {
   edges: Map<string, Code>
 }
 
+/**
+ * The name under which a scheme may hold a code of an attention node's logits: uniform, levels -128..127. Without one, logits stay float between the
+ * product and softmax.
+ */
+export const logitsOf = (attention: { name: string }): string => `${attention.name}.logits`
+
 /** The name under which the softmax output of the attention node is found in a scheme and in observations. */
 export const probabilitiesOf = (attention: { name: string }): string => `${attention.name}.probabilities`

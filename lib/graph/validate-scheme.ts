@@ -1,7 +1,7 @@
 import { packedBytes } from '../runtime/blobs.js'
 import type { Graph } from './graph.js'
 import { operandsOf } from './operands.js'
-import type { Code, Scheme, WeightCode } from './scheme.js'
+import { type Code, logitsOf, type Scheme, type WeightCode } from './scheme.js'
 import { isDimension } from './validate.js'
 
 /**
@@ -69,6 +69,18 @@ export function validateScheme(graph: Graph, scheme: Scheme): void {
     // Attention reads bytes with offset 128.
     const inAttention = kind === 'query' || kind === 'key' || kind === 'value'
     if (inAttention && levels[levels.length - 1] > 127) throw new Error(`${what}: levels above 127 do not fit attention`)
+  }
+  checkLogitCodes(graph, scheme)
+}
+
+/** The code of an attention node's logits, where there is one. */
+function checkLogitCodes(graph: Graph, scheme: Scheme): void {
+  for (const node of graph.nodes) {
+    const code = node.op === 'attention' ? scheme.edges.get(logitsOf(node)) : undefined
+    if (!code) continue
+    const what = `${node.name}: logits`
+    validateCode(code, what)
+    if (code.family !== 'uniform' || code.levels[0] !== -128) throw new Error(`${what}: a code of logits is uniform from -128 to 127`)
   }
 }
 

@@ -1,5 +1,6 @@
-import { constantsOf, type Edge, type Graph, inputsOf, type Node } from './graph.js'
+import { constantsOf, type Edge, type Graph, inputsOf, type Node, type Windows } from './graph.js'
 import type { Scheme } from './scheme.js'
+import { windowsOf } from './windows.js'
 
 /**
  * What has to hold before a graph is lowered, stored or believed: names are unique, nodes come after what they read, and shapes fit.
@@ -78,7 +79,12 @@ export function outputShape(node: Node, edgeOf: (name: string) => Edge | undefin
       const [q, k, v] = inputsOf(node).map(read)
       if (![k, v].every((edge) => edge.rows === q.rows && edge.width === q.width)) fail('q, k and v differ in shape')
       if (!isDimension(node.heads) || q.width % node.heads) fail(`a width of ${q.width} does not divide into ${node.heads} heads`)
-      if (!(node.scale > 0 && Number.isFinite(node.scale))) fail(`scale ${node.scale} is not positive`)
+      const scales = typeof node.scale === 'number' ? Array(node.heads).fill(node.scale) : node.scale
+      if (scales.length !== node.heads) fail(`${scales.length} scales for ${node.heads} heads`)
+      for (const scale of scales) if (!(scale > 0 && Number.isFinite(scale))) fail(`scale ${scale} is not positive`)
+      if (node.windows) checkWindows(node.windows, q.rows, fail)
+      const { tokens } = windowsOf(node, q)
+      if (node.logitBias !== undefined) expect(node.logitBias, [node.heads, tokens, tokens])
       return { ...q }
     }
     case 'gelu':
@@ -100,8 +106,27 @@ export function outputShape(node: Node, edgeOf: (name: string) => Edge | undefin
       if (!(Number.isInteger(node.row) && node.row >= 0 && node.row < rows)) fail(`row ${node.row} of ${rows}`)
       return { rows: 1, width }
     }
+    case 'merge': {
+      const { rows, width } = read(node.input)
+      for (const size of [node.height, node.width]) if (!isDimension(size)) fail(`${size} is not a size`)
+      if (rows !== node.height * node.width) fail(`${rows} rows are no map of ${node.height} x ${node.width}`)
+      return { rows: Math.ceil(node.height / 2) * Math.ceil(node.width / 2), width: 4 * width }
+    }
+    case 'mean':
+      return { rows: 1, width: read(node.input).width }
     default:
       throw new Error(`${(node as Node).name}: unknown operation ${(node as { op: string }).op}`)
+  }
+}
+
+function checkWindows({ map, window, shift }: Windows, rows: number, fail: (message: string) => never): void {
+  for (const size of [...map, ...window]) if (!isDimension(size)) fail(`${size} is not a size`)
+  if (map[0] * map[1] !== rows) fail(`${rows} rows are no map of ${map.join(' x ')}`)
+  for (const i of [0, 1]) {
+    if (map[i] % window[i]) fail(`a map of ${map.join(' x ')} does not divide into windows of ${window.join(' x ')}`)
+    if (!(Number.isInteger(shift[i]) && shift[i] >= 0 && shift[i] < window[i])) {
+      fail(`a shift of ${shift.join(' x ')} is not less than a window of ${window.join(' x ')}`)
+    }
   }
 }
 

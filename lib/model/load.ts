@@ -3,7 +3,7 @@ import type { Container } from '../checkpoint/container.js'
 import type { Graph } from '../graph/graph.js'
 import { checkPreprocessing, type Preprocessing, preprocessingFromConfig } from '../images/preprocess.js'
 import { buildGraph } from '../models/index.js'
-import { randomViT } from '../models/random.js'
+import { randomGraph } from '../models/random.js'
 import { checkDevice } from './device.js'
 import { type DeviceOptions, Model, type ModelParts } from './model.js'
 
@@ -29,12 +29,12 @@ export async function load(source: string | Uint8Array, options: LoadOptions = {
 }
 
 /**
- * A float model of a known architecture ('vit-tiny', 'deit-small', ...; 224 x 224, 1000 classes) with seeded random weights: for timing.
+ * A float model of a known architecture ('vit-tiny', 'deit-small', 'swin-tiny', ...; 224 x 224, 1000 classes) with seeded random weights: for timing.
  */
 export async function randomModel(architecture: string, options: LoadOptions & { seed?: number } = {}): Promise<Model> {
   const { seed = 0, signal, ...device } = options
   checkDevice(device)
-  const graph = await randomViT(architecture, seed)
+  const graph = await randomGraph(architecture, seed)
   signal?.throwIfAborted()
   const { channels, height, width } = imageSize(graph)
   const preprocessing: Preprocessing = {

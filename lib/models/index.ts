@@ -1,5 +1,7 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js'
 import type { Graph } from '../graph/graph.js'
+import { buildTimmSwin, TIMM_SWIN } from './swin-timm.js'
+import { buildTransformersSwin } from './swin-transformers.js'
 import { buildTimmVit, TIMM_VIT } from './vit-timm.js'
 import { buildTransformersVit } from './vit-transformers.js'
 
@@ -14,14 +16,19 @@ interface Architecture {
   build(checkpoint: Pick<Checkpoint, 'config' | 'tensors'>): Promise<Graph>
 }
 
+const timm = (pattern: RegExp) => (config: Checkpoint['config']) =>
+  config.model_type === undefined && typeof config.architecture === 'string' && pattern.test(config.architecture)
+
 const ARCHITECTURES: Architecture[] = [
   { name: 'vit (transformers)', matches: ({ model_type }) => model_type === 'vit', build: buildTransformersVit },
   { name: 'deit (transformers)', matches: ({ model_type }) => model_type === 'deit', build: buildTransformersVit },
   {
     name: 'vit_{tiny,small,base,large}_patchN_N, deit_{tiny,small,base}[_distilled]_patchN_N (timm)',
-    matches: ({ model_type, architecture }) => model_type === undefined && typeof architecture === 'string' && TIMM_VIT.test(architecture),
+    matches: timm(TIMM_VIT),
     build: buildTimmVit,
   },
+  { name: 'swin (transformers)', matches: ({ model_type }) => model_type === 'swin', build: buildTransformersSwin },
+  { name: 'swin_{tiny,small,base,large}_patchN_windowN_N (timm)', matches: timm(TIMM_SWIN), build: buildTimmSwin },
 ]
 
 /**

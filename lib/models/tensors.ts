@@ -22,6 +22,14 @@ export async function takeTensor(source: TensorSource, name: string, shape: numb
   return { shape, data }
 }
 
+/** Queries (0), keys (1) or values (2) of one tensor that holds all three, one behind the other; `shape` is that of the part. */
+export async function takeThird(source: TensorSource, name: string, shape: number[], third: number): Promise<Tensor> {
+  const [first, ...rest] = shape
+  const { data } = await takeTensor(source, name, [3 * first, ...rest])
+  const length = data.length / 3
+  return { shape, data: data.slice(third * length, (third + 1) * length) }
+}
+
 /** The shape of a tensor that has to be there, before anything is known about sizes. */
 export function shapeOfTensor(source: TensorSource, name: string, dimensions: number): number[] {
   const info = source.info(name)

@@ -2,7 +2,8 @@ import type { Checkpoint } from '../checkpoint/checkpoint.js'
 import { isObject, type JsonObject } from '../checkpoint/json.js'
 import type { TensorSource } from '../checkpoint/safetensors.js'
 import type { Graph, Tensor } from '../graph/graph.js'
-import { checkPositions, countLayers, shapeOfTensor, takeTensor } from './tensors.js'
+import { timmImageSize } from './config.js'
+import { checkPositions, countLayers, shapeOfTensor, takeTensor, takeThird } from './tensors.js'
 import { buildVit, type VitShape } from './vit.js'
 
 /**
@@ -40,7 +41,7 @@ export async function buildTimmVit({ config, tensors }: Pick<Checkpoint, 'config
   const args = isObject(config.model_args) ? config.model_args : {}
   checkSupported(config, args, tensors)
   const [hidden, channels, patchHeight, patchWidth] = shapeOfTensor(tensors, 'patch_embed.proj.weight', 4)
-  const image = imageSizeOf(config, args, Number(imageSize))
+  const image = timmImageSize(config, args, Number(imageSize))
   const distillationToken = tensors.info('dist_token') !== undefined
   if (distillationToken !== Boolean(distilled)) {
     throw new Error(`${tensors.what}: ${name} ${distilled ? 'needs' : 'has no use for'} the tensor dist_token`)
@@ -84,18 +85,6 @@ function checkSupported(config: JsonObject, args: JsonObject, tensors: TensorSou
   }
 }
 
-function imageSizeOf(config: JsonObject, args: JsonObject, named: number): number[] {
-  const pretrained = isObject(config.pretrained_cfg) ? config.pretrained_cfg.input_size : undefined
-  const value = args.img_size ?? (Array.isArray(pretrained) ? pretrained.slice(1) : named)
-  const [height, width] = Array.isArray(value) ? value : [value, value]
-  for (const size of [height, width]) {
-    if (!Number.isSafeInteger(size) || size <= 0) {
-      throw new Error(`config.json: the image size ${JSON.stringify(value)} is not a size in pixels`)
-    }
-  }
-  return [height, width]
-}
-
 const PARTS: Record<string, string> = {
   class_token: 'cls_token',
   distillation_token: 'dist_token',
@@ -118,9 +107,6 @@ function translator(tensors: TensorSource) {
     }
     const whole = `${block}attn.qkv${suffix}`
     if (suffix === '.bias' && !tensors.info(whole)) return null
-    const [first, ...rest] = shape
-    const { data } = await takeTensor(tensors, whole, [3 * first, ...rest])
-    const length = data.length / 3
-    return { shape, data: data.slice(third * length, (third + 1) * length) }
+    return takeThird(tensors, whole, shape, third)
   }
 }

@@ -2,6 +2,7 @@ import type { Checkpoint } from '../checkpoint/checkpoint.js'
 import type { JsonObject } from '../checkpoint/json.js'
 import type { TensorSource } from '../checkpoint/safetensors.js'
 import type { Graph } from '../graph/graph.js'
+import { pairOf, positive } from './config.js'
 import { checkPositions, shapeOfTensor, takeTensor } from './tensors.js'
 import { buildVit, type VitShape } from './vit.js'
 
@@ -44,15 +45,16 @@ export async function buildTransformersVit(checkpoint: Pick<Checkpoint, 'config'
   const distillationToken = architecture === 'deit'
   const twoHeads = tensors.info('cls_classifier.weight') !== undefined
   const head = twoHeads ? 'cls_classifier' : 'classifier'
-  const size = sizes(config)
-  checkPositions(tensors, `${prefix}embeddings.position_embeddings`, distillationToken ? 2 : 1, size.image, size.patch)
+  const image = pairOf(config, 'image_size', 224)
+  const patch = pairOf(config, 'patch_size', 16)
+  checkPositions(tensors, `${prefix}embeddings.position_embeddings`, distillationToken ? 2 : 1, image, patch)
   const shape: VitShape = {
     architecture,
     channels: positive(config, 'num_channels', 3),
-    imageHeight: size.image[0],
-    imageWidth: size.image[1],
-    patchHeight: size.patch[0],
-    patchWidth: size.patch[1],
+    imageHeight: image[0],
+    imageWidth: image[1],
+    patchHeight: patch[0],
+    patchWidth: patch[1],
     hidden: positive(config, 'hidden_size', 768),
     heads: positive(config, 'num_attention_heads', 12),
     intermediate: positive(config, 'intermediate_size', 3072),
@@ -103,23 +105,3 @@ function translator(tensors: TensorSource, prefix: string, head: string): (name:
     return (layer === undefined ? fixed[stem] : `${prefix}${layers}.${layer}.${parts[part]}`) + suffix
   }
 }
-
-function sizes(config: JsonObject): { image: number[]; patch: number[] } {
-  const pair = (key: string, standard: number): number[] => {
-    const value = config[key] ?? standard
-    const [height, width] = Array.isArray(value) ? value : [value, value]
-    for (const size of [height, width]) {
-      if (!isPositive(size)) throw new Error(`config.json: ${key} is ${JSON.stringify(value)}, expected a size in pixels`)
-    }
-    return [height, width]
-  }
-  return { image: pair('image_size', 224), patch: pair('patch_size', 16) }
-}
-
-function positive(config: JsonObject, key: string, standard: number): number {
-  const value = config[key] ?? standard
-  if (!isPositive(value)) throw new Error(`config.json: ${key} is ${JSON.stringify(value)}, expected a positive integer`)
-  return value
-}
-
-const isPositive = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) > 0

@@ -1,13 +1,13 @@
 import type { Graph, Node, Tensor } from '../graph/graph.js'
 import { operandsOf, storageOf } from '../graph/operands.js'
 import { probabilitiesOf } from '../graph/scheme.js'
+import { type AttentionNode, windowsOf } from '../graph/windows.js'
 
 /**
  * The operands of a graph's matrix products with what the searches need to know of each: which layers read it, and what kind of values it holds.
  */
 
 export type LinearNode = Extract<Node, { op: 'linear' }>
-export type AttentionNode = Extract<Node, { op: 'attention' }>
 
 export interface WeightOperand {
   kind: 'weight'
@@ -55,7 +55,7 @@ export function findOperands(graph: Graph): Operands {
     const attention = attentions.find((node) => [node.q, node.k, node.v, probabilitiesOf(node)].includes(name)) ?? null
     const width =
       kind === 'probabilities'
-        ? (graph.edges.get((attention as AttentionNode).output)?.rows as number)
+        ? windowsOf(attention as AttentionNode, graph.edges.get((attention as AttentionNode).output) as { rows: number }).tokens
         : (graph.edges.get(name)?.width as number)
     const readers = linears.filter((node) => stored(node.input).edge === name)
     return [{ kind: kind === 'input' && gelus.has(name) ? 'gelu output' : kind, name, elements, width, readers, attention }]

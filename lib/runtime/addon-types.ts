@@ -35,6 +35,16 @@ export interface PlanEncoder {
   table?: Constant
 }
 
+/** See AttentionWindows in native/ops/attention.h. `rows` [count][tokens] names every row once; it may be absent when count is 1. */
+export interface PlanWindows {
+  count: number
+  rows?: Int32Array
+  /** float32 [heads][tokens][tokens] */
+  bias?: Constant
+  /** bytes [count][tokens] */
+  regions?: Constant
+}
+
 export type PlanActivation = 'none' | 'gelu'
 
 /**
@@ -70,11 +80,28 @@ export type PlanOp = { name: string } & (
       outputScale: Constant
       encodeP: PlanEncoder
       encode: PlanEncoder
+      windows?: PlanWindows
+      logitCode?: { inverseStep: number; step: number }
     }
-  | { op: 'attentionF32'; q: View; k: View; v: View; y: View; heads: number; scale: number; probabilities?: View }
+  /** scale: [heads]. */
+  | {
+      op: 'attentionF32'
+      q: View
+      k: View
+      v: View
+      y: View
+      heads: number
+      scale: Constant
+      probabilities?: View
+      windows?: PlanWindows
+    }
   /** x: `channels * height` rows of `width` floats an image. */
   | { op: 'patchify'; x: View; y: View; channels: number; patchHeight: number; patchWidth: number; encode?: PlanEncoder }
   | { op: 'copyRows'; x: View; y: View }
+  /** rows: [rows of y][width of y / width of x]; elements are codes (1 byte) or floats (4); see native/ops/gather.h. */
+  | { op: 'gather'; x: View; y: View; elementBytes: number; zero: 0 | 128; rows: Int32Array }
+  /** x holds codes when `decode` is there: scale is their step / rows. */
+  | { op: 'mean'; x: View; y: View; decode?: { offset: 0 | 128; scale: number }; encode?: PlanEncoder }
   | { op: 'observe'; x: View; state: Constant; sampleRows: number; sampleStride: number }
 )
 

@@ -92,3 +92,60 @@ describe.each(['hf-deit-tiny', 'hf-deit-small-distilled', 'hf-vit-odd', 'timm-vi
     }
   })
 })
+
+describe.each(['hf-swin-tiny', 'timm-swin-tiny'])('%s', (name) => {
+  const golden = readGolden(name)
+  const [[inputName, inputShape]] = Object.entries(golden.inputs)
+  const images = inputShape[0]
+  /** Our edge for each output, and the rows of it that are stored: the first 8, or 2 x 2 of a map of 7 x 7. */
+  const places: Record<string, { edge: string; rows: number[] }> = {
+    logits: { edge: 'head', rows: [0] },
+    'hidden_states.0': { edge: 'embeddings', rows: [0, 1, 2, 3, 4, 5, 6, 7] },
+    'hidden_states.1': { edge: 'stages.1.merge.reduction', rows: [0, 1, 2, 3, 4, 5, 6, 7] },
+    'hidden_states.4': { edge: 'stages.3.blocks.1.sum', rows: [0, 1, 2, 3, 4, 5, 6, 7] },
+    features: { edge: 'norm', rows: [0, 1, 7, 8] },
+  }
+  let graph: Graph
+
+  beforeAll(async () => {
+    graph = await buildGraph({ config: golden.config, tensors: goldenSource(golden.tensors) })
+  })
+
+  it('keeps every parameter', () => {
+    let parameters = 0
+    for (const { data } of graph.constants.values()) parameters += data.length
+    // 169 distances in windows of 7 x 7 become 49 x 49 pairs of tokens.
+    const heads = graph.nodes.reduce((sum, node) => sum + (node.op === 'attention' ? node.heads : 0), 0)
+    expect(parameters).toBe(golden.parameters + heads * (49 * 49 - 169))
+  })
+
+  it.each(paths.map((path) => path.name))('on the path %s', async (path) => {
+    const pixels = unit(
+      inputName,
+      inputShape.reduce((a, b) => a * b, 1),
+    )
+    const expected = await openGoldenOutputs(name)
+    const outputs = Object.keys(golden.outputs)
+    const { plan, outputs: edges } = lower(graph, null, { outputs: outputs.map((output) => places[output].edge) })
+    const session = new Session(plan, { path })
+    try {
+      const found = await session.run(pixels, images)
+      let offset = 0
+      for (const [i, output] of outputs.entries()) {
+        const { rows, width } = edges[i]
+        const kept = Array.from({ length: images }, (_, b) =>
+          places[output].rows.flatMap((row) => {
+            const start = (b * found.length) / images + offset + row * width
+            return [...found.subarray(start, start + width)]
+          }),
+        ).flat()
+        const { data } = await expected.tensor(output)
+        expect(relativeError(kept, data)).toBeLessThan(1e-5)
+        offset += rows * width
+      }
+    } finally {
+      session.dispose()
+      await expected.close()
+    }
+  })
+})

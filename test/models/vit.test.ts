@@ -2,7 +2,7 @@ import type { TensorSource } from '../../lib/checkpoint/safetensors.js'
 import { costOf } from '../../lib/graph/cost.js'
 import type { Graph } from '../../lib/graph/graph.js'
 import { buildGraph } from '../../lib/models/index.js'
-import { RANDOM_VITS, randomViT } from '../../lib/models/random.js'
+import { RANDOM_ARCHITECTURES, randomGraph } from '../../lib/models/random.js'
 import { goldenTensor, readGolden, relativeError, sourceOf } from '../support/golden.js'
 import { normals } from '../support/random.js'
 import { type Matrix, multiply, runReference } from '../support/reference.js'
@@ -254,7 +254,7 @@ describe('timm', () => {
 it('lists the known architectures for an unknown one', async () => {
   const tensors = sourceFor({})
   const known = 'known are vit (transformers); deit (transformers); vit_{tiny,small,base,large}_patchN_N'
-  await expect(buildGraph({ config: { model_type: 'swin' }, tensors })).rejects.toThrow(`"swin" is not supported; ${known}`)
+  await expect(buildGraph({ config: { model_type: 'resnet' }, tensors })).rejects.toThrow(`"resnet" is not supported; ${known}`)
   await expect(buildGraph({ config: { architecture: 'vit_base_patch16_clip_224' }, tensors })).rejects.toThrow(
     '"vit_base_patch16_clip_224" is not supported',
   )
@@ -263,8 +263,8 @@ it('lists the known architectures for an unknown one', async () => {
 
 describe('random models', () => {
   it('have the sizes of the real ones', async () => {
-    expect(RANDOM_VITS).toEqual(['vit-tiny', 'vit-small', 'vit-base', 'deit-tiny', 'deit-small', 'deit-base'])
-    const graph = await randomViT('deit-tiny', 1)
+    expect(RANDOM_ARCHITECTURES).toEqual(['vit-tiny', 'vit-small', 'vit-base', 'deit-tiny', 'deit-small', 'deit-base', 'swin-tiny'])
+    const graph = await randomGraph('deit-tiny', 1)
     const { config, tensors } = readGolden('hf-deit-tiny')
     const real = await buildGraph({
       config,
@@ -278,7 +278,7 @@ describe('random models', () => {
   })
 
   it('follow from their seed', async () => {
-    const [a, b, c] = [await randomViT('vit-tiny', 1), await randomViT('vit-tiny', 1), await randomViT('vit-tiny', 2)]
+    const [a, b, c] = [await randomGraph('vit-tiny', 1), await randomGraph('vit-tiny', 1), await randomGraph('vit-tiny', 2)]
     const weight = (graph: Graph) => graph.constants.get('layers.3.mlp.fc1.weight')?.data
     expect(weight(a)).toEqual(weight(b))
     expect(weight(a)).not.toEqual(weight(c))
@@ -286,6 +286,6 @@ describe('random models', () => {
   })
 
   it('are refused by other names', async () => {
-    await expect(randomViT('swin-tiny')).rejects.toThrow('"swin-tiny" is not one of vit-tiny, vit-small')
+    await expect(randomGraph('swin-huge')).rejects.toThrow('"swin-huge" is not one of vit-tiny, vit-small')
   })
 })

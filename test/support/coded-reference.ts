@@ -1,8 +1,8 @@
 import type { Graph, Node } from '../../lib/graph/graph.js'
 import { storageOf } from '../../lib/graph/operands.js'
-import { type Code, probabilitiesOf, type Scheme } from '../../lib/graph/scheme.js'
+import { type Code, logitsOf, probabilitiesOf, type Scheme } from '../../lib/graph/scheme.js'
 import { unpackWeight } from '../../lib/runtime/blobs.js'
-import { gelu, layernorm, type Matrix, matrix, patchify } from './reference.js'
+import { gelu, layernorm, type Matrix, matrix, mean, merge, patchify, scaleOf, windowsIn } from './reference.js'
 
 /**
  * What a quantized graph means: every operand of a matrix product is replaced by its nearest level, products of levels are exact integers, and
@@ -68,7 +68,7 @@ export function runCodedReference(graph: Graph, scheme: Scheme, image: Float32Ar
         edges.set(node.output, float(layernorm(edge(node.input), constant(node.gamma), constant(node.beta), fround(node.eps))))
         break
       case 'attention':
-        edges.set(node.output, attention(node, levelsOf, codeOf, scheme.edges.get(probabilitiesOf(node)) as Code))
+        edges.set(node.output, attention(node, levelsOf, scheme, codeOf, node.logitBias === undefined ? null : constant(node.logitBias)))
         break
       case 'gelu':
         edges.set(node.output, { ...edge(node.input), data: edge(node.input).data.map((x) => fround(gelu(x))) })
@@ -87,7 +87,13 @@ export function runCodedReference(graph: Graph, scheme: Scheme, image: Float32Ar
       case 'row': {
         const x = edge(node.input)
         edges.set(node.output, { rows: 1, width: x.width, data: x.data.slice(node.row * x.width, (node.row + 1) * x.width) })
+        break
       }
+      case 'merge':
+        edges.set(node.output, merge(node, edge(node.input)))
+        break
+      case 'mean':
+        edges.set(node.output, float(mean(edge(node.input))))
     }
   }
   return edge(graph.output).data
@@ -96,30 +102,39 @@ export function runCodedReference(graph: Graph, scheme: Scheme, image: Float32Ar
 function attention(
   node: Extract<Node, { op: 'attention' }>,
   levelsOf: (name: string) => Matrix,
+  scheme: Scheme,
   codeOf: (name: string) => Code,
-  p: Code,
+  bias: Float32Array | null,
 ): Matrix {
   const [q, k, v] = [node.q, node.k, node.v].map(levelsOf)
-  const logitScale = fround(codeOf(node.q).step * codeOf(node.k).step * node.scale)
+  const p = scheme.edges.get(probabilitiesOf(node)) as Code
+  const logitCode = scheme.edges.get(logitsOf(node))
   const outputScale = fround(p.step * codeOf(node.v).step)
-  const { rows: tokens, width } = q
+  const { rows, width } = q
   const channels = width / node.heads
-  const output = matrix(tokens, width, () => 0)
-  for (let head = 0; head < node.heads; head++) {
-    for (let t = 0; t < tokens; t++) {
-      const sums = Array.from({ length: tokens }, (_, s) => {
-        let sum = 0
-        for (let c = head * channels; c < (head + 1) * channels; c++) sum += q.data[t * width + c] * k.data[s * width + c]
-        return sum
-      })
-      const most = Math.max(...sums)
-      const weights = sums.map((sum) => Math.exp(fround(fround(sum - most) * logitScale)))
-      const total = weights.reduce((a, b) => a + b, 0)
-      const levels = weights.map((weight) => nearestLevel(p, weight / total))
-      for (let c = head * channels; c < (head + 1) * channels; c++) {
-        let sum = 0
-        for (let s = 0; s < tokens; s++) sum += levels[s] * v.data[s * width + c]
-        output.data[t * width + c] = fround(fround(sum) * outputScale)
+  const output = matrix(rows, width, () => 0)
+  for (const window of windowsIn(node, rows)) {
+    const tokens = window.rows.length
+    for (let head = 0; head < node.heads; head++) {
+      const logitScale = fround(codeOf(node.q).step * codeOf(node.k).step * scaleOf(node, head))
+      for (let t = 0; t < tokens; t++) {
+        // The exact sums and one rounding of the logit; what the contract rounds on the way lies far below a level of P.
+        const logits = window.rows.map((row, s) => {
+          let sum = 0
+          for (let c = head * channels; c < (head + 1) * channels; c++) sum += q.data[window.rows[t] * width + c] * k.data[row * width + c]
+          const logit = fround(sum * logitScale + (bias ? bias[(head * tokens + t) * tokens + s] : 0))
+          if (!window.attends(t, s)) return Number.NEGATIVE_INFINITY
+          return logitCode ? nearestLevel(logitCode, logit) * logitCode.step : logit
+        })
+        const most = Math.max(...logits)
+        const weights = logits.map((logit) => Math.exp(logit - most))
+        const total = weights.reduce((a, b) => a + b, 0)
+        const levels = weights.map((weight) => nearestLevel(p, weight / total))
+        for (let c = head * channels; c < (head + 1) * channels; c++) {
+          let sum = 0
+          for (let s = 0; s < tokens; s++) sum += levels[s] * v.data[window.rows[s] * width + c]
+          output.data[window.rows[t] * width + c] = fround(fround(sum) * outputScale)
+        }
       }
     }
   }

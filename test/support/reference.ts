@@ -50,7 +50,7 @@ export function runReference(graph: Graph, image: Float32Array): Map<string, Mat
         edges.set(node.output, layernorm(edge(node.input), constant(node.gamma), constant(node.beta), node.eps))
         break
       case 'attention':
-        attention(node, edges)
+        attention(node, edges, node.logitBias === undefined ? null : constant(node.logitBias))
         break
       case 'gelu':
         edges.set(node.output, { ...edge(node.input), data: edge(node.input).data.map(gelu) })
@@ -69,7 +69,13 @@ export function runReference(graph: Graph, image: Float32Array): Map<string, Mat
       case 'row': {
         const x = edge(node.input)
         edges.set(node.output, { rows: 1, width: x.width, data: x.data.slice(node.row * x.width, (node.row + 1) * x.width) })
+        break
       }
+      case 'merge':
+        edges.set(node.output, merge(node, edge(node.input)))
+        break
+      case 'mean':
+        edges.set(node.output, mean(edge(node.input)))
     }
   }
   return edges
@@ -106,27 +112,84 @@ export function layernorm(x: Matrix, gamma: ArrayLike<number>, beta: ArrayLike<n
   return matrix(x.rows, x.width, (r, c) => ((x.data[r * x.width + c] - mean[r]) / Math.sqrt(variance[r] + eps)) * gamma[c] + beta[c])
 }
 
-function attention(node: NodeOf<'attention'>, edges: Map<string, Matrix>): void {
-  const [q, k, v] = [node.q, node.k, node.v].map((name) => edges.get(name) as Matrix)
-  const { rows: tokens, width } = q
-  const channels = width / node.heads
-  const probabilities = matrix(node.heads * tokens, tokens, (row, s) => {
-    const head = Math.floor(row / tokens)
+export function merge({ height, width: across }: NodeOf<'merge'>, { width, data }: Matrix): Matrix {
+  const columns = Math.ceil(across / 2)
+  return matrix(Math.ceil(height / 2) * columns, 4 * width, (row, i) => {
+    const part = Math.floor(i / width)
+    const y = 2 * Math.floor(row / columns) + (part % 2)
+    const x = 2 * (row % columns) + Math.floor(part / 2)
+    return y < height && x < across ? data[(y * across + x) * width + (i % width)] : 0
+  })
+}
+
+export function mean({ rows, width, data }: Matrix): Matrix {
+  return matrix(1, width, (_, c) => {
     let sum = 0
-    for (let c = 0; c < channels; c++) {
-      const column = head * channels + c
-      sum += q.data[(row % tokens) * width + column] * k.data[s * width + column]
+    for (let r = 0; r < rows; r++) sum += data[r * width + c]
+    return sum / rows
+  })
+}
+
+export interface Window {
+  /** The row of each token. */
+  rows: number[]
+  attends(query: number, key: number): boolean
+}
+
+/**
+ * The windows of an attention node, as Swin makes them: the map is rolled, its last window and the shifted part of that are told apart by number in
+ * both directions, both are cut into windows, and different numbers do not see each other.
+ */
+export function windowsIn({ windows }: NodeOf<'attention'>, rows: number): Window[] {
+  if (!windows) return [{ rows: Array.from({ length: rows }, (_, i) => i), attends: () => true }]
+  const { map, window, shift } = windows
+  const band = (at: number, i: number) => (at < map[i] - window[i] ? 0 : at < map[i] - shift[i] ? 1 : 2)
+  const cut: Window[] = []
+  for (let top = 0; top < map[0]; top += window[0]) {
+    for (let left = 0; left < map[1]; left += window[1]) {
+      const tokens: { row: number; region: number }[] = []
+      for (let y = top; y < top + window[0]; y++) {
+        for (let x = left; x < left + window[1]; x++) {
+          const row = ((y + shift[0]) % map[0]) * map[1] + ((x + shift[1]) % map[1])
+          tokens.push({ row, region: 3 * band(y, 0) + band(x, 1) })
+        }
+      }
+      cut.push({ rows: tokens.map(({ row }) => row), attends: (query, key) => tokens[query].region === tokens[key].region })
     }
-    return sum * node.scale
+  }
+  return cut
+}
+
+export const scaleOf = ({ scale }: NodeOf<'attention'>, head: number): number => (typeof scale === 'number' ? scale : scale[head])
+
+function attention(node: NodeOf<'attention'>, edges: Map<string, Matrix>, bias: Float32Array | null): void {
+  const [q, k, v] = [node.q, node.k, node.v].map((name) => edges.get(name) as Matrix)
+  const { rows, width } = q
+  const channels = width / node.heads
+  const windows = windowsIn(node, rows)
+  const tokens = rows / windows.length
+  const probabilities = matrix(node.heads * rows, tokens, () => 0)
+  const output = matrix(rows, width, () => 0)
+  windows.forEach((window, w) => {
+    for (let head = 0; head < node.heads; head++) {
+      for (let t = 0; t < tokens; t++) {
+        const row = (w * node.heads + head) * tokens + t
+        const p = probabilities.data.subarray(row * tokens, (row + 1) * tokens)
+        for (let s = 0; s < tokens; s++) {
+          for (let c = head * channels; c < (head + 1) * channels; c++) {
+            p[s] += q.data[window.rows[t] * width + c] * k.data[window.rows[s] * width + c]
+          }
+          p[s] = p[s] * scaleOf(node, head) + (bias ? bias[(head * tokens + t) * tokens + s] : 0)
+          if (!window.attends(t, s)) p[s] -= 100
+        }
+        softmax(p)
+        for (let c = head * channels; c < (head + 1) * channels; c++) {
+          for (let s = 0; s < tokens; s++) output.data[window.rows[t] * width + c] += p[s] * v.data[window.rows[s] * width + c]
+        }
+      }
+    }
   })
-  for (let row = 0; row < probabilities.rows; row++) softmax(probabilities.data.subarray(row * tokens, (row + 1) * tokens))
   edges.set(probabilitiesOf(node), probabilities)
-  const output = matrix(tokens, width, (t, column) => {
-    const row = Math.floor(column / channels) * tokens + t
-    let sum = 0
-    for (let s = 0; s < tokens; s++) sum += probabilities.data[row * tokens + s] * v.data[s * width + column]
-    return sum
-  })
   edges.set(node.output, output)
 }
 
