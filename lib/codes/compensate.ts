@@ -11,47 +11,39 @@ import { roundHalfEven } from './code.js'
 /** Added to the diagonal of H, as a fraction of its mean: samples are few, and their moments are not those of the data. */
 const DAMPING = 0.02
 
+/** What rounding with compensation needs to know of a layer's inputs. */
+export interface Compensator {
+  /** The columns in the order in which they are rounded: those with the most energy first, while there are many left that can make up for them. */
+  order: Int32Array
+  /** U for the columns in this order, [width][width]. */
+  factor: Float64Array
+}
+
 /**
- * U for inputs `samples` [rows][width].
- *
+ * @param moments E[x x^T], [width][width]
  * @param breathe called between rows of the work
  */
-export async function inverseFactor(samples: Float32Array, width: number, breathe: () => Promise<void> | void): Promise<Float64Array> {
-  const h = await secondMoments(samples, width, breathe)
+export async function compensator(moments: Float64Array, width: number, breathe: () => Promise<void> | void): Promise<Compensator> {
+  const diagonal = (j: number) => moments[j * width + j]
+  const order = Int32Array.from({ length: width }, (_, j) => j).sort((i, j) => diagonal(j) - diagonal(i) || i - j)
   let trace = 0
-  for (let j = 0; j < width; j++) trace += h[j * width + j]
+  for (let j = 0; j < width; j++) trace += diagonal(j)
   const damping = trace > 0 ? (DAMPING * trace) / width : 1
-  for (let j = 0; j < width; j++) h[j * width + j] += damping
   // With J the reversal of rows and columns, J H J = L L^T makes H = (J L J)(J L J)^T with J L J upper triangular, so that
   // H^-1 = V^T V with V = (J L J)^-1, upper triangular: no explicit inverse of H is needed.
   const reversed = new Float64Array(width * width)
   for (let i = 0; i < width; i++) {
-    for (let j = 0; j < width; j++) reversed[i * width + j] = h[(width - 1 - i) * width + (width - 1 - j)]
+    const from = order[width - 1 - i] * width
+    for (let j = 0; j < width; j++) reversed[i * width + j] = moments[from + order[width - 1 - j]]
+    reversed[i * width + i] += damping
   }
   await cholesky(reversed, width, breathe)
   const inverse = await invertLower(reversed, width, breathe)
-  const u = new Float64Array(width * width)
+  const factor = new Float64Array(width * width)
   for (let i = 0; i < width; i++) {
-    for (let j = i; j < width; j++) u[i * width + j] = inverse[(width - 1 - i) * width + (width - 1 - j)]
+    for (let j = i; j < width; j++) factor[i * width + j] = inverse[(width - 1 - i) * width + (width - 1 - j)]
   }
-  return u
-}
-
-async function secondMoments(samples: Float32Array, width: number, breathe: () => Promise<void> | void): Promise<Float64Array> {
-  const h = new Float64Array(width * width)
-  const rows = samples.length / width
-  for (let t = 0; t < rows; t++) {
-    const x = samples.subarray(t * width, (t + 1) * width)
-    for (let i = 0; i < width; i++) {
-      const xi = x[i] / rows
-      if (xi === 0) continue
-      const at = i * width
-      for (let j = 0; j <= i; j++) h[at + j] += xi * x[j]
-    }
-    await breathe()
-  }
-  for (let i = 0; i < width; i++) for (let j = 0; j < i; j++) h[j * width + i] = h[i * width + j]
-  return h
+  return { order, factor }
 }
 
 /** In place: the lower triangle of a becomes L with L L^T = a. */
@@ -89,18 +81,17 @@ async function invertLower(l: Float64Array, n: number, breathe: () => Promise<vo
  * Rounds one weight row with compensation.
  *
  * @param row [width] float weights
- * @param u {@link inverseFactor} of the layer's inputs
  * @param target [width] levels in -2^(bits-1) .. 2^(bits-1)-1
  */
-export function encodeRowCompensated(row: Float32Array, step: number, bits: number, u: Float64Array, target: Int8Array): void {
+export function encodeRowCompensated(row: Float32Array, step: number, bits: number, { order, factor }: Compensator, target: Int8Array): void {
   const width = row.length
   const half = 2 ** (bits - 1)
-  const w = Float64Array.from(row)
+  const w = Float64Array.from(order, (j) => row[j])
   for (let j = 0; j < width; j++) {
     const level = Math.min(Math.max(roundHalfEven(w[j] / step), -half), half - 1)
-    target[j] = level
+    target[order[j]] = level
     const at = j * width
-    const error = (w[j] - level * step) / u[at + j]
-    for (let k = j + 1; k < width; k++) w[k] -= error * u[at + k]
+    const error = (w[j] - level * step) / factor[at + j]
+    for (let k = j + 1; k < width; k++) w[k] -= error * factor[at + k]
   }
 }

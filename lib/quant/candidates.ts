@@ -1,5 +1,5 @@
 import type { breather } from '../codes/breathe.js'
-import { encodeRowCompensated, inverseFactor } from '../codes/compensate.js'
+import { type Compensator, compensator, encodeRowCompensated } from '../codes/compensate.js'
 import { Histogram } from '../codes/histogram.js'
 import type { Observation } from '../codes/observation.js'
 import { searchCodebook, searchSymmetric, searchTwoScale, searchUniform } from '../codes/search.js'
@@ -7,6 +7,7 @@ import { encodeRow, searchRow } from '../codes/weights.js'
 import type { Graph } from '../graph/graph.js'
 import type { Code, WeightCode } from '../graph/scheme.js'
 import { packWeight } from '../runtime/blobs.js'
+import { secondMoments } from './moments.js'
 import { type ActivationOperand, tensorOf, type WeightOperand } from './operands.js'
 
 /**
@@ -23,7 +24,7 @@ export class Candidates {
   private readonly histograms = new Map<string, Histogram>()
   private readonly codes = new Map<string, Code>()
   private readonly weights = new Map<string, WeightCandidate>()
-  private readonly factors = new Map<string, Float64Array>()
+  private readonly factors = new Map<string, Compensator>()
 
   constructor(
     private readonly graph: Graph,
@@ -76,10 +77,11 @@ export class Candidates {
     return candidate
   }
 
-  private async factor({ name, width }: ActivationOperand): Promise<Float64Array> {
+  private async factor({ name, width }: ActivationOperand): Promise<Compensator> {
     let factor = this.factors.get(name)
     if (!factor) {
-      factor = await inverseFactor(this.observation(name).samples, width, this.breathe)
+      const { samples } = this.observation(name)
+      factor = await compensator(await secondMoments(samples, width, null, this.breathe), width, this.breathe)
       this.factors.set(name, factor)
     }
     return factor

@@ -6,6 +6,7 @@ import type { Scheme } from '../graph/scheme.js'
 import { Candidates } from './candidates.js'
 import { type Calibration, observe } from './observe.js'
 import { findOperands } from './operands.js'
+import { rotate } from './rotate.js'
 import { assemble, divergence, measureDamage, type Unit } from './sensitivity.js'
 import { smooth } from './smooth.js'
 
@@ -25,6 +26,8 @@ export interface QuantizeGraphOptions {
    * at the data and is meant for timing random weights.
    */
   allocation?: 'greedy' | 'even'
+  /** Rotate the residual stream (default). */
+  rotate?: boolean
   /** Compensate the rounding of weights (default); costs seconds. */
   compensate?: boolean
   threads?: number
@@ -58,9 +61,10 @@ export async function quantizeGraph(float: Graph, calibration: Calibration, opti
   const breathe = breather(signal)
   const report = (stage: Progress['stage']) => (done: number, total: number) => options.onProgress?.({ stage, done, total })
 
-  const operands = findOperands(float).activations
-  const observed = await observe(float, operands, calibration, { threads, signal, onProgress: report('observe') })
-  const { graph, observations } = await smooth(float, operands, observed.observations, breathe)
+  const rotated = options.rotate === false ? float : await rotate(float, { threads, signal })
+  const operands = findOperands(rotated).activations
+  const observed = await observe(rotated, operands, calibration, { threads, signal, onProgress: report('observe') })
+  const { graph, observations } = await smooth(rotated, operands, observed.observations, breathe)
   report('smooth')(1, 1)
 
   const candidates = new Candidates(graph, observations, breathe, options.compensate !== false)

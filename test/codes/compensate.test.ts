@@ -1,4 +1,4 @@
-import { encodeRowCompensated, inverseFactor } from '../../lib/codes/compensate.js'
+import { compensator, encodeRowCompensated } from '../../lib/codes/compensate.js'
 import { encodeRow } from '../../lib/codes/weights.js'
 import { normals } from '../support/random.js'
 
@@ -20,18 +20,24 @@ function inputs(): Float32Array {
 
 const idle = () => {}
 
-it('factors the inverse of the damped second moments', async () => {
-  const samples = inputs()
-  const u = await inverseFactor(samples, WIDTH, idle)
-  const h = Array.from({ length: WIDTH }, (_, i) =>
-    Array.from({ length: WIDTH }, (_, j) => {
-      let sum = 0
-      for (let t = 0; t < ROWS; t++) sum += samples[t * WIDTH + i] * samples[t * WIDTH + j]
-      return sum / ROWS
-    }),
-  )
-  const damping = (0.02 * h.reduce((sum, row, i) => sum + row[i], 0)) / WIDTH
-  for (let i = 0; i < WIDTH; i++) h[i][i] += damping
+/** E[x x^T] */
+function moments(samples: Float32Array): Float64Array {
+  const h = new Float64Array(WIDTH * WIDTH)
+  for (let t = 0; t < ROWS; t++) {
+    for (let i = 0; i < WIDTH; i++) {
+      for (let j = 0; j < WIDTH; j++) h[i * WIDTH + j] += (samples[t * WIDTH + i] * samples[t * WIDTH + j]) / ROWS
+    }
+  }
+  return h
+}
+
+it('factors the inverse of the damped second moments, columns of most energy first', async () => {
+  const h = moments(inputs())
+  const { order, factor: u } = await compensator(h, WIDTH, idle)
+  expect([...order].sort((i, j) => i - j)).toEqual(Array.from({ length: WIDTH }, (_, i) => i))
+  const energies = Array.from(order, (j) => h[j * WIDTH + j])
+  expect(energies).toEqual([...energies].sort((a, b) => b - a))
+  const damping = (0.02 * energies.reduce((a, b) => a + b)) / WIDTH
   // U^T U H must be the identity.
   for (let i = 0; i < WIDTH; i++) {
     for (let j = 0; j < WIDTH; j++) {
@@ -39,7 +45,7 @@ it('factors the inverse of the damped second moments', async () => {
       for (let a = 0; a < WIDTH; a++) {
         let inverse = 0
         for (let k = 0; k < WIDTH; k++) inverse += u[k * WIDTH + i] * u[k * WIDTH + a]
-        product += inverse * h[a][j]
+        product += inverse * (h[order[a] * WIDTH + order[j]] + (a === j ? damping : 0))
       }
       expect(product).toBeCloseTo(i === j ? 1 : 0, 5)
       if (j < i) expect(u[i * WIDTH + j]).toBe(0)
@@ -49,7 +55,7 @@ it('factors the inverse of the damped second moments', async () => {
 
 it('removes most of the output error that plain rounding leaves on correlated inputs', async () => {
   const samples = inputs()
-  const u = await inverseFactor(samples, WIDTH, idle)
+  const u = await compensator(moments(samples), WIDTH, idle)
   const error = (row: Float32Array, levels: Int8Array, step: number) => {
     let sum = 0
     for (let t = 0; t < ROWS; t++) {

@@ -1,0 +1,160 @@
+import { multiplyRows } from './product.js'
+import { type Graph, inputsOf, type Node, type Tensor } from '../graph/graph.js'
+import { randomUniform } from '../random.js'
+import type { RunOptions } from './observe.js'
+import { type LinearNode, tensorOf } from './operands.js'
+
+/**
+ * Offline rotation of the residual stream: a few channels of a trained stream reach tens of times as far as the others, and after a rotation all
+ * channels reach about equally far. Only weights change; the float model computes what it did.
+ *
+ * Each layer that writes the stream gets its outputs multiplied by an orthogonal R, each layer that reads it through a LayerNorm its inputs. LayerNorm
+ * itself stays what it is: R keeps the vector of ones (R 1 = 1), hence the mean over channels and the variance, so that
+ *
+ *   (x R - mean) / sigma  =  ((x - mean) / sigma) R
+ *
+ * with gamma and beta moved into the layers behind. (The published form, QuaRot's, centres the stream and turns LayerNorm into RMSNorm instead.)
+ */
+
+type NormNode = Extract<Node, { op: 'layernorm' }>
+
+/** Edges that hold the same channels because rows are added, selected or put side by side. */
+interface Stream {
+  channels: number
+  edges: Set<string>
+}
+
+/**
+ * @returns a graph that computes the same. A stream that anything else than linear layers writes, or anything else than LayerNorm reads, stays as it
+ *          is (Swin's first stage starts with a LayerNorm).
+ */
+export async function rotate(float: Graph, options: RunOptions & { seed?: number } = {}): Promise<Graph> {
+  const graph: Graph = { ...float, constants: new Map(float.constants), nodes: float.nodes.map((node) => ({ ...node })) }
+  for (const [i, stream] of streamsOf(graph).entries()) {
+    const norms = normsOf(graph, stream)
+    if (norms === null) continue
+    const rotation = orthogonal(stream.channels, (options.seed ?? 0) + i)
+    for (const norm of norms) absorbNorm(graph, norm)
+    for (const node of graph.nodes) {
+      if (node.op === 'linear' && stream.edges.has(node.output)) await rotateOutputs(graph, node, rotation, options)
+      if (node.op === 'tokens' && stream.edges.has(node.output)) {
+        for (const name of [node.prefix, node.positions]) graph.constants.set(name, await rotateRows(tensorOf(graph, name), rotation, options))
+      }
+    }
+    const readers = new Set(norms.flatMap((norm) => readersOf(graph, norm.output) as LinearNode[]))
+    for (const { weight } of readers) graph.constants.set(weight, await rotateRows(tensorOf(graph, weight), rotation, options))
+  }
+  return graph
+}
+
+/** Nodes whose output holds the channels of their inputs. */
+const carries = ({ op }: Node): boolean => op === 'add' || op === 'tokens' || op === 'row' || op === 'merge'
+
+function streamsOf(graph: Graph): Stream[] {
+  const streams: Stream[] = []
+  for (const node of graph.nodes) {
+    if (node.op !== 'layernorm' || streams.some(({ edges }) => edges.has(node.input))) continue
+    const edges = new Set([node.input])
+    let grown = 0
+    while (edges.size > grown) {
+      grown = edges.size
+      for (const other of graph.nodes.filter(carries)) {
+        const touched = [...inputsOf(other), other.output]
+        if (touched.some((edge) => edges.has(edge))) for (const edge of touched) edges.add(edge)
+      }
+    }
+    const widths = [...edges].map((edge) => graph.edges.get(edge)?.width as number)
+    streams.push({ channels: Math.min(...widths), edges })
+  }
+  return streams
+}
+
+/** The LayerNorms that read a stream, or null when it cannot be rotated. */
+function normsOf(graph: Graph, { edges }: Stream): NormNode[] | null {
+  const norms: NormNode[] = []
+  if (edges.has(graph.input) || edges.has(graph.output)) return null
+  for (const node of graph.nodes) {
+    if (edges.has(node.output) && !carries(node) && node.op !== 'linear') return null
+    if (carries(node) || !inputsOf(node).some((edge) => edges.has(edge))) continue
+    if (node.op !== 'layernorm' || readersOf(graph, node.output) === null) return null
+    norms.push(node)
+  }
+  return norms
+}
+
+/** The linear layers that read an edge, also through rows and means of it; null when anything else does. */
+function readersOf(graph: Graph, edge: string): LinearNode[] | null {
+  const readers: LinearNode[] = []
+  for (const node of graph.nodes) {
+    if (!inputsOf(node).includes(edge)) continue
+    const found = node.op === 'linear' ? [node] : node.op === 'row' || node.op === 'mean' ? readersOf(graph, node.output) : null
+    if (found === null) return null
+    readers.push(...found)
+  }
+  return edge === graph.output ? null : readers
+}
+
+/** Moves gamma and beta into the layers behind. */
+function absorbNorm(graph: Graph, norm: NormNode): void {
+  const gamma = tensorOf(graph, norm.gamma)
+  const beta = tensorOf(graph, norm.beta)
+  const width = gamma.data.length
+  for (const node of readersOf(graph, norm.output) as LinearNode[]) {
+    const { shape, data } = tensorOf(graph, node.weight)
+    const bias = node.bias === null ? new Float32Array(shape[0]) : tensorOf(graph, node.bias).data
+    const moved = bias.map((b, o) => {
+      let sum = b
+      for (let j = 0; j < width; j++) sum += data[o * width + j] * beta.data[j]
+      return sum
+    })
+    node.bias ??= `${node.name}.bias`
+    graph.constants.set(node.bias, { shape: [shape[0]], data: moved })
+    graph.constants.set(node.weight, { shape, data: data.map((w, i) => w * gamma.data[i % width]) })
+  }
+  graph.constants.set(norm.gamma, { shape: gamma.shape, data: new Float32Array(width).fill(1) })
+  graph.constants.set(norm.beta, { shape: beta.shape, data: new Float32Array(width) })
+}
+
+/** Every `channels` columns of each row times R. */
+async function rotateRows({ shape, data }: Tensor, rotation: Tensor, options: RunOptions): Promise<Tensor> {
+  return { shape, data: await multiplyRows(data, rotation, options) }
+}
+
+/** W <- R^T W, b <- b R. */
+async function rotateOutputs(graph: Graph, node: LinearNode, rotation: Tensor, options: RunOptions): Promise<void> {
+  const weight = tensorOf(graph, node.weight)
+  const rotated = transposed(await rotateRows(transposed(weight), rotation, options))
+  graph.constants.set(node.weight, rotated)
+  if (node.bias !== null) graph.constants.set(node.bias, await rotateRows(tensorOf(graph, node.bias), rotation, options))
+}
+
+function transposed({ shape: [rows, columns], data }: Tensor): Tensor {
+  const result = new Float32Array(data.length)
+  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) result[c * rows + r] = data[r * columns + c]
+  return { shape: [columns, rows], data: result }
+}
+
+/**
+ * Q D Q^T with the orthonormal cosine transform Q (DCT-II), whose first column is constant, and random signs D that leave this column alone: symmetric,
+ * orthogonal, 1 -> 1, and every other unit vector is spread over all channels. It exists for every width, where Hadamard matrices do not.
+ */
+export function orthogonal(width: number, seed: number): Tensor {
+  const next = randomUniform(seed)
+  const signs = Float64Array.from({ length: width }, (_, k) => (k === 0 || next() < 0.5 ? 1 : -1))
+  const basis = new Float64Array(width * width)
+  for (let i = 0; i < width; i++) {
+    for (let k = 0; k < width; k++) {
+      basis[i * width + k] = Math.sqrt((k === 0 ? 1 : 2) / width) * Math.cos((Math.PI * (2 * i + 1) * k) / (2 * width))
+    }
+  }
+  const data = new Float32Array(width * width)
+  for (let i = 0; i < width; i++) {
+    for (let j = i; j < width; j++) {
+      let sum = 0
+      for (let k = 0; k < width; k++) sum += signs[k] * basis[i * width + k] * basis[j * width + k]
+      data[i * width + j] = sum
+      data[j * width + i] = sum
+    }
+  }
+  return { shape: [width, width], data }
+}
