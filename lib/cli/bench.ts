@@ -20,7 +20,10 @@ const CALIBRATION_IMAGES = 4
 export function benchCommand(terminal: Terminal): Command {
   return new Command('bench')
     .description('Time runs of a model on random input.')
-    .argument('<model>', 'checkpoint folder, .fewbit file, or the name of an architecture (deit-small), which gets random weights')
+    .argument(
+      '<model>',
+      'checkpoint folder, .fewbit file, or the name of an architecture (deit-small, swin-tiny), which gets random weights',
+    )
     .addOption(options.batch())
     .addOption(options.threads())
     .addOption(options.bits())

@@ -13,6 +13,7 @@ import { Session } from '../../lib/runtime/session.js'
 import { temporaryFolder } from '../support/folder.js'
 import { normals } from '../support/random.js'
 import { simpleScheme, weightCode } from '../support/random-scheme.js'
+import { SMALL_SWIN, smallSwin } from '../support/small-swin.js'
 import { SMALL_SHAPE, smallVit } from '../support/small-vit.js'
 
 const folder = temporaryFolder()
@@ -58,6 +59,18 @@ describe('what was written', () => {
     const content = await readFile(again)
     expect([bytes, containerBytes(parts)]).toEqual([content.length, content.length])
     expect(Buffer.compare(content, await readFile(path))).toBe(0)
+  })
+
+  it('comes back the same with windows, merged rows and scales of heads', async () => {
+    const graph = await smallSwin()
+    const image = normals(5, SMALL_SWIN.channels * SMALL_SWIN.imageHeight * SMALL_SWIN.imageWidth)
+    const scheme = simpleScheme(graph, image)
+    const swin = join(folder.path, 'swin.fewbit')
+    await writeContainer(swin, { ...parts, graph, scheme })
+    const back = await readContainer(swin)
+    expect(back.graph.nodes).toEqual(graph.nodes)
+    expect(back.graph.edges).toEqual(graph.edges)
+    expect(back.scheme).toEqual(scheme)
   })
 
   it('keeps names that do not follow from the nodes, layers without bias, and codes of any levels', async () => {

@@ -11,6 +11,7 @@ import { quantizeGraph } from '../../lib/quant/quantize.js'
 import { smooth } from '../../lib/quant/smooth.js'
 import { Session } from '../../lib/runtime/session.js'
 import { normals } from '../support/random.js'
+import { smallSwin } from '../support/small-swin.js'
 
 const SHAPE = {
   architecture: 'vit',
@@ -86,6 +87,16 @@ it('8 bits stay close to the float model, and every operand has a code', async (
   const cost = costOf(quantized.graph, quantized.scheme)
   expect(cost.weightBits).toBe(8)
   expect(cost.activationBits).toBe(8)
+})
+
+it('quantizes attention in windows, merged rows and pooled ones', async () => {
+  const swin = await smallSwin()
+  const operands = findOperands(swin).activations
+  const probabilities = operands.find(({ name }) => name === 'stages.0.blocks.1.attention.probabilities')
+  expect(probabilities).toMatchObject({ width: 12, elements: 2 * 96 * 12 })
+  expect(operands.find(({ name }) => name === 'mean')).toMatchObject({ kind: 'input', width: 40, elements: 40 })
+  const quantized = await quantizeGraph(swin, calibration, { bits: 8 })
+  expect(relativeError(await logitsOf(quantized.graph, quantized.scheme), await logitsOf(swin, null))).toBeLessThan(0.1)
 })
 
 it('gives the same bits on every path', async () => {

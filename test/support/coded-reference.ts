@@ -38,6 +38,12 @@ export function runCodedReference(graph: Graph, scheme: Scheme, image: Float32Ar
     return { ...edge(name), data: edge(name).data.map((x) => nearestLevel(code, x)) }
   }
   const float = (x: Matrix): Matrix => ({ ...x, data: x.data.map(fround) })
+  const meanOf = (name: string): Matrix => {
+    if (!codeOf(name)) return float(mean(edge(name)))
+    const { rows, width, data } = levelsOf(name)
+    const step = fround(codeOf(name).step / rows)
+    return float(matrix(1, width, (_, c) => data.reduce((sum, level, i) => (i % width === c ? sum + level : sum), 0) * step))
+  }
   for (const node of graph.nodes) {
     switch (node.op) {
       case 'patchify':
@@ -93,7 +99,7 @@ export function runCodedReference(graph: Graph, scheme: Scheme, image: Float32Ar
         edges.set(node.output, merge(node, edge(node.input)))
         break
       case 'mean':
-        edges.set(node.output, float(mean(edge(node.input))))
+        edges.set(node.output, meanOf(node.input))
     }
   }
   return edge(graph.output).data
