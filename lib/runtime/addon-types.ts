@@ -122,6 +122,7 @@ export type PlanOp = { name: string } & (
       probabilities?: View
       windows?: PlanWindows
     }
+  | { op: 'productSum'; a: View; b: View; sum: Constant }
   | { op: 'copyRows'; x: View; y: View }
   /** rows: [rows of y][width of y / width of x]; elements are codes (1 byte) or floats (4); see native/ops/gather.h. */
   | { op: 'gather'; x: View; y: View; elementBytes: number; zero: 0 | 128; rows: Int32Array }

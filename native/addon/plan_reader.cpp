@@ -269,6 +269,8 @@ PlanOp read_op(Napi::Value value, const std::string& index) {
     op.op = layernorm_gradient(f);
   } else if (kind == "attentionGradient") {
     op.op = attention_gradient(f);
+  } else if (kind == "productSum") {
+    op.op = ProductSumOp{f.view("a"), f.view("b"), f.constant("sum")};
   } else if (kind == "copyRows") {
     op.op = CopyRowsOp{f.view("x"), f.view("y")};
   } else if (kind == "gather") {

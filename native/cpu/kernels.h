@@ -15,6 +15,7 @@
 #include "ops/observe.h"
 #include "ops/patchify.h"
 #include "ops/pointwise.h"
+#include "ops/product_sum.h"
 
 namespace fewbit {
 
@@ -30,6 +31,7 @@ struct Kernels {
   void (*pointwise)(const Pointwise& op, int task, void* scratch);
   void (*layernorm_gradient)(const LayerNormGradient& op, int task, void* scratch);
   void (*attention_gradient)(const AttentionGradient& op, int task, void* scratch);
+  void (*product_sum)(const ProductSum& op, int task, void* scratch);
 };
 
 struct Path {

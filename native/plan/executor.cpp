@@ -179,6 +179,19 @@ LayerNormGradient bind(const LayerNormGradientOp& plan, const Pass& pass, const 
   return op;
 }
 
+ProductSum bind(const ProductSumOp& plan, const Pass& pass, const Rows& rows) {
+  ProductSum op{};
+  op.rows = rows.count(plan.a);
+  op.a_width = plan.a.width;
+  op.b_width = plan.b.width;
+  op.a = pointer<const float>(pass, plan.a, rows.first);
+  op.a_stride = rows.stride<float>(plan.a);
+  op.b = pointer<const float>(pass, plan.b, rows.first);
+  op.b_stride = rows.stride<float>(plan.b);
+  op.sum = pointer(pass, plan.sum);
+  return op;
+}
+
 CopyRows bind(const CopyRowsOp& plan, const Pass& pass, const Rows& rows) {
   CopyRows op{};
   op.rows = rows.count(plan.x);
@@ -380,6 +393,14 @@ class OpRun {
     matrices(
         plan, false, [](const Mean& op) { return mean_tasks(op.width); },
         [](const Mean& op, int task, void*) { mean_reference(op, task); });
+  }
+  // Image after image: their sums go to one place.
+  void operator()(const ProductSumOp& plan) const {
+    const bool all = uniform(plan.a) && uniform(plan.b);
+    for (int image = 0; image < (all ? 1 : pass_.images); ++image) {
+      const ProductSum op = bind(plan, pass_, all ? Rows{0, true, pass_.images} : Rows{image, false, 1});
+      deal(product_sum_tasks(op.a_width, op.b_width), [&](int task, void* scratch) { kernels_.product_sum(op, task, scratch); });
+    }
   }
   // In the order of the images: the state counts on.
   void operator()(const ObserveOp& plan) const {

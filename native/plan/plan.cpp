@@ -300,6 +300,14 @@ void check(const Checker& c, const AttentionGradientOp& op) {
   c.probabilities(op.probabilities, op.q, op.heads, tokens);
 }
 
+void check(const Checker& c, const ProductSumOp& op) {
+  c.view("a", op.a, read, f32);
+  c.view("b", op.b, read, f32);
+  c.same_shape("b", op.b, op.a.rows, op.b.width);
+  c.require(int64_t(op.a.width) * op.b.width <= INT_MAX, "a", "is too wide");
+  c.constant("sum", op.sum, int64_t(op.a.width) * op.b.width * 4);
+}
+
 void check(const Checker& c, const CopyRowsOp& op) {
   c.view("x", op.x, read, f32);
   c.view("y", op.y, write, f32);
@@ -339,8 +347,8 @@ void check(const Checker& c, const ObserveOp& op) {
 
 const char* op_kind(const PlanOp& op) {
   static constexpr const char* names[] = {
-      "linearCodes", "linearF32", "layernorm", "attentionCodes", "attentionF32",      "patchify",         "copyRows",
-      "gather",      "mean",      "observe",   "pointwise",      "layernormGradient", "attentionGradient"};
+      "linearCodes", "linearF32", "layernorm", "attentionCodes", "attentionF32",      "patchify",          "copyRows",
+      "gather",      "mean",      "observe",   "pointwise",      "layernormGradient", "attentionGradient", "productSum"};
   static_assert(sizeof names / sizeof *names == std::variant_size_v<decltype(op.op)>, "one name a kind, in their order");
   return names[op.op.index()];
 }

@@ -121,6 +121,11 @@ struct AttentionGradientOp {
   std::optional<PlanWindows> windows;
 };
 
+struct ProductSumOp {
+  View a, b;
+  Constant sum;
+};
+
 struct CopyRowsOp {
   View x, y;
 };
@@ -154,7 +159,7 @@ struct ObserveOp {
 struct PlanOp {
   std::string name;
   std::variant<LinearCodesOp, LinearF32Op, LayerNormOp, AttentionCodesOp, AttentionF32Op, PatchifyOp, CopyRowsOp, GatherOp,
-               MeanOp, ObserveOp, PointwiseOp, LayerNormGradientOp, AttentionGradientOp>
+               MeanOp, ObserveOp, PointwiseOp, LayerNormGradientOp, AttentionGradientOp, ProductSumOp>
       op;
 };
 

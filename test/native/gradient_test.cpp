@@ -1,4 +1,4 @@
-// Every implementation of the gradients of attention and LayerNorm against the references, which sum in double.
+// Every implementation of the gradients of attention, LayerNorm and weights against the references, which sum in double.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -157,4 +157,36 @@ TEST_CASE("LayerNorm gradient may take the place of its residual") {
     path.kernels->layernorm_gradient(op, 0, nullptr);
     REQUIRE(distance(place.data(), want.data(), 1, width, width) < kTolerance);
   }
+}
+
+TEST_CASE("product_sum: all implementations add what the reference adds") {
+  unsigned seed = 0;
+  for (int rows : {1, 2, 7, 50})
+    for (int a_width : {1, 5, 6, 7, 12, 47, 48, 49, 100})
+      for (int b_width : {1, 15, 16, 17, 33, 48, 63, 64, 65, 130}) {
+        std::mt19937 random(++seed);
+        std::normal_distribution<float> normal;
+        const ptrdiff_t a_stride = a_width + seed % 3, b_stride = b_width + seed % 5;
+        Aligned<float> a((rows - 1) * a_stride + a_width), b((rows - 1) * b_stride + b_width);
+        for (const Aligned<float>* values : {&a, &b})
+          for (size_t i = 0; i < values->size(); ++i) values->data()[i] = normal(random);
+        const auto result = [&](auto run) {
+          Guarded<float> sum(size_t(a_width) * b_width);
+          for (int i = 0; i < a_width * b_width; ++i) sum.data()[i] = float(i % 3);
+          const ProductSum op = {rows, a_width, b_width, a.data(), a_stride, b.data(), b_stride, sum.data()};
+          for (int times = 0; times < 2; ++times) run(op);
+          REQUIRE(sum.untouched_around(a_width, b_width, b_width));
+          return sum;
+        };
+        auto want = result(product_sum_reference);
+        for (const Path& path : paths()) {
+          if (!path.runs) continue;
+          INFO(path.name, ": ", rows, " rows of ", a_width, " and ", b_width);
+          auto got = result([&](const ProductSum& op) {
+            for (int task = product_sum_tasks(a_width, b_width) - 1; task >= 0; --task)
+              path.kernels->product_sum(op, task, nullptr);
+          });
+          REQUIRE(distance(got.data(), want.data(), a_width, b_width, b_width) < kTolerance);
+        }
+      }
 }
