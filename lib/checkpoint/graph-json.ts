@@ -10,7 +10,7 @@ import { isObject, type JsonObject } from './json.js'
 type FieldType = 'edge' | 'constant' | 'optional constant' | 'integer' | 'number' | 'numbers' | 'name or nothing' | 'windows or nothing'
 
 /** Gradients are made anew from the model's graph. */
-type StoredOp = Exclude<Node['op'], 'slice' | 'place' | 'repeat' | 'unmerge' | `${string}Gradient`>
+type StoredOp = Exclude<Node['op'], 'slice' | 'place' | 'repeat' | 'unmerge' | 'multiply' | `${string}Gradient`>
 
 /** The fields of each operation beside name, op and output. */
 const FIELDS: Record<StoredOp, Record<string, FieldType>> = {

@@ -111,6 +111,7 @@ export function fuse(graph: Graph, kept: Set<string>): Step[] {
       case 'geluGradient':
       case 'scale':
       case 'add':
+      case 'multiply':
         offer(absorb(node))
         break
       case 'row':
@@ -158,6 +159,8 @@ function pointwise(graph: Graph, node: Node): PointwiseStep {
       return { ...step, gain: node.factor }
     case 'add':
       return { ...step, residual: { edge: node.right } }
+    case 'multiply':
+      return { ...step, factor: node.right }
     case 'tokens':
       return { ...step, ...behindPrefix(graph, node) }
     default:

@@ -15,7 +15,14 @@ export interface GradientGraph {
    * missing whose gradient is zero because the logits do not depend on them, and the image in front of patches.
    */
   gradients: Map<string, string>
+  /** By constant, for those that can be learned: what adds up to the gradient with respect to it, one share for each node that reads it. */
+  constants: Map<string, Share[]>
 }
+
+/**
+ * Part of the gradient of a constant, summed over all rows and images: left^T right for a matrix, the sum of the rows of an edge for a vector.
+ */
+export type Share = { left: string; right: string } | { rows: string }
 
 /** @throws Error that names a node without a rule */
 export function gradientGraph(model: Graph): GradientGraph {
@@ -31,21 +38,24 @@ export function gradientGraph(model: Graph): GradientGraph {
   }
   for (const edge of inputEdges(model)) builder.total(edge)
 
+  const { gradients, shares } = builder
   const nodes = [...model.nodes, ...builder.nodes]
   const constants = new Map([...model.constants, ...builder.constants])
   const more = [...(model.moreInputs ?? []), seed]
   const edgeOf = (name: string) => model.edges.get(name === seed ? model.output : name) as Edge
   const shapes = more.map((name): [string, Edge] => [name, edgeOf(name)])
   const edges = inferEdges(nodes, model.input, edgeOf(model.input), constantShapes({ constants }), shapes)
-  return { graph: { ...model, nodes, edges, constants, moreInputs: more }, gradients: builder.gradients }
+  return { graph: { ...model, nodes, edges, constants, moreInputs: more }, gradients, constants: shares }
 }
 
-/** What an operation does with the gradient of its output: it contributes to the gradients of its inputs. */
+/** What an operation does with the gradient of its output: it contributes to the gradients of its inputs and of its constants. */
 const RULES: { [Op in Node['op']]?: (node: NodeOf<Op>, gradient: string, builder: Builder) => void } = {
   // Nothing learns from the pixels.
   patchify() {},
   linear(node, input, builder) {
     builder.pass(node.input, { op: 'linearGradient', ...names(node), input, weight: node.weight })
+    builder.share(node.weight, { left: input, right: node.input })
+    if (node.bias !== null) builder.share(node.bias, { rows: input })
   },
   tokens(node, input, builder) {
     const { rows, width } = builder.edge(node.input)
@@ -54,6 +64,11 @@ const RULES: { [Op in Node['op']]?: (node: NodeOf<Op>, gradient: string, builder
   layernorm(node, gradient, builder) {
     const { input, gamma, eps } = node
     builder.pass(input, { op: 'layernormGradient', ...names(node), input, gradient, gamma, eps })
+    builder.share(node.beta, { rows: gradient })
+    const plain = names(node, 'normal')
+    const { width } = builder.edge(input)
+    builder.nodes.push({ op: 'layernorm', ...plain, input, gamma: builder.filled(width, 1), beta: builder.filled(width, 0), eps })
+    builder.share(gamma, { rows: builder.product(names(node, 'gamma'), gradient, plain.output) })
   },
   attention(node, gradient, builder) {
     const { q, k, v } = node
@@ -71,10 +86,15 @@ const RULES: { [Op in Node['op']]?: (node: NodeOf<Op>, gradient: string, builder
   },
   scale(node, input, builder) {
     builder.pass(node.input, { op: 'scale', ...names(node), input, factor: node.factor })
+    builder.share(node.factor, { rows: builder.product(names(node, 'factor'), input, node.input) })
   },
   add(node, gradient, builder) {
     builder.contribute(node.left, gradient)
     builder.contribute(node.right, gradient)
+  },
+  multiply({ left, right, ...node }, gradient, builder) {
+    builder.contribute(left, builder.product(names(node, 'left'), gradient, right))
+    builder.contribute(right, builder.product(names(node, 'right'), gradient, left))
   },
   merge(node, input, builder) {
     const { height, width } = node
@@ -92,7 +112,7 @@ const RULES: { [Op in Node['op']]?: (node: NodeOf<Op>, gradient: string, builder
 }
 
 /** Name and output of what a node passes back. */
-function names({ name }: Node, part = ''): { name: string; output: string } {
+function names({ name }: { name: string }, part = ''): { name: string; output: string } {
   const back = `${name}.backward${part && `.${part}`}`
   return { name: back, output: back }
 }
@@ -100,6 +120,7 @@ function names({ name }: Node, part = ''): { name: string; output: string } {
 class Builder {
   readonly nodes: Node[] = []
   readonly gradients = new Map<string, string>()
+  readonly shares = new Map<string, Share[]>()
   readonly constants = new Map<string, Tensor>()
   private readonly contributions = new Map<string, string[]>()
 
@@ -118,6 +139,17 @@ class Builder {
   pass(edge: string, node: Node): void {
     this.nodes.push(node)
     this.contribute(edge, node.output)
+  }
+
+  /** Part of the gradient of a constant. */
+  share(constant: string, share: Share): void {
+    this.shares.set(constant, [...(this.shares.get(constant) ?? []), share])
+  }
+
+  /** @returns the edge left * right */
+  product({ name, output }: { name: string; output: string }, left: string, right: string): string {
+    this.nodes.push({ op: 'multiply', name, output, left, right })
+    return output
   }
 
   /** @returns the constant with `width` equal values */

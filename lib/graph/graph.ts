@@ -69,6 +69,8 @@ export type Node = {
   | { op: 'repeat'; input: string; rows: number }
   /** Merged rows to the map [height][width] that they were merged from. */
   | { op: 'unmerge'; input: string; height: number; width: number }
+  /** Element by element. */
+  | { op: 'multiply'; left: string; right: string }
   // The rest is what gradients are made of (gradient.ts): from dL/dy of an operation to dL/dx.
   /** x W; weight [width of the input][outputs] as the linear node has it. */
   | { op: 'linearGradient'; input: string; weight: string }
@@ -107,6 +109,7 @@ export function inputsOf(node: Node): string[] {
     case 'layernormGradient':
       return [node.input, node.gradient]
     case 'add':
+    case 'multiply':
       return [node.left, node.right]
     default:
       return [node.input]

@@ -32,12 +32,16 @@ export interface LowerOptions {
   outputs?: string[]
   /** Observers by edge, or by {@link probabilitiesOf} an attention node. Float plans only. See native/ops/observe.h. */
   observe?: Map<string, { sampleRows: number; sampleStride: number }>
+  /** Pairs of edges with equally many rows, by any name: left^T right is summed over rows and images. Float plans only. See native/ops/product_sum.h. */
+  products?: Map<string, { left: string; right: string }>
 }
 
 export interface Lowered {
   plan: Plan
   /** The state of each observer, by the name under which it was asked for. */
   states: Map<string, NativeBlob>
+  /** Of each product float32 [width of left][width of right], by its name. */
+  sums: Map<string, NativeBlob>
   /** What an image's part of the output holds, in order. */
   outputs: (Edge & { name: string })[]
 }
@@ -52,7 +56,9 @@ const FLOAT_BYTES = 4
 export function lower(graph: Graph, scheme: Scheme | null, options: LowerOptions = {}): Lowered {
   validateGraph(graph, scheme)
   if (scheme) validateScheme(graph, scheme)
-  if (scheme && (options.outputs || options.observe)) throw new Error('only a float plan has edges to return or observe')
+  if (scheme && (options.outputs || options.observe || options.products)) {
+    throw new Error('only a float plan has edges to return or observe')
+  }
   return new Lowering(graph, scheme, options).run()
 }
 
@@ -78,10 +84,13 @@ class Lowering {
   private readonly inputOffsets = new Map<string, number>()
   private inputBytes = 0
   private readonly observed: NonNullable<LowerOptions['observe']>
+  private readonly products: NonNullable<LowerOptions['products']>
+  private readonly written = new Set<string>()
 
   private readonly pool = new ConstantPool()
   private readonly memory = new EdgeMemory()
   private readonly states = new Map<string, NativeBlob>()
+  private readonly sums = new Map<string, NativeBlob>()
   private readonly ops: PlanOp[] = []
 
   constructor(
@@ -101,6 +110,7 @@ class Lowering {
       this.inputBytes += bytesOf(this.shapeOf(name))
     }
     this.observed = options.observe ?? new Map()
+    this.products = options.products ?? new Map()
     let offset = 0
     for (const name of options.outputs ?? [graph.output]) {
       const edge = this.shapeOf(name)
@@ -109,13 +119,16 @@ class Lowering {
     }
     this.outputBytes = offset
     this.stored = storageOf(graph)
-    const asked = [...this.outputs.map(({ name }) => name), ...this.observed.keys()]
+    const factors = [...this.products.values()].flatMap(({ left, right }) => [left, right])
+    const asked = [...this.outputs.map(({ name }) => name), ...this.observed.keys(), ...factors]
     for (const name of asked) this.shapeOf(name)
     this.steps = fuse(graph, new Set(asked.map((name) => this.attentions.get(name)?.output ?? name)))
     this.formats = scheme ? edgeFormats(this.steps, scheme, (edge) => this.stored(edge).edge) : new Map()
     this.steps.forEach((step, index) => {
       for (const edge of inputsOfStep(step)) this.lastRead.set(this.stored(edge).edge, index)
     })
+    // A product may come after all else that reads its edges: nothing takes their place.
+    for (const edge of factors) this.lastRead.set(this.stored(edge).edge, this.steps.length)
     for (const { name } of this.outputs) {
       if (this.formats.has(this.stored(name).edge)) throw new Error(`the edge ${name} is stored as codes and cannot be returned`)
     }
@@ -138,7 +151,7 @@ class Lowering {
       blobs: this.pool.blobs,
     }
     if (this.scheme) assertNoFloatProducts(plan)
-    return { plan, states: this.states, outputs: this.outputs.map(({ name, rows, width }) => ({ name, rows, width })) }
+    return { plan, states: this.states, sums: this.sums, outputs: this.outputs.map(({ name, rows, width }) => ({ name, rows, width })) }
   }
 
   private emit(step: Step, index: number): void {
@@ -381,14 +394,23 @@ class Lowering {
     this.memory.reuse(output, edge)
   }
 
-  /** Observers of an edge that was just written, and copies of it into the output. */
+  /** Observers of an edge that was just written, products that waited for it, and copies of it into the output. */
   private keep(written: string): void {
+    this.written.add(written)
     for (const [name, settings] of this.observed) {
       if (this.stored(name).edge !== written) continue
       const x = this.view(name)
       const blob = allocateBlob((1 + 4 * x.width) * 8 + settings.sampleRows * x.width * FLOAT_BYTES)
       this.states.set(name, blob)
       this.ops.push({ op: 'observe', name: `${name}.observe`, x, state: this.pool.share(blob), ...settings })
+    }
+    for (const [name, { left, right }] of this.products) {
+      const edges = [left, right].map((edge) => this.stored(edge).edge)
+      if (!edges.includes(written) || !edges.every((edge) => this.written.has(edge))) continue
+      const [a, b] = [this.view(left), this.view(right)]
+      const blob = allocateBlob(a.width * b.width * FLOAT_BYTES)
+      this.sums.set(name, blob)
+      this.ops.push({ op: 'productSum', name: `${name}.sum`, a, b, sum: this.pool.share(blob) })
     }
     if (this.isDirectOutput(written)) return
     for (const output of this.outputs) {

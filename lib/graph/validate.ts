@@ -90,10 +90,13 @@ export function outputShape(node: Node, edgeOf: (name: string) => Edge | undefin
       expect(node.factor, [input.width])
       return { ...input }
     }
-    case 'add': {
+    case 'add':
+    case 'multiply': {
       const [left, right] = inputsOf(node).map(read)
       if (!sameEdge(left, right)) {
-        fail(`adds ${left.rows} rows of ${left.width} to ${right.rows} rows of ${right.width}`)
+        fail(
+          `${node.op === 'add' ? 'adds' : 'multiplies'} ${left.rows} rows of ${left.width} ${node.op === 'add' ? 'to' : 'with'} ${right.rows} rows of ${right.width}`,
+        )
       }
       return { ...left }
     }

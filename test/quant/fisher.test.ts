@@ -1,7 +1,8 @@
 import { gradientGraph } from '../../lib/graph/gradient.js'
 import type { Graph } from '../../lib/graph/graph.js'
 import { lower } from '../../lib/graph/lower.js'
-import { fisher, labelGradients, observeGradients } from '../../lib/quant/fisher.js'
+import { fisher, labelGradients, rowEnergies, signGradients } from '../../lib/quant/fisher.js'
+import { observeGradients } from '../../lib/quant/gradients.js'
 import { randomUniform } from '../../lib/random.js'
 import { Session } from '../../lib/runtime/session.js'
 import { relativeError } from '../support/golden.js'
@@ -32,7 +33,7 @@ function softmax(x: Float32Array): number[] {
   return logits.map((logit) => Math.exp(logit) / z)
 }
 
-it('is the closed form for a linear layer behind softmax', async () => {
+it.each([labelGradients, signGradients])('is the closed form for a linear layer behind softmax: %p', async (seeds) => {
   const images = 3
   const pixels = normals(8, images * WIDTH)
   // E over y of (p - onehot(y))_k^2 is p_k (1 - p_k); of (W^T (p - onehot(y)))_i^2 the variance of W_yi.
@@ -46,7 +47,7 @@ it('is the closed form for a linear layer behind softmax', async () => {
       expected.x[i] += column.reduce((sum, w, k) => sum + p[k] * (w - mean) ** 2, 0) / images
     }
   }
-  const found = await fisher(linearSoftmax, { pixels, images }, ['logits', 'x'], { draws: 2000, seed: 3 })
+  const found = await fisher(linearSoftmax, { pixels, images }, ['logits', 'x'], { draws: 2000, seed: 3, seeds })
   // 6000 draws: a relative error of about 1 / sqrt(6000) times the spread of a squared gradient.
   expect(relativeError(found.get('logits')?.meanSquare ?? [], expected.logits)).toBeLessThan(0.05)
   expect(relativeError(found.get('x')?.meanSquare ?? [], expected.x)).toBeLessThan(0.05)
@@ -125,6 +126,17 @@ describe('of a small vision transformer', () => {
       }
     }
     expect(relativeError(meanSquare, squares)).toBeLessThan(1e-6)
+    const row = (s: number) => samples.map((gradients) => gradients.subarray(s * width, (s + 1) * width))
+    const energy = (s: number) =>
+      row(s)
+        .flatMap((part) => [...part])
+        .reduce((sum, g) => sum + g ** 2 / draws, 0)
+    expect(
+      relativeError(
+        rowEnergies({ meanSquare, samples }),
+        Array.from({ length: sampling.sampleRows }, (_, s) => energy(s)),
+      ),
+    ).toBeLessThan(1e-6)
   })
 
   it('grows with the square of any seed gradient', async () => {
