@@ -3,6 +3,7 @@ import { gradientGraph } from '../../lib/graph/gradient.js'
 import type { Graph, Node, Tensor } from '../../lib/graph/graph.js'
 import { lower } from '../../lib/graph/lower.js'
 import { constantShapes, inferEdges } from '../../lib/graph/validate.js'
+import { randomSwinOf } from '../../lib/models/random.js'
 import { Session } from '../../lib/runtime/session.js'
 import { normals } from '../support/random.js'
 import { runReference } from '../support/reference.js'
@@ -135,6 +136,19 @@ describe('gradients of a small vision transformer', () => {
   })
 })
 
+it('gradients of a small Swin transformer are those of differences at every edge', async () => {
+  const stages = [
+    { depth: 2, hidden: 18, heads: 2, intermediate: 30 },
+    { depth: 2, hidden: 36, heads: 3, intermediate: 40 },
+  ]
+  // A map of 6 x 6 with shifted windows, then one of 3 x 3.
+  const patches = { channels: 3, imageHeight: 12, imageWidth: 12, patchHeight: 2, patchWidth: 2 }
+  const graph = await randomSwinOf({ ...patches, stages, window: [3, 3], clip: 'both', eps: 1e-5, classes: 7 }, 3)
+  const { gradients } = gradientGraph(graph)
+  expect([...graph.edges.keys()].filter((edge) => !gradients.has(edge))).toEqual(['pixels'])
+  await expectGradients(graph, [...gradients.keys()])
+})
+
 describe('the gradient of', () => {
   const head: Node[] = [
     { ...named('row'), op: 'row', input: 'body', row: 1 },
@@ -179,15 +193,33 @@ describe('the gradient of', () => {
       'body.probabilities',
     ]))
 
-  it('an edge that is added to itself and read by others', () =>
+  it('merged rows of a map with odd sides', () =>
+    expectGradients(
+      graphOf(
+        15,
+        6,
+        [
+          { ...named('gelu'), op: 'gelu', input: 'pixels' },
+          { ...named('merged'), op: 'merge', input: 'gelu', height: 5, width: 3 },
+          { ...named('mean'), op: 'mean', input: 'merged' },
+          { ...named('logits'), op: 'linear', input: 'mean', weight: 'head', bias: null },
+        ],
+        new Map([['head', tensor(1, 7, 24)]]),
+      ),
+      ['pixels', 'gelu', 'merged', 'mean'],
+    ))
+
+  it('an edge that is added to and multiplied with itself and read by others', () =>
     expectGradients(
       body([
         { ...named('twice'), op: 'add', left: 'pixels', right: 'pixels' },
         { ...named('gelu'), op: 'gelu', input: 'twice' },
         { ...named('sum'), op: 'add', left: 'gelu', right: 'pixels' },
-        { ...named('body'), op: 'add', left: 'sum', right: 'twice' },
+        { ...named('product'), op: 'multiply', left: 'twice', right: 'gelu' },
+        { ...named('square'), op: 'multiply', left: 'product', right: 'product' },
+        { ...named('body'), op: 'add', left: 'sum', right: 'square' },
       ]),
-      ['pixels', 'twice', 'gelu', 'sum', 'body'],
+      ['pixels', 'twice', 'gelu', 'sum', 'product', 'square', 'body'],
     ))
 
   it('an edge without influence is missing', () => {

@@ -73,6 +73,11 @@ export function runReference(
         edges.set(node.output, { ...right, data: edge(node.left).data.map((value, i) => value + right.data[i]) })
         break
       }
+      case 'multiply': {
+        const right = edge(node.right)
+        edges.set(node.output, { ...right, data: edge(node.left).data.map((value, i) => value * right.data[i]) })
+        break
+      }
       case 'row': {
         const x = edge(node.input)
         edges.set(node.output, { rows: 1, width: x.width, data: x.data.slice(node.row * x.width, (node.row + 1) * x.width) })
