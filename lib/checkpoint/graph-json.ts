@@ -9,8 +9,11 @@ import { isObject, type JsonObject } from './json.js'
 
 type FieldType = 'edge' | 'constant' | 'optional constant' | 'integer' | 'number' | 'numbers' | 'name or nothing' | 'windows or nothing'
 
+/** Gradients are made anew from the model's graph. */
+type StoredOp = Exclude<Node['op'], 'slice' | 'place' | 'repeat' | 'unmerge' | 'multiply' | `${string}Gradient`>
+
 /** The fields of each operation beside name, op and output. */
-const FIELDS: Record<Node['op'], Record<string, FieldType>> = {
+const FIELDS: Record<StoredOp, Record<string, FieldType>> = {
   patchify: {
     input: 'edge',
     channels: 'integer',
@@ -39,7 +42,10 @@ const FIELDS: Record<Node['op'], Record<string, FieldType>> = {
   mean: { input: 'edge' },
 }
 
+/** @throws Error that names a node which is part of a gradient */
 export function graphToJson({ architecture, nodes, edges, input, output }: Graph): JsonObject {
+  const unstored = nodes.find(({ op }) => !Object.hasOwn(FIELDS, op))
+  if (unstored) throw new Error(`${unstored.name}: nodes of gradients are not stored`)
   return {
     architecture,
     input: { name: input, ...edges.get(input) },
@@ -71,7 +77,7 @@ function nodeFromJson(json: unknown, index: number): Node {
   const output = json.output ?? name
   if (typeof output !== 'string') throw new Error(`${name}: output is not a string`)
   const node: JsonObject = { name, op, output }
-  for (const [key, type] of Object.entries(FIELDS[op as Node['op']])) {
+  for (const [key, type] of Object.entries(FIELDS[op as StoredOp])) {
     const value = json[key] === undefined ? implied(name, key) : json[key]
     if (!hasType(value, type)) throw new Error(`${name}: ${key} is ${JSON.stringify(value)}, expected ${type}`)
     if (value !== undefined) node[key] = value

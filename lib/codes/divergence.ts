@@ -1,5 +1,5 @@
-/** log softmax of one row of logits. */
-function logSoftmax(logits: Float32Array, from: number, count: number): Float64Array {
+/** log softmax of the `count` logits that begin at `from`. */
+export function logSoftmax(logits: Float32Array, from: number, count: number): Float64Array {
   let max = Number.NEGATIVE_INFINITY
   for (let i = 0; i < count; i++) max = Math.max(max, logits[from + i])
   let sum = 0

@@ -12,6 +12,9 @@ export interface Observation {
   samples: Float32Array
 }
 
+/** The width of the edge whose observer has a state of so many bytes. */
+export const observedWidth = (stateBytes: number, sampleRows: number): number => (stateBytes - 8) / (4 * 8 + 4 * sampleRows)
+
 export function parseObservation(state: Uint8Array, width: number, sampleRows: number, sampleStride: number): Observation {
   const doubles = new Float64Array(state.buffer, state.byteOffset, 1 + 4 * width)
   const count = doubles[0]

@@ -15,6 +15,7 @@ const PANEL = 16
 const SLICE = 1 << 18
 
 const floatWeights = new WeakMap<Tensor, NativeBlob>()
+const transposedWeights = new WeakMap<Tensor, NativeBlob>()
 const codedWeights = new WeakMap<WeightCode, { blob: NativeBlob; rowSums: Int32Array }>()
 
 export class ConstantPool {
@@ -62,9 +63,9 @@ export class ConstantPool {
   }
 }
 
-/** [outputs][inputs] as [outputs / 16][inputs][16]. */
-export function floatWeightBlob(tensor: Tensor): NativeBlob {
-  const steps = packFloats(tensor)
+/** [outputs][inputs] as [outputs / 16][inputs][16], or transposed as [inputs / 16][outputs][16]. */
+export function floatWeightBlob(tensor: Tensor, transposed = false): NativeBlob {
+  const steps = transposed ? packTransposed(tensor) : packFloats(tensor)
   for (;;) {
     const { done, value } = steps.next()
     if (done) return value
@@ -95,6 +96,23 @@ function* packFloats(tensor: Tensor): Generator<void, NativeBlob> {
   return blob
 }
 
+/** Yields after about {@link SLICE} elements. */
+function* packTransposed(tensor: Tensor): Generator<void, NativeBlob> {
+  const known = transposedWeights.get(tensor)
+  if (known) return known
+  const { data, shape } = tensor
+  const [outputs, inputs] = shape
+  const packed = new Float32Array(Math.ceil(inputs / PANEL) * outputs * PANEL)
+  for (let o = 0; o < outputs; o++) {
+    const row = data.subarray(o * inputs, (o + 1) * inputs)
+    for (let i = 0; i < inputs; i++) packed[(Math.floor(i / PANEL) * outputs + o) * PANEL + (i % PANEL)] = row[i]
+    if ((o + 1) % Math.ceil(SLICE / inputs) === 0) yield
+  }
+  const blob = createBlob(new Uint8Array(packed.buffer))
+  transposedWeights.set(tensor, blob)
+  return blob
+}
+
 /** The packed codes, and for each output the sum of its codes. */
 export function codedWeightBlob(code: WeightCode): { blob: NativeBlob; rowSums: Int32Array } {
   const known = codedWeights.get(code)
@@ -115,10 +133,11 @@ export function codedWeightBlob(code: WeightCode): { blob: NativeBlob; rowSums: 
 /** Copies all weights to native memory beforehand without holding up the event loop, so that lowering is quick. */
 export async function prepareWeights(graph: Graph, scheme: Scheme | null, signal?: AbortSignal): Promise<void> {
   for (const node of graph.nodes) {
-    if (node.op !== 'linear') continue
-    const code = scheme?.weights.get(node.weight)
+    if (node.op !== 'linear' && node.op !== 'linearGradient') continue
+    const code = node.op === 'linear' ? scheme?.weights.get(node.weight) : undefined
     const tensor = graph.constants.get(node.weight)
-    const steps = code || !tensor ? null : packFloats(tensor)
+    const pack = node.op === 'linear' ? packFloats : packTransposed
+    const steps = code || !tensor ? null : pack(tensor)
     if (code) codedWeightBlob(code)
     do {
       await new Promise((resolve) => setImmediate(resolve))

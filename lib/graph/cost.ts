@@ -52,9 +52,12 @@ function macsOf(graph: Graph, node: Node): number {
   const { rows, width } = graph.edges.get(node.output) as { rows: number; width: number }
   switch (node.op) {
     case 'linear':
+    case 'linearGradient':
       return rows * width * (graph.edges.get(node.input) as { width: number }).width
     case 'attention':
       return 2 * rows * windowsOf(node, { rows }).tokens * width
+    case 'attentionGradient':
+      return (5 * rows * windowsOf(node, { rows }).tokens * width) / 3
     default:
       return 0
   }

@@ -1,5 +1,5 @@
 import { offsetOf } from './encoder.js'
-import type { Step } from './fusion.js'
+import { inputsOfStep, residualOf, type Step } from './fusion.js'
 import type { Code, Scheme } from './scheme.js'
 
 /**
@@ -61,12 +61,11 @@ function shareFormat(formats: Map<string, Format>, input: string, { node, output
 
 function floatReads(step: Step): string[] {
   switch (step.op) {
-    case 'patchify':
-    case 'layernorm':
-      return [step.node.input]
     case 'linear':
-      return step.residual && 'edge' in step.residual ? [step.residual.edge] : []
-    default:
+      return residualOf(step)
+    case 'attention':
       return []
+    default:
+      return inputsOfStep(step)
   }
 }

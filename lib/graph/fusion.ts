@@ -1,43 +1,63 @@
-import { type Graph, inputsOf, type Node } from './graph.js'
-import type { storageOf } from './operands.js'
+import { type Graph, inputsOf, type Node, type NodeOf } from './graph.js'
 
 /**
- * Nodes become steps, one kernel call each: GELU, scales, additions and positions move into the linear layer before them, rows become views.
+ * Nodes become steps, one kernel call each: GELU, scales, additions and positions move into the step before them when nothing else reads
+ * what that would have written; rows and slices become views.
  */
 
-type NodeOf<Op extends Node['op']> = Extract<Node, { op: Op }>
+/** Added last: an edge, or a constant that is the same for every image. */
+type Residual = { edge: string } | { constant: string } | null
 
-export interface LinearStep {
-  op: 'linear'
-  node: NodeOf<'linear'>
+interface Extendable {
   output: string
-  /** Where in the output the rows start: behind the prefix when the layer writes tokens. */
+  /** Where in the output the rows start: behind the prefix in a step that writes tokens. */
   firstRow: number
-  activation: 'none' | 'gelu'
-  /** Constant by which the columns are multiplied, after the activation. */
+  /** Constant by which the columns are multiplied, after the function. */
   gain: string | null
-  /** Added last: an edge, or a constant that is the same for every image. */
-  residual: { edge: string } | { constant: string } | null
+  residual: Residual
 }
 
+export interface LinearStep extends Extendable {
+  op: 'linear'
+  node: NodeOf<'linear'> | NodeOf<'linearGradient'>
+  activation: 'none' | 'gelu'
+}
+
+/** function(input) * gain * factor + residual, see native/ops/pointwise.h. */
+export interface PointwiseStep extends Extendable {
+  op: 'pointwise'
+  /** The first of the nodes that it computes. */
+  node: Node
+  input: string
+  function: 'identity' | 'gelu' | 'geluSlope'
+  factor: string | null
+}
+
+export interface LayerNormGradientStep extends Extendable {
+  op: 'layernormGradient'
+  node: NodeOf<'layernormGradient'>
+}
+
+export type ExtendableStep = LinearStep | PointwiseStep | LayerNormGradientStep
+
 export type Step =
-  | LinearStep
+  | ExtendableStep
   | { op: 'patchify'; node: NodeOf<'patchify'>; output: string }
   | { op: 'layernorm'; node: NodeOf<'layernorm'>; output: string }
   | { op: 'attention'; node: NodeOf<'attention'>; output: string }
   | { op: 'merge'; node: NodeOf<'merge'>; output: string }
   | { op: 'mean'; node: NodeOf<'mean'>; output: string }
+  | { op: 'attentionGradient'; node: NodeOf<'attentionGradient'>; output: string }
+  | { op: 'place'; node: NodeOf<'place'>; output: string }
+  | { op: 'repeat'; node: NodeOf<'repeat'>; output: string }
+  | { op: 'unmerge'; node: NodeOf<'unmerge'>; output: string }
   /** The constant rows in front of the tokens. */
   | { op: 'prefix'; node: NodeOf<'tokens'>; output: string }
-
-/** What a linear layer in front of it computes on the way. */
-const EXTENSIONS = new Set<Node['op']>(['gelu', 'scale', 'add', 'tokens'])
 
 /**
  * Steps in an order in which they can run.
  *
  * @param kept edges that have to exist afterwards, even where a fused kernel would never write them
- * @throws Error that names a node no kernel can run: GELU, additions and tokens need a linear layer in front
  */
 export function fuse(graph: Graph, kept: Set<string>): Step[] {
   const nodes = liveNodes(graph, kept)
@@ -46,78 +66,130 @@ export function fuse(graph: Graph, kept: Set<string>): Step[] {
     for (const edge of inputsOf(node)) readers.set(edge, [...(readers.get(edge) ?? []), node])
   }
   const steps: Step[] = []
-  /** What would compute an edge, for the nodes that extend it; `waiting` ones are not among the steps yet. */
-  const linears = new Map<string, { step: LinearStep; waiting: boolean }>()
+  /** Steps by output that wait for their only reader, which can extend them. */
+  const waiting = new Map<string, ExtendableStep>()
 
-  const write = (edge: string) => {
-    const linear = linears.get(edge)
-    if (!linear?.waiting) return
-    linear.waiting = false
-    steps.push(linear.step)
+  const offer = (step: ExtendableStep) => {
+    const [next, another] = readers.get(step.output) ?? []
+    const extended = next && !another && !kept.has(step.output) && extend(graph, step, next)
+    if (extended) waiting.set(step.output, step)
+    else steps.push(step)
   }
-  const offer = (step: LinearStep) => {
-    linears.set(step.output, { step, waiting: true })
-    const next = readers.get(step.output) ?? []
-    const extended = next.length === 1 && EXTENSIONS.has(next[0].op)
-    if (!extended || kept.has(step.output)) write(step.output)
+  const release = (edge: string) => {
+    const step = waiting.get(edge)
+    if (step) steps.push(step)
+    waiting.delete(edge)
   }
-  const extendable = (edge: string) => {
-    const linear = linears.get(edge)
-    return linear && linear.step.residual === null ? linear : undefined
+  /** Steps are complete when another node than an extending one reads them, so only `node` can be what its inputs wait for. */
+  const absorb = (node: Node): ExtendableStep => {
+    for (const edge of inputsOf(node).reverse()) {
+      const step = waiting.get(edge)
+      if (!step) continue
+      waiting.delete(edge)
+      inputsOf(node).forEach(release)
+      return extend(graph, step, node) as ExtendableStep
+    }
+    return pointwise(graph, node)
   }
 
   for (const node of nodes) {
+    const { output } = node
+    const plain = { output, firstRow: 0, gain: null, residual: null }
     switch (node.op) {
       case 'linear':
-        offer({ op: 'linear', node, output: node.output, firstRow: 0, activation: 'none', gain: null, residual: null })
+      case 'linearGradient':
+        offer({ op: 'linear', node, ...plain, activation: 'none' })
         break
-      case 'gelu': {
-        const linear = extendable(node.input)
-        if (linear?.step.activation !== 'none' || linear.step.gain !== null)
-          throw new Error(`${node.name}: GELU has to follow a linear layer`)
-        offer({ ...linear.step, output: node.output, activation: 'gelu' })
+      case 'layernormGradient':
+        offer({ op: 'layernormGradient', node, ...plain })
         break
-      }
-      case 'scale': {
-        const linear = extendable(node.input)
-        if (!linear || linear.step.gain !== null) throw new Error(`${node.name}: a scale has to follow a linear layer or its GELU`)
-        offer({ ...linear.step, output: node.output, gain: node.factor })
+      case 'tokens':
+        steps.push({ op: 'prefix', node, output })
+        offer(absorb(node))
         break
-      }
-      case 'add': {
-        const candidates = [node.right, node.left].filter(extendable)
-        const edge = candidates.find((candidate) => linears.get(candidate)?.waiting) ?? candidates[0]
-        if (edge === undefined) throw new Error(`${node.name}: one side of an addition has to be a linear layer`)
-        const other = edge === node.right ? node.left : node.right
-        write(other)
-        const { step } = linears.get(edge) as { step: LinearStep }
-        steps.push({ ...step, output: node.output, residual: { edge: other } })
+      case 'gelu':
+      case 'geluGradient':
+      case 'scale':
+      case 'add':
+      case 'multiply':
+        offer(absorb(node))
         break
-      }
-      case 'tokens': {
-        const linear = extendable(node.input)
-        if (!linear) throw new Error(`${node.name}: tokens have to follow a linear layer`)
-        const firstRow = (graph.constants.get(node.prefix) as { shape: number[] }).shape[0]
-        steps.push({ op: 'prefix', node, output: node.output })
-        steps.push({ ...linear.step, output: node.output, firstRow, residual: { constant: node.positions } })
-        break
-      }
       case 'row':
+      case 'slice':
         break
       default:
-        steps.push({ op: node.op, node, output: node.output } as Step)
+        steps.push({ op: node.op, node, output } as Step)
     }
   }
   return steps
 }
 
-/** The edges whose storage a step reads (rows resolved), first the operands of its product. */
-export function readsOf(step: Step, stored: ReturnType<typeof storageOf>): string[] {
-  if (step.op === 'prefix') return []
-  const edges = inputsOf(step.node).map((edge) => stored(edge).edge)
-  if (step.op === 'linear' && step.residual && 'edge' in step.residual) edges.push(stored(step.residual.edge).edge)
-  return edges
+/** The step with the operation of its reader moved into it, or null where that does not fit. */
+function extend(graph: Graph, step: ExtendableStep, node: Node): ExtendableStep | null {
+  if (step.residual !== null) return null
+  const { output } = node
+  switch (node.op) {
+    case 'gelu':
+      return step.op === 'linear' && step.activation === 'none' && step.gain === null ? { ...step, output, activation: 'gelu' } : null
+    case 'scale':
+      return step.op !== 'layernormGradient' && step.gain === null ? { ...step, output, gain: node.factor } : null
+    case 'add':
+      return { ...step, output, residual: { edge: node.left === step.output ? node.right : node.left } }
+    case 'tokens':
+      return step.op === 'linear' ? { ...step, output, ...behindPrefix(graph, node) } : null
+    default:
+      return null
+  }
 }
+
+/** A node on its own. */
+function pointwise(graph: Graph, node: Node): PointwiseStep {
+  const [input] = inputsOf(node)
+  const { output } = node
+  const step: PointwiseStep = {
+    ...{ op: 'pointwise', node, output, input, function: 'identity' },
+    ...{ firstRow: 0, gain: null, factor: null, residual: null },
+  }
+  switch (node.op) {
+    case 'gelu':
+      return { ...step, function: 'gelu' }
+    case 'geluGradient':
+      return { ...step, function: 'geluSlope', factor: node.gradient }
+    case 'scale':
+      return { ...step, gain: node.factor }
+    case 'add':
+      return { ...step, residual: { edge: node.right } }
+    case 'multiply':
+      return { ...step, factor: node.right }
+    case 'tokens':
+      return { ...step, ...behindPrefix(graph, node) }
+    default:
+      throw new Error(`${node.name}: ${node.op} is not computed element by element`)
+  }
+}
+
+function behindPrefix(graph: Graph, { prefix, positions }: NodeOf<'tokens'>): { firstRow: number; residual: Residual } {
+  const { shape } = graph.constants.get(prefix) as { shape: number[] }
+  return { firstRow: shape[0], residual: { constant: positions } }
+}
+
+/** The edges that a step reads, first the operands of its product. */
+export function inputsOfStep(step: Step): string[] {
+  switch (step.op) {
+    case 'prefix':
+      return []
+    case 'pointwise':
+      return [step.input, ...(step.factor === null ? [] : [step.factor]), ...residualOf(step)]
+    case 'linear':
+    case 'layernormGradient':
+      return [...inputsOf(step.node), ...residualOf(step)]
+    default:
+      return inputsOf(step.node)
+  }
+}
+
+/** The edge that a step adds last, if there is one. */
+export const residualOf = ({ residual }: Extendable): string[] => (residual && 'edge' in residual ? [residual.edge] : [])
 
 function liveNodes(graph: Graph, kept: Set<string>): Node[] {
   const wanted = new Set(kept)

@@ -25,6 +25,16 @@ export interface Windows {
   shift: [number, number]
 }
 
+export interface Heads {
+  heads: number
+  /** Of all heads, or of each. */
+  scale: number | number[]
+  /** Constant [heads][tokens][tokens]. */
+  logitBias?: string
+  /** Without, all rows attend to all. */
+  windows?: Windows
+}
+
 /** The names of tensors in {@link Graph.constants}; edges are named by their ids. Every node has one output. */
 export type Node = {
   name: string
@@ -36,11 +46,8 @@ export type Node = {
   /** Prepends the rows of constant `prefix` and adds the constant `positions` [rows of input][width] to the others. */
   | { op: 'tokens'; input: string; prefix: string; positions: string }
   | { op: 'layernorm'; input: string; gamma: string; beta: string; eps: number }
-  /**
-   * softmax(scale q k^T + logitBias) v in each head, whose scale may be its own; constant `logitBias` [heads][tokens][tokens]. All rows attend to all
-   * without `windows`.
-   */
-  | { op: 'attention'; q: string; k: string; v: string; heads: number; scale: number | number[]; logitBias?: string; windows?: Windows }
+  /** softmax(scale q k^T + logitBias) v in each head. */
+  | ({ op: 'attention'; q: string; k: string; v: string } & Heads)
   | { op: 'gelu'; input: string }
   /** Multiplies each column by an element of the constant `factor` [width]. */
   | { op: 'scale'; input: string; factor: string }
@@ -54,7 +61,28 @@ export type Node = {
   | { op: 'merge'; input: string; height: number; width: number }
   /** The mean of all rows. */
   | { op: 'mean'; input: string }
+  /** `rows` rows of `width` columns of the input. */
+  | { op: 'slice'; input: string; row: number; rows: number; column: number; width: number }
+  /** `rows` rows that are zero, but for the rows of the input, which begin at `row`. */
+  | { op: 'place'; input: string; row: number; rows: number }
+  /** The only row of the input, `rows` times. */
+  | { op: 'repeat'; input: string; rows: number }
+  /** Merged rows to the map [height][width] that they were merged from. */
+  | { op: 'unmerge'; input: string; height: number; width: number }
+  /** Element by element. */
+  | { op: 'multiply'; left: string; right: string }
+  // The rest is what gradients are made of (gradient.ts): from dL/dy of an operation to dL/dx.
+  /** x W; weight [width of the input][outputs] as the linear node has it. */
+  | { op: 'linearGradient'; input: string; weight: string }
+  /** `input` is that of GELU. */
+  | { op: 'geluGradient'; input: string; gradient: string }
+  /** `input` is that of LayerNorm. */
+  | { op: 'layernormGradient'; input: string; gradient: string; gamma: string; eps: number }
+  /** dL/dq, dL/dk and dL/dv side by side. */
+  | ({ op: 'attentionGradient'; q: string; k: string; v: string; gradient: string } & Heads)
 )
+
+export type NodeOf<Op extends Node['op']> = Extract<Node, { op: Op }>
 
 export interface Graph {
   /** Architecture, for messages: 'vit', 'deit', ... */
@@ -64,6 +92,8 @@ export interface Graph {
   constants: Map<string, Tensor>
   /** The edge that holds the image: [channels * height] rows of width. */
   input: string
+  /** Edges that come with each image: the input of a run holds, image by image, the floats of `input` and then those of each of these. */
+  moreInputs?: string[]
   /** The edge of logits, one row. */
   output: string
 }
@@ -73,12 +103,21 @@ export function inputsOf(node: Node): string[] {
   switch (node.op) {
     case 'attention':
       return [node.q, node.k, node.v]
+    case 'attentionGradient':
+      return [node.q, node.k, node.v, node.gradient]
+    case 'geluGradient':
+    case 'layernormGradient':
+      return [node.input, node.gradient]
     case 'add':
+    case 'multiply':
       return [node.left, node.right]
     default:
       return [node.input]
   }
 }
+
+/** The edges that a run is given, in their order in the input. */
+export const inputEdges = ({ input, moreInputs = [] }: Pick<Graph, 'input' | 'moreInputs'>): string[] => [input, ...moreInputs]
 
 /** The constants that a node reads. */
 export function constantsOf(node: Node): string[] {
@@ -89,9 +128,14 @@ export function constantsOf(node: Node): string[] {
       return [node.prefix, node.positions]
     case 'layernorm':
       return [node.gamma, node.beta]
+    case 'linearGradient':
+      return [node.weight]
+    case 'layernormGradient':
+      return [node.gamma]
     case 'scale':
       return [node.factor]
     case 'attention':
+    case 'attentionGradient':
       return node.logitBias === undefined ? [] : [node.logitBias]
     default:
       return []

@@ -1,16 +1,25 @@
-import type { NativeBlob, Plan, PlanEncoder, PlanOp, PlanWindows, View } from '../runtime/addon-types.js'
+import type { Constant, NativeBlob, Plan, PlanEncoder, PlanOp, PlanWindows, View } from '../runtime/addon-types.js'
 import { allocateBlob } from '../runtime/blobs.js'
 import { ConstantPool, codedWeightBlob, floatWeightBlob, padOutputs } from './constants.js'
 import { encoderOf } from './encoder.js'
 import { edgeFormats, type Format } from './formats.js'
-import { fuse, type LinearStep, readsOf, type Step } from './fusion.js'
-import type { Edge, Graph, Tensor } from './graph.js'
+import { type ExtendableStep, fuse, inputsOfStep, type LinearStep, type PointwiseStep, residualOf, type Step } from './fusion.js'
+import { type Edge, type Graph, inputEdges, type NodeOf, type Tensor } from './graph.js'
 import { EdgeMemory } from './memory.js'
 import { storageOf } from './operands.js'
 import { type Code, logitsOf, probabilitiesOf, type Scheme, type WeightCode } from './scheme.js'
 import { validateGraph } from './validate.js'
 import { validateScheme } from './validate-scheme.js'
-import { type AttentionNode, mergeRows, probabilitiesShape, windowRegions, windowRows, windowsOf } from './windows.js'
+import {
+  type AttentionNode,
+  mergeRows,
+  probabilitiesShape,
+  scalesOf,
+  unmergeElements,
+  windowRegions,
+  windowRows,
+  windowsOf,
+} from './windows.js'
 
 /**
  * Lowering: a graph and the codes of its operands become a list of kernel calls on planned memory.
@@ -23,12 +32,16 @@ export interface LowerOptions {
   outputs?: string[]
   /** Observers by edge, or by {@link probabilitiesOf} an attention node. Float plans only. See native/ops/observe.h. */
   observe?: Map<string, { sampleRows: number; sampleStride: number }>
+  /** Pairs of edges with equally many rows, by any name: left^T right is summed over rows and images. Float plans only. See native/ops/product_sum.h. */
+  products?: Map<string, { left: string; right: string }>
 }
 
 export interface Lowered {
   plan: Plan
   /** The state of each observer, by the name under which it was asked for. */
   states: Map<string, NativeBlob>
+  /** Of each product float32 [width of left][width of right], by its name. */
+  sums: Map<string, NativeBlob>
   /** What an image's part of the output holds, in order. */
   outputs: (Edge & { name: string })[]
 }
@@ -43,7 +56,9 @@ const FLOAT_BYTES = 4
 export function lower(graph: Graph, scheme: Scheme | null, options: LowerOptions = {}): Lowered {
   validateGraph(graph, scheme)
   if (scheme) validateScheme(graph, scheme)
-  if (scheme && (options.outputs || options.observe)) throw new Error('only a float plan has edges to return or observe')
+  if (scheme && (options.outputs || options.observe || options.products)) {
+    throw new Error('only a float plan has edges to return or observe')
+  }
   return new Lowering(graph, scheme, options).run()
 }
 
@@ -65,11 +80,17 @@ class Lowering {
   private readonly attentions: Map<string, AttentionNode>
   private readonly outputs: Output[] = []
   private readonly outputBytes: number
+  /** Where the edges that come with an image begin in its part of the input. */
+  private readonly inputOffsets = new Map<string, number>()
+  private inputBytes = 0
   private readonly observed: NonNullable<LowerOptions['observe']>
+  private readonly products: NonNullable<LowerOptions['products']>
+  private readonly written = new Set<string>()
 
   private readonly pool = new ConstantPool()
   private readonly memory = new EdgeMemory()
   private readonly states = new Map<string, NativeBlob>()
+  private readonly sums = new Map<string, NativeBlob>()
   private readonly ops: PlanOp[] = []
 
   constructor(
@@ -79,47 +100,58 @@ class Lowering {
   ) {
     this.batch = options.batch ?? defaultBatch(graph)
     if (!(Number.isInteger(this.batch) && this.batch > 0)) throw new Error(`a batch of ${this.batch} images`)
-    this.attentions = new Map(graph.nodes.flatMap((node) => (node.op === 'attention' ? [[probabilitiesOf(node), node] as const] : [])))
+    this.attentions = new Map(
+      graph.nodes.flatMap((node) =>
+        node.op === 'attention' || node.op === 'attentionGradient' ? [[probabilitiesOf(node), node] as const] : [],
+      ),
+    )
+    for (const name of inputEdges(graph)) {
+      this.inputOffsets.set(name, this.inputBytes)
+      this.inputBytes += bytesOf(this.shapeOf(name))
+    }
     this.observed = options.observe ?? new Map()
+    this.products = options.products ?? new Map()
     let offset = 0
     for (const name of options.outputs ?? [graph.output]) {
       const edge = this.shapeOf(name)
       this.outputs.push({ name, ...edge, offset })
-      offset += edge.rows * edge.width * FLOAT_BYTES
+      offset += bytesOf(edge)
     }
     this.outputBytes = offset
     this.stored = storageOf(graph)
-    const asked = [...this.outputs.map(({ name }) => name), ...this.observed.keys()]
+    const factors = [...this.products.values()].flatMap(({ left, right }) => [left, right])
+    const asked = [...this.outputs.map(({ name }) => name), ...this.observed.keys(), ...factors]
     for (const name of asked) this.shapeOf(name)
     this.steps = fuse(graph, new Set(asked.map((name) => this.attentions.get(name)?.output ?? name)))
     this.formats = scheme ? edgeFormats(this.steps, scheme, (edge) => this.stored(edge).edge) : new Map()
     this.steps.forEach((step, index) => {
-      for (const edge of readsOf(step, this.stored)) this.lastRead.set(edge, index)
+      for (const edge of inputsOfStep(step)) this.lastRead.set(this.stored(edge).edge, index)
     })
+    // A product may come after all else that reads its edges: nothing takes their place.
+    for (const edge of factors) this.lastRead.set(this.stored(edge).edge, this.steps.length)
     for (const { name } of this.outputs) {
       if (this.formats.has(this.stored(name).edge)) throw new Error(`the edge ${name} is stored as codes and cannot be returned`)
     }
   }
 
   run(): Lowered {
-    this.keep(this.graph.input)
+    for (const name of this.inputOffsets.keys()) this.keep(name)
     this.steps.forEach((step, index) => {
       this.emit(step, index)
       if (step.op !== 'prefix') this.keep(step.output)
     })
     const arenaBytes = this.memory.place(this.batch)
     this.pool.finish()
-    const image = this.shapeOf(this.graph.input)
     const plan: Plan = {
       batch: this.batch,
       arenaBytes,
-      inputBytes: image.rows * image.width * FLOAT_BYTES,
+      inputBytes: this.inputBytes,
       outputBytes: this.outputBytes,
       ops: this.ops,
       blobs: this.pool.blobs,
     }
     if (this.scheme) assertNoFloatProducts(plan)
-    return { plan, states: this.states, outputs: this.outputs.map(({ name, rows, width }) => ({ name, rows, width })) }
+    return { plan, states: this.states, sums: this.sums, outputs: this.outputs.map(({ name, rows, width }) => ({ name, rows, width })) }
   }
 
   private emit(step: Step, index: number): void {
@@ -151,6 +183,25 @@ class Lowering {
       case 'mean':
         this.emitRows(step)
         return
+      case 'attentionGradient':
+        this.emitAttentionGradient(step.node)
+        return
+      case 'place':
+      case 'repeat':
+      case 'unmerge':
+        this.emitCopies(step)
+        return
+      case 'layernormGradient': {
+        this.reuseResidual(step, index)
+        const { input, gradient, eps } = step.node
+        const gamma = this.pool.add(this.tensor(step.node.gamma).data)
+        const operands = { x: this.view(input), gradient: this.view(gradient), ...this.residual(step) }
+        this.ops.push({ op: 'layernormGradient', name, ...operands, ...this.target(step.output), gamma, eps: Math.fround(eps) })
+        return
+      }
+      case 'pointwise':
+        this.emitPointwise(step, index)
+        return
       case 'linear':
         this.emitLinear(step, index)
     }
@@ -172,24 +223,69 @@ class Lowering {
     this.ops.push({ op: 'gather', name, x, y: target.y, elementBytes, zero: format?.offset ?? 0, rows })
   }
 
+  /** What only moves rows of gradients. */
+  private emitCopies({ node, output }: Extract<Step, { op: 'place' | 'repeat' | 'unmerge' }>): void {
+    const { name, input } = node
+    const { y } = this.target(output)
+    if (node.op === 'repeat') {
+      this.ops.push({ op: 'copyRows', name, x: Object.assign(this.view(input), { rowStride: 0, rows: y.rows }), y })
+    } else if (node.op === 'place') {
+      const zeros = this.pool.addRows({ shape: [1, y.width], data: new Float32Array(y.width) })
+      this.ops.push({ op: 'copyRows', name: `${name}.zeros`, x: Object.assign(zeros, { rowStride: 0, rows: y.rows }), y })
+      const x = this.view(input)
+      this.ops.push({ op: 'copyRows', name, x, y: rowsOf(this.target(output).y, node.row, x.rows) })
+    } else {
+      // The parts of merged rows as rows that may begin at every element.
+      const x = this.view(input)
+      const stride = x.rowStride / FLOAT_BYTES
+      const rows = unmergeElements(node.height, node.width, y.width, stride)
+      Object.assign(x, { rows: (x.rows - 1) * stride + x.width - y.width + 1, rowStride: FLOAT_BYTES, width: y.width })
+      this.ops.push({ op: 'gather', name, x, y, elementBytes: FLOAT_BYTES, zero: 0, rows })
+    }
+  }
+
+  private emitPointwise(step: PointwiseStep, index: number): void {
+    const { node, input, gain, factor, firstRow } = step
+    this.reuseResidual(step, index)
+    const x = this.view(input)
+    const target = this.target(step.output)
+    this.ops.push({
+      op: 'pointwise',
+      name: node.name,
+      x,
+      function: step.function,
+      ...(gain !== null && { gain: this.pool.add(this.tensor(gain).data) }),
+      ...(factor !== null && { factor: this.view(factor) }),
+      ...this.residual(step),
+      ...target,
+      y: rowsOf(target.y, firstRow, x.rows),
+    })
+  }
+
+  private residual({ residual }: ExtendableStep): { residual?: View } {
+    if (residual === null) return {}
+    return { residual: 'edge' in residual ? this.view(residual.edge) : this.pool.addRows(this.tensor(residual.constant)) }
+  }
+
   private emitLinear(step: LinearStep, index: number): void {
-    const { node, activation, gain, firstRow, residual } = step
+    const { node, activation, gain, firstRow } = step
+    const bias = node.op === 'linear' ? node.bias : null
     const { rows, width } = this.shapeOf(node.output)
     this.reuseResidual(step, index)
     const target = this.target(step.output)
     const common = {
       name: node.name,
       x: this.view(node.input),
-      bias: this.pool.add(padOutputs(node.bias === null ? null : this.tensor(node.bias).data, width)),
+      bias: this.pool.add(padOutputs(bias === null ? null : this.tensor(bias).data, width)),
       activation,
       ...(gain !== null && { gain: this.pool.add(padOutputs(this.tensor(gain).data, width)) }),
-      ...(residual && { residual: 'edge' in residual ? this.view(residual.edge) : this.pool.addRows(this.tensor(residual.constant)) }),
+      ...this.residual(step),
       ...target,
       y: rowsOf(target.y, firstRow, rows),
     }
     const code = this.scheme?.weights.get(node.weight)
     if (!code) {
-      const weight = this.pool.share(floatWeightBlob(this.tensor(node.weight)))
+      const weight = this.pool.share(floatWeightBlob(this.tensor(node.weight), node.op === 'linearGradient'))
       this.ops.push({ op: 'linearF32', ...common, weight })
       return
     }
@@ -212,20 +308,40 @@ class Lowering {
     }
   }
 
-  private emitAttention(node: AttentionNode): void {
+  private emitAttentionGradient(node: NodeOf<'attentionGradient'>): void {
+    const { name, heads } = node
+    const operands = { q: this.view(node.q), k: this.view(node.k), v: this.view(node.v), gradient: this.view(node.gradient) }
+    const { y } = this.target(node.output)
+    this.ops.push({
+      op: 'attentionGradient',
+      name,
+      ...operands,
+      y,
+      heads,
+      scale: this.scales(node),
+      ...this.probabilities(node),
+      ...this.windows(node),
+    })
+    this.keep(probabilitiesOf(node))
+  }
+
+  /** Where an attention node writes its probabilities (or their gradient), when somebody asked for them. */
+  private probabilities(node: { name: string }): { probabilities?: View } {
+    const name = probabilitiesOf(node)
+    const wanted = this.observed.has(name) || this.outputs.some((output) => output.name === name)
+    return wanted ? { probabilities: this.view(name) } : {}
+  }
+
+  private emitAttention(node: NodeOf<'attention'>): void {
     const { name, heads, q, k, v } = node
-    const scales = typeof node.scale === 'number' ? Array<number>(heads).fill(node.scale) : node.scale
     const views = { q: this.view(q), k: this.view(k), v: this.view(v) }
     const { y, encode } = this.target(node.output)
     const windows = this.windows(node)
     const kept = probabilitiesOf(node)
     const p = this.scheme?.edges.get(kept)
     if (!p || !encode) {
-      const wanted = this.observed.has(kept) || this.outputs.some((output) => output.name === kept)
-      const probabilities = wanted ? { probabilities: this.view(kept) } : {}
-      const scale = this.pool.add(Float32Array.from(scales))
-      this.ops.push({ op: 'attentionF32', name, ...views, y, heads, scale, ...probabilities, ...windows })
-      if (wanted) this.keep(kept)
+      this.ops.push({ op: 'attentionF32', name, ...views, y, heads, scale: this.scales(node), ...this.probabilities(node), ...windows })
+      this.keep(kept)
       return
     }
     const [stepQ, stepK, stepV] = [q, k, v].map((edge) => (this.formats.get(this.stored(edge).edge) as Format).code.step)
@@ -237,7 +353,7 @@ class Lowering {
       ...views,
       y,
       heads,
-      logitScale: this.pool.add(Float32Array.from(scales, (scale) => stepQ * stepK * scale)),
+      logitScale: this.pool.add(Float32Array.from(scalesOf(node), (scale) => stepQ * stepK * scale)),
       pInverseStep: perHead(1 / p.step),
       outputScale: perHead(p.step * stepV),
       encodeP: this.encoder(p, 0),
@@ -245,6 +361,10 @@ class Lowering {
       ...windows,
       ...(logits && { logitCode: { inverseStep: Math.fround(1 / logits.step), step: logits.step } }),
     })
+  }
+
+  private scales(node: AttentionNode): Constant {
+    return this.pool.add(Float32Array.from(scalesOf(node)))
   }
 
   private windows(node: AttentionNode): { windows?: PlanWindows } {
@@ -261,24 +381,36 @@ class Lowering {
     }
   }
 
-  /** Lets the sum of a linear layer and a residual take the residual's place when nothing reads that later. */
-  private reuseResidual({ node, output, residual }: LinearStep, index: number): void {
-    if (residual === null || !('edge' in residual) || this.formats.has(output) || this.isDirectOutput(output)) return
-    const { edge } = this.stored(residual.edge)
+  /** Lets a sum with a residual take the residual's place when nothing reads that later. */
+  private reuseResidual(step: ExtendableStep, index: number): void {
+    const [residual] = residualOf(step)
+    const { output } = step
+    if (residual === undefined || this.formats.has(output) || this.isDirectOutput(output)) return
+    const { edge } = this.stored(residual)
     const [from, to] = [this.shapeOf(edge), this.shapeOf(output)]
     if (from.rows !== to.rows || from.width !== to.width) return
-    if (!this.memory.has(edge) || this.lastRead.get(edge) !== index || this.stored(node.input).edge === edge) return
+    const others = inputsOfStep(step).filter((name) => name !== residual)
+    if (!this.memory.has(edge) || this.lastRead.get(edge) !== index || others.some((name) => this.stored(name).edge === edge)) return
     this.memory.reuse(output, edge)
   }
 
-  /** Observers of an edge that was just written, and copies of it into the output. */
+  /** Observers of an edge that was just written, products that waited for it, and copies of it into the output. */
   private keep(written: string): void {
+    this.written.add(written)
     for (const [name, settings] of this.observed) {
       if (this.stored(name).edge !== written) continue
       const x = this.view(name)
       const blob = allocateBlob((1 + 4 * x.width) * 8 + settings.sampleRows * x.width * FLOAT_BYTES)
       this.states.set(name, blob)
       this.ops.push({ op: 'observe', name: `${name}.observe`, x, state: this.pool.share(blob), ...settings })
+    }
+    for (const [name, { left, right }] of this.products) {
+      const edges = [left, right].map((edge) => this.stored(edge).edge)
+      if (!edges.includes(written) || !edges.every((edge) => this.written.has(edge))) continue
+      const [a, b] = [this.view(left), this.view(right)]
+      const blob = allocateBlob(a.width * b.width * FLOAT_BYTES)
+      this.sums.set(name, blob)
+      this.ops.push({ op: 'productSum', name: `${name}.sum`, a, b, sum: this.pool.share(blob) })
     }
     if (this.isDirectOutput(written)) return
     for (const output of this.outputs) {
@@ -291,7 +423,7 @@ class Lowering {
   private isDirectOutput(edge: string): boolean {
     const [output] = this.outputs
     if (this.outputs.length !== 1 || output.name !== edge || this.lastRead.has(edge)) return false
-    return edge !== this.graph.input && !this.attentions.has(edge) && !this.observed.has(edge)
+    return !this.inputOffsets.has(edge) && !this.attentions.has(edge) && !this.observed.has(edge)
   }
 
   private target(edge: string): { y: View; encode?: PlanEncoder } {
@@ -308,14 +440,16 @@ class Lowering {
 
   /** An edge as the op that is pushed next sees it. */
   private view(name: string): View {
-    const { edge, row } = this.stored(name)
-    const { rows } = this.shapeOf(name)
+    const { edge, row, column } = this.stored(name)
+    const { rows, width } = this.shapeOf(name)
     const whole = this.shapeOf(edge)
-    if (edge === this.graph.input) {
+    const start = this.inputOffsets.get(edge)
+    if (start !== undefined) {
       const rowStride = whole.width * FLOAT_BYTES
-      return { space: 'input', offset: row * rowStride, rowStride, imageStride: whole.rows * rowStride, rows, width: whole.width }
+      const offset = start + row * rowStride + column * FLOAT_BYTES
+      return { space: 'input', offset, rowStride, imageStride: this.inputBytes, rows, width }
     }
-    return this.memory.view(edge, whole, this.formats.has(edge) ? 1 : FLOAT_BYTES, { first: row, count: rows }, this.ops.length)
+    return this.memory.view(edge, whole, this.formats.has(edge) ? 1 : FLOAT_BYTES, { row, column, rows, width }, this.ops.length)
   }
 
   private outputView({ rows, width, offset }: Output): View {
@@ -335,6 +469,8 @@ class Lowering {
     return tensor
   }
 }
+
+const bytesOf = ({ rows, width }: Edge): number => rows * width * FLOAT_BYTES
 
 function rowsOf(view: View, first: number, rows: number): View {
   view.offset += first * view.rowStride

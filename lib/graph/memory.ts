@@ -19,12 +19,12 @@ export class EdgeMemory {
   private readonly buffers = new Map<string, Buffer>()
 
   /**
-   * Rows of an edge for op number `op`. Rows are padded to 64 bytes, so that the whole of the last vector of each can be read.
+   * A part of an edge for op number `op`. Rows are padded to 64 bytes, so that the whole of the last vector of each can be read.
    *
    * @param edge the stored edge, of shape `stored`
-   * @param rows which of its rows
+   * @param part the rows and columns from `row` and `column` on
    */
-  view(edge: string, stored: Edge, elementBytes: number, rows: { first: number; count: number }, op: number): View {
+  view(edge: string, stored: Edge, elementBytes: number, part: Edge & { row: number; column: number }, op: number): View {
     let buffer = this.buffers.get(edge)
     if (!buffer) {
       buffer = { rows: stored.rows, rowBytes: align(stored.width * elementBytes), first: op, last: op, views: [] }
@@ -33,11 +33,11 @@ export class EdgeMemory {
     buffer.last = op
     const view: View = {
       space: 'arena',
-      offset: rows.first * buffer.rowBytes,
+      offset: part.row * buffer.rowBytes + part.column * elementBytes,
       rowStride: buffer.rowBytes,
       imageStride: buffer.rows * buffer.rowBytes,
-      rows: rows.count,
-      width: stored.width,
+      rows: part.rows,
+      width: part.width,
     }
     buffer.views.push(view)
     return view

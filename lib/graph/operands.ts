@@ -19,16 +19,17 @@ export interface Operand {
   elements: number
 }
 
-/** The edge whose storage an edge shares: a row is a view of the edge it is taken from. */
-export function storageOf(graph: Pick<Graph, 'nodes'>): (edge: string) => { edge: string; row: number } {
-  const rows = new Map(graph.nodes.flatMap((node) => (node.op === 'row' ? [[node.output, node] as const] : [])))
+/** The edge whose storage an edge shares, and where it begins there: a row or a slice is a view of the edge it is taken from. */
+export function storageOf(graph: Pick<Graph, 'nodes'>): (edge: string) => { edge: string; row: number; column: number } {
+  const views = new Map(graph.nodes.flatMap((node) => (node.op === 'row' || node.op === 'slice' ? [[node.output, node] as const] : [])))
   return (edge) => {
-    let row = 0
-    for (let node = rows.get(edge); node; node = rows.get(edge)) {
+    let [row, column] = [0, 0]
+    for (let node = views.get(edge); node; node = views.get(edge)) {
       row += node.row
+      column += node.op === 'slice' ? node.column : 0
       edge = node.input
     }
-    return { edge, row }
+    return { edge, row, column }
   }
 }
 

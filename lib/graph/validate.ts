@@ -1,4 +1,4 @@
-import { constantsOf, type Edge, type Graph, inputsOf, type Node, type Windows } from './graph.js'
+import { constantsOf, type Edge, type Graph, type Heads, inputEdges, inputsOf, type Node, type Windows } from './graph.js'
 import type { Scheme } from './scheme.js'
 import { windowsOf } from './windows.js'
 
@@ -77,12 +77,8 @@ export function outputShape(node: Node, edgeOf: (name: string) => Edge | undefin
     }
     case 'attention': {
       const [q, k, v] = inputsOf(node).map(read)
-      if (![k, v].every((edge) => edge.rows === q.rows && edge.width === q.width)) fail('q, k and v differ in shape')
-      if (!isDimension(node.heads) || q.width % node.heads) fail(`a width of ${q.width} does not divide into ${node.heads} heads`)
-      const scales = typeof node.scale === 'number' ? Array(node.heads).fill(node.scale) : node.scale
-      if (scales.length !== node.heads) fail(`${scales.length} scales for ${node.heads} heads`)
-      for (const scale of scales) if (!(scale > 0 && Number.isFinite(scale))) fail(`scale ${scale} is not positive`)
-      if (node.windows) checkWindows(node.windows, q.rows, fail)
+      if (![k, v].every((edge) => sameEdge(edge, q))) fail('q, k and v differ in shape')
+      checkHeads(node, q, fail)
       const { tokens } = windowsOf(node, q)
       if (node.logitBias !== undefined) expect(node.logitBias, [node.heads, tokens, tokens])
       return { ...q }
@@ -94,10 +90,13 @@ export function outputShape(node: Node, edgeOf: (name: string) => Edge | undefin
       expect(node.factor, [input.width])
       return { ...input }
     }
-    case 'add': {
+    case 'add':
+    case 'multiply': {
       const [left, right] = inputsOf(node).map(read)
-      if (left.rows !== right.rows || left.width !== right.width) {
-        fail(`adds ${left.rows} rows of ${left.width} to ${right.rows} rows of ${right.width}`)
+      if (!sameEdge(left, right)) {
+        fail(
+          `${node.op === 'add' ? 'adds' : 'multiplies'} ${left.rows} rows of ${left.width} ${node.op === 'add' ? 'to' : 'with'} ${right.rows} rows of ${right.width}`,
+        )
       }
       return { ...left }
     }
@@ -114,9 +113,64 @@ export function outputShape(node: Node, edgeOf: (name: string) => Edge | undefin
     }
     case 'mean':
       return { rows: 1, width: read(node.input).width }
+    case 'slice': {
+      const input = read(node.input)
+      if (!isRange(node.row, node.rows, input.rows)) fail(`${node.rows} rows from row ${node.row} of ${input.rows}`)
+      if (!isRange(node.column, node.width, input.width)) fail(`${node.width} columns from column ${node.column} of ${input.width}`)
+      return { rows: node.rows, width: node.width }
+    }
+    case 'place': {
+      const input = read(node.input)
+      if (!isRange(node.row, input.rows, node.rows)) fail(`places ${input.rows} rows at row ${node.row} of ${node.rows}`)
+      return { rows: node.rows, width: input.width }
+    }
+    case 'repeat': {
+      const input = read(node.input)
+      if (input.rows !== 1 || !isDimension(node.rows)) fail(`${input.rows} rows cannot be repeated ${node.rows} times`)
+      return { rows: node.rows, width: input.width }
+    }
+    case 'unmerge': {
+      const { rows, width } = read(node.input)
+      if (!isDimension(node.height) || !isDimension(node.width)) fail(`${node.height} x ${node.width} is not a size`)
+      if (rows !== Math.ceil(node.height / 2) * Math.ceil(node.width / 2) || width % 4) {
+        fail(`${rows} rows of ${width} are no merged map of ${node.height} x ${node.width}`)
+      }
+      return { rows: node.height * node.width, width: width / 4 }
+    }
+    case 'linearGradient': {
+      const input = read(node.input)
+      const shape = shapeOf(node.weight) ?? fail(`reads the constant ${node.weight}, which is missing`)
+      if (shape.length !== 2 || shape[0] !== input.width) {
+        fail(`constant ${node.weight} has the shape ${format(shape)}, expected [${input.width}, inputs]`)
+      }
+      return { rows: input.rows, width: shape[1] }
+    }
+    case 'geluGradient':
+    case 'layernormGradient': {
+      const [input, gradient] = inputsOf(node).map(read)
+      if (!sameEdge(input, gradient)) fail(`the gradient has another shape than ${node.input}`)
+      if (node.op === 'layernormGradient') expect(node.gamma, [input.width])
+      return { ...input }
+    }
+    case 'attentionGradient': {
+      const [q, ...others] = inputsOf(node).map(read)
+      if (!others.every((edge) => sameEdge(edge, q))) fail('q, k, v and the gradient differ in shape')
+      checkHeads(node, q, fail)
+      const { tokens } = windowsOf(node, q)
+      if (node.logitBias !== undefined) expect(node.logitBias, [node.heads, tokens, tokens])
+      return { rows: q.rows, width: 3 * q.width }
+    }
     default:
       throw new Error(`${(node as Node).name}: unknown operation ${(node as { op: string }).op}`)
   }
+}
+
+function checkHeads({ heads, scale, windows }: Heads, { rows, width }: Edge, fail: (message: string) => never): void {
+  if (!isDimension(heads) || width % heads) fail(`a width of ${width} does not divide into ${heads} heads`)
+  const scales = typeof scale === 'number' ? [scale] : scale
+  if (typeof scale !== 'number' && scale.length !== heads) fail(`${scale.length} scales for ${heads} heads`)
+  for (const value of scales) if (!(value > 0 && Number.isFinite(value))) fail(`scale ${value} is not positive`)
+  if (windows) checkWindows(windows, rows, fail)
 }
 
 function checkWindows({ map, window, shift }: Windows, rows: number, fail: (message: string) => never): void {
@@ -133,10 +187,17 @@ function checkWindows({ map, window, shift }: Windows, rows: number, fail: (mess
 /**
  * Edges of all nodes, from the edge of the image.
  *
+ * @param more the other edges that a run is given
  * @throws Error that names the first node which does not fit
  */
-export function inferEdges(nodes: Node[], input: string, image: Edge, shapeOf: ConstantShape): Map<string, Edge> {
-  const edges = new Map([[input, image]])
+export function inferEdges(
+  nodes: Node[],
+  input: string,
+  image: Edge,
+  shapeOf: ConstantShape,
+  more: Iterable<[string, Edge]> = [],
+): Map<string, Edge> {
+  const edges = new Map([[input, image], ...more])
   const names = new Set<string>()
   for (const node of nodes) {
     if (names.has(node.name)) throw new Error(`two nodes are called ${node.name}`)
@@ -156,9 +217,12 @@ export function inferEdges(nodes: Node[], input: string, image: Edge, shapeOf: C
  * @throws Error that names the node, edge or constant at fault
  */
 export function validateGraph(graph: Graph, scheme?: Scheme | null): void {
-  const image = graph.edges.get(graph.input)
-  if (!image) throw new Error(`the edge of the image, ${graph.input}, is missing`)
-  if (!isDimension(image.rows) || !isDimension(image.width)) throw new Error(`the image has ${image.rows} rows of ${image.width}`)
+  const [image, ...more] = inputEdges(graph).map((name): [string, Edge] => {
+    const edge = graph.edges.get(name)
+    if (!edge) throw new Error(`the edge of the image, ${name}, is missing`)
+    if (!isDimension(edge.rows) || !isDimension(edge.width)) throw new Error(`the image has ${edge.rows} rows of ${edge.width}`)
+    return [name, edge]
+  })
   for (const node of graph.nodes) {
     for (const name of constantsOf(node)) {
       const tensor = graph.constants.get(name)
@@ -167,7 +231,7 @@ export function validateGraph(graph: Graph, scheme?: Scheme | null): void {
       }
     }
   }
-  const inferred = inferEdges(graph.nodes, graph.input, image, constantShapes(graph, scheme))
+  const inferred = inferEdges(graph.nodes, ...image, constantShapes(graph, scheme), more)
   for (const [name, { rows, width }] of graph.edges) {
     const edge = inferred.get(name)
     if (!edge) throw new Error(`nothing writes the edge ${name}`)
@@ -183,5 +247,10 @@ export function validateGraph(graph: Graph, scheme?: Scheme | null): void {
 
 export const isDimension = (size: number): boolean => Number.isInteger(size) && size > 0 && size <= LARGEST_DIMENSION
 
+/** Whether `count` (at least one) things from `first` on are among `all`. */
+const isRange = (first: number, count: number, all: number): boolean =>
+  Number.isInteger(first) && first >= 0 && isDimension(count) && first + count <= all
+
+const sameEdge = (a: Edge, b: Edge): boolean => a.rows === b.rows && a.width === b.width
 const sameShape = (a: number[], b: number[]): boolean => a.length === b.length && a.every((size, i) => size === b[i])
 const format = (shape: number[]): string => `[${shape.join(', ')}]`

@@ -1,10 +1,13 @@
-import type { Edge, Node, Windows } from './graph.js'
+import type { Edge, NodeOf, Windows } from './graph.js'
 
 /**
  * Index tables of what moves rows of a map around: attention in shifted windows, and patch merging. A map of height x width lies row by row.
  */
 
-export type AttentionNode = Extract<Node, { op: 'attention' }>
+export type AttentionNode = NodeOf<'attention'> | NodeOf<'attentionGradient'>
+
+/** [heads] */
+export const scalesOf = ({ heads, scale }: AttentionNode): number[] => (typeof scale === 'number' ? Array(heads).fill(scale) : scale)
 
 /** How many windows an attention node has, and how many tokens attend to each other in one. */
 export function windowsOf({ windows }: AttentionNode, { rows }: Pick<Edge, 'rows'>): { count: number; tokens: number } {
@@ -47,6 +50,20 @@ function* positionsInWindows(height: number, width: number, [windowHeight, windo
       for (let y = top; y < top + windowHeight; y++) for (let x = left; x < left + windowWidth; x++) yield [y, x]
     }
   }
+}
+
+/**
+ * The inverse of {@link mergeRows}: for each row of the map the element with which its part of a merged row begins.
+ *
+ * @param columns of a row of the map
+ * @param stride elements from one merged row to the next
+ */
+export function unmergeElements(height: number, width: number, columns: number, stride: number): Int32Array {
+  const elements = new Int32Array(height * width)
+  mergeRows(height, width).forEach((row, i) => {
+    if (row >= 0) elements[row] = Math.floor(i / 4) * stride + (i % 4) * columns
+  })
+  return elements
 }
 
 /** [rows][4]: the neighbours that a merged row consists of: upper left, lower left, upper right, lower right; -1 where the map has ended. */

@@ -46,6 +46,7 @@ export interface PlanWindows {
 }
 
 export type PlanActivation = 'none' | 'gelu'
+export type PlanFunction = 'identity' | 'gelu' | 'geluSlope'
 
 /**
  * One kernel call. A target `y` holds codes (one byte an element) when `encode` is there, else float32. Field by field these are the
@@ -97,6 +98,31 @@ export type PlanOp = { name: string } & (
     }
   /** x: `channels * height` rows of `width` floats an image. */
   | { op: 'patchify'; x: View; y: View; channels: number; patchHeight: number; patchWidth: number; encode?: PlanEncoder }
+  | {
+      op: 'pointwise'
+      x: View
+      y: View
+      function: PlanFunction
+      gain?: Constant
+      factor?: View
+      residual?: View
+      encode?: PlanEncoder
+    }
+  | { op: 'layernormGradient'; x: View; gradient: View; y: View; gamma: Constant; eps: number; residual?: View }
+  /** scale: [heads]; y: dL/dq, dL/dk and dL/dv side by side. */
+  | {
+      op: 'attentionGradient'
+      q: View
+      k: View
+      v: View
+      gradient: View
+      y: View
+      heads: number
+      scale: Constant
+      probabilities?: View
+      windows?: PlanWindows
+    }
+  | { op: 'productSum'; a: View; b: View; sum: Constant }
   | { op: 'copyRows'; x: View; y: View }
   /** rows: [rows of y][width of y / width of x]; elements are codes (1 byte) or floats (4); see native/ops/gather.h. */
   | { op: 'gather'; x: View; y: View; elementBytes: number; zero: 0 | 128; rows: Int32Array }

@@ -48,6 +48,7 @@ class Fields {
   Constant constant(const char* field) const;
   PlanEncoder encoder(const char* field) const;
   Activation activation(const char* field) const;
+  Function function(const char* field) const;
   std::optional<View> optional_view(const char* field) const { return has(field) ? std::optional(view(field)) : std::nullopt; }
   std::optional<Constant> optional_constant(const char* field) const {
     return has(field) ? std::optional(constant(field)) : std::nullopt;
@@ -135,6 +136,14 @@ Activation Fields::activation(const char* field) const {
   fail(field, "must be none or gelu, not '" + activation + "'");
 }
 
+Function Fields::function(const char* field) const {
+  const std::string function = string(field);
+  if (function == "identity") return Function::identity;
+  if (function == "gelu") return Function::gelu;
+  if (function == "geluSlope") return Function::gelu_slope;
+  fail(field, "must be identity, gelu or geluSlope, not '" + function + "'");
+}
+
 LinearCodesOp linear_codes(const Fields& f) {
   return {f.view("x"),
           f.view("y"),
@@ -204,6 +213,32 @@ GatherOp gather(const Fields& f) {
 
 MeanOp mean(const Fields& f) { return {f.view("x"), f.view("y"), f.optional_decoder("decode"), f.optional_encoder("encode")}; }
 
+PointwiseOp pointwise(const Fields& f) {
+  return {f.view("x"),
+          f.view("y"),
+          f.function("function"),
+          f.optional_constant("gain"),
+          f.optional_view("factor"),
+          f.optional_view("residual"),
+          f.optional_encoder("encode")};
+}
+
+LayerNormGradientOp layernorm_gradient(const Fields& f) {
+  return {f.view("x"), f.view("gradient"), f.view("y"), f.constant("gamma"), f.number("eps"), f.optional_view("residual")};
+}
+
+AttentionGradientOp attention_gradient(const Fields& f) {
+  return {f.view("q"),
+          f.view("k"),
+          f.view("v"),
+          f.view("gradient"),
+          f.view("y"),
+          f.integer("heads"),
+          f.constant("scale"),
+          f.optional_view("probabilities"),
+          f.optional_windows("windows")};
+}
+
 ObserveOp observe(const Fields& f) {
   return {f.view("x"), f.constant("state"), f.integer("sampleRows"), f.distance("sampleStride")};
 }
@@ -228,6 +263,14 @@ PlanOp read_op(Napi::Value value, const std::string& index) {
     op.op = attention_f32(f);
   } else if (kind == "patchify") {
     op.op = patchify(f);
+  } else if (kind == "pointwise") {
+    op.op = pointwise(f);
+  } else if (kind == "layernormGradient") {
+    op.op = layernorm_gradient(f);
+  } else if (kind == "attentionGradient") {
+    op.op = attention_gradient(f);
+  } else if (kind == "productSum") {
+    op.op = ProductSumOp{f.view("a"), f.view("b"), f.constant("sum")};
   } else if (kind == "copyRows") {
     op.op = CopyRowsOp{f.view("x"), f.view("y")};
   } else if (kind == "gather") {

@@ -2,18 +2,12 @@
 #include <cmath>
 #include <cstring>
 
+#include "cpu/attention_floats_portable.h"
 #include "cpu/implementations.h"
 #include "cpu/noinline.h"
-#include "ops/numeric.h"
 
 namespace fewbit {
 namespace {
-
-// Logits of keys that query t does not attend to become -infinity, whose exponential is 0.
-void part(const uint8_t* regions, int t, int tokens, float* logits) {
-  if (!regions) return;
-  for (int s = 0; s < tokens; ++s) logits[s] = regions[s] == regions[t] ? logits[s] : -INFINITY;
-}
 
 // e of a query from its scores, all keys alike, and their sum.
 float exponentials(const int32_t* scores, int tokens, float scale, float* e) {
@@ -123,16 +117,7 @@ void attention_f32_portable(const AttentionF32& op, int task, void* scratch) {
       const float* row = k_t + ptrdiff_t(c) * tokens;
       for (int s = 0; s < tokens; ++s) p[s] += x * row[s];
     }
-    for (int s = 0; s < tokens; ++s) p[s] *= op.scale[h];
-    if (place.bias)
-      for (int s = 0; s < tokens; ++s) p[s] += place.bias[ptrdiff_t(t) * tokens + s];
-    part(place.regions, t, tokens, p);
-    float m = p[0];
-    for (int s = 1; s < tokens; ++s) m = p[s] > m ? p[s] : m;
-    float lanes[16] = {};
-    for (int s = 0; s < tokens; ++s) lanes[s % 16] += p[s] = exp_nonpositive(p[s] - m);
-    const float inverse_z = 1.0f / tree16(lanes);
-    for (int s = 0; s < tokens; ++s) p[s] *= inverse_z;
+    softmax(place, t, tokens, op.scale[h], p);
     if (op.probabilities) {
       const ptrdiff_t row = (ptrdiff_t(place.window) * op.heads + h) * tokens + t;
       std::memcpy(op.probabilities + b * op.probabilities_image_stride + row * op.probabilities_stride, p,

@@ -5,13 +5,17 @@
 #pragma once
 
 #include "ops/attention.h"
+#include "ops/attention_gradient.h"
 #include "ops/copy_rows.h"
 #include "ops/gather.h"
 #include "ops/layernorm.h"
+#include "ops/layernorm_gradient.h"
 #include "ops/linear.h"
 #include "ops/mean.h"
 #include "ops/observe.h"
 #include "ops/patchify.h"
+#include "ops/pointwise.h"
+#include "ops/product_sum.h"
 
 namespace fewbit {
 
@@ -24,6 +28,10 @@ struct Kernels {
   void (*attention_f32)(const AttentionF32& op, int task, void* scratch);
   void (*layernorm)(const LayerNorm& op, int task, void* scratch);
   void (*patchify)(const Patchify& op, int task, void* scratch);
+  void (*pointwise)(const Pointwise& op, int task, void* scratch);
+  void (*layernorm_gradient)(const LayerNormGradient& op, int task, void* scratch);
+  void (*attention_gradient)(const AttentionGradient& op, int task, void* scratch);
+  void (*product_sum)(const ProductSum& op, int task, void* scratch);
 };
 
 struct Path {

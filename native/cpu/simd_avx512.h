@@ -45,22 +45,38 @@ inline __m512 exp_nonpositive_f32x16(__m512 x) {
   return _mm512_castsi512_ps(_mm512_maskz_add_epi32(normal, _mm512_castps_si512(p), exponent));
 }
 
-// Fifteen operations, four of them on the FMA pipes; each coefficient is one shuffle of a table of 32 floats by the low five
-// bits of `shifted`. A polynomial without segments needs twelve dependent multiply-adds for the same error.
+// With gelu's polynomial fifteen operations, four of them on the FMA pipes; each coefficient is one shuffle of a table of 32
+// floats by the low five bits of `shifted`. A polynomial without segments needs twelve dependent multiply-adds for the same
+// error.
+struct GeluSegmentF32x16 {
+  explicit GeluSegmentF32x16(__m512 x) {
+    const __m512 last = _mm512_set1_ps(float(kGeluSegments - 1));
+    const __m512 a = _mm512_castsi512_ps(_mm512_and_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x7FFFFFFF)));
+    const __m512 z = _mm512_min_ps(last, _mm512_mul_ps(a, _mm512_set1_ps(kGeluSegmentsPerUnit)));
+    const __m512 shifted = _mm512_add_ps(z, _mm512_set1_ps(kRoundMagic));
+    n = _mm512_castps_si512(shifted);
+    f = _mm512_sub_ps(z, _mm512_sub_ps(shifted, _mm512_set1_ps(kRoundMagic)));
+  }
+  __m512 coefficient(int k) const { return _mm512_permutex2var_ps(_mm512_load_ps(kGelu[k]), n, _mm512_load_ps(kGelu[k] + 16)); }
+  __m512i n;
+  __m512 f;
+};
+
 inline __m512 gelu_f32x16(__m512 x) {
-  const __m512 last = _mm512_set1_ps(float(kGeluSegments - 1));
-  const __m512 a = _mm512_castsi512_ps(_mm512_and_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x7FFFFFFF)));
-  const __m512 z = _mm512_min_ps(last, _mm512_mul_ps(a, _mm512_set1_ps(kGeluSegmentsPerUnit)));
-  const __m512 shifted = _mm512_add_ps(z, _mm512_set1_ps(kRoundMagic));
-  const __m512i n = _mm512_castps_si512(shifted);
-  const __m512 f = _mm512_sub_ps(z, _mm512_sub_ps(shifted, _mm512_set1_ps(kRoundMagic)));
-  const auto coefficient = [n](int k) {
-    return _mm512_permutex2var_ps(_mm512_load_ps(kGelu[k]), n, _mm512_load_ps(kGelu[k] + 16));
-  };
-  __m512 r = _mm512_fmadd_ps(coefficient(3), f, coefficient(2));
-  r = _mm512_fmadd_ps(r, f, coefficient(1));
-  r = _mm512_fmadd_ps(r, f, coefficient(0));
+  const GeluSegmentF32x16 segment(x);
+  __m512 r = _mm512_fmadd_ps(segment.coefficient(3), segment.f, segment.coefficient(2));
+  r = _mm512_fmadd_ps(r, segment.f, segment.coefficient(1));
+  r = _mm512_fmadd_ps(r, segment.f, segment.coefficient(0));
   return _mm512_sub_ps(_mm512_max_ps(_mm512_setzero_ps(), x), r);
+}
+
+inline __m512 gelu_slope_f32x16(__m512 x) {
+  const GeluSegmentF32x16 segment(x);
+  __m512 r = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_set1_ps(3.0f), segment.coefficient(3)), segment.f,
+                             _mm512_mul_ps(_mm512_set1_ps(2.0f), segment.coefficient(2)));
+  r = _mm512_mul_ps(_mm512_fmadd_ps(r, segment.f, segment.coefficient(1)), _mm512_set1_ps(kGeluSegmentsPerUnit));
+  const __mmask16 positive = _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ);
+  return _mm512_mask_sub_ps(r, positive, _mm512_set1_ps(1.0f), r);
 }
 
 // encode() of ops/numeric.h. Make one outside the loops; it holds the table in registers or on the stack.

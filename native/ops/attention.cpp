@@ -1,6 +1,8 @@
 // Scratch sizes: the largest that any path asks for.
 #include "ops/attention.h"
 
+#include "ops/attention_gradient.h"
+
 namespace fewbit {
 namespace {
 
@@ -20,6 +22,13 @@ size_t attention_codes_scratch(int tokens, int head_width) {
 size_t attention_f32_scratch(int tokens, int head_width) {
   const size_t s = round_up(tokens, 16), c = round_up(head_width, 16);
   return (2 * s * c + 8 * (s + 2 * c)) * sizeof(float);
+}
+
+// AVX-512: K and V transposed, K, dk and dv in rows, a block of queries and gradients with P and dS, six rows of sums; keys are
+// rounded up to 6, then to 16.
+size_t attention_gradient_scratch(int tokens, int head_width) {
+  const size_t s = round_up(round_up(tokens, 6), 16), c = round_up(head_width, 16);
+  return (5 * s * c + 2 * kAttentionGradientBlock * (s + c) + 6 * c) * sizeof(float);
 }
 
 }  // namespace fewbit

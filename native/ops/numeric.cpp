@@ -18,6 +18,21 @@ float float_of(uint32_t bits) {
   return x;
 }
 
+// The segment of |x| in kGelu and the place in it.
+struct GeluSegment {
+  int n;
+  float f;
+};
+
+GeluSegment gelu_segment(float x) {
+  const float a = float_of(bits_of(x) & 0x7FFFFFFFu);
+  float z = a * kGeluSegmentsPerUnit;
+  const float last = kGeluSegments - 1;
+  z = last < z ? last : z;  // a NaN stays
+  const float shifted = z + kRoundMagic;
+  return {static_cast<int>(bits_of(shifted) & (kGeluSegments - 1)), z - (shifted - kRoundMagic)};
+}
+
 }  // namespace
 
 float exp_nonpositive(float x) {
@@ -34,18 +49,19 @@ float exp_nonpositive(float x) {
 }
 
 float gelu(float x) {
-  const float a = float_of(bits_of(x) & 0x7FFFFFFFu);
-  float z = a * kGeluSegmentsPerUnit;
-  const float last = kGeluSegments - 1;
-  z = last < z ? last : z;  // a NaN stays
-  const float shifted = z + kRoundMagic;
-  const int n = static_cast<int>(bits_of(shifted) & (kGeluSegments - 1));
-  const float f = z - (shifted - kRoundMagic);
+  const auto [n, f] = gelu_segment(x);
   float r = std::fma(kGelu[3][n], f, kGelu[2][n]);
   r = std::fma(r, f, kGelu[1][n]);
   r = std::fma(r, f, kGelu[0][n]);
   const float positive = 0.0f > x ? 0.0f : x;  // a NaN stays
   return positive - r;
+}
+
+float gelu_slope(float x) {
+  const auto [n, f] = gelu_segment(x);
+  float r = std::fma(3.0f * kGelu[3][n], f, 2.0f * kGelu[2][n]);
+  r = std::fma(r, f, kGelu[1][n]) * kGeluSegmentsPerUnit;
+  return x > 0.0f ? 1.0f - r : r;
 }
 
 }  // namespace fewbit

@@ -42,4 +42,7 @@ float exp_nonpositive(float x);
 // x * (1 + erf(x / sqrt 2)) / 2, absolute error below 1e-6 * max(1, |x|).
 float gelu(float x);
 
+// The derivative of gelu, absolute error below 1e-4: the slope of the polynomial that gelu evaluates.
+float gelu_slope(float x);
+
 }  // namespace fewbit

@@ -10,6 +10,7 @@ namespace fewbit {
 // Minimax cubics: error below 3.8e-7 (segment 1 is the worst). Two segments differ:
 //   n = 0   f >= 0; value 0 and slope 1/2 are fixed, so that gelu(x) -> x / 2 with a small relative error as x -> 0
 //   n = 31  zero: beyond 30.5 / 6 = 5.08 gelu is max(x, 0), an error of 9.4e-7 there and less beyond
+// The slope of gelu is r' left of 0 and 1 - r' right of it, r' = 6 ((3 kGelu[3][n] f + 2 kGelu[2][n]) f + kGelu[1][n]).
 constexpr int kGeluSegments = 32;
 constexpr float kGeluSegmentsPerUnit = 6.0f;
 

@@ -48,6 +48,7 @@ Encoder encoder(const Pass& pass, const PlanEncoder& e) {
 }
 
 bool uniform(const View& view) { return view.rows == 1 || view.image_stride == view.rows * view.row_stride; }
+bool uniform(const std::optional<View>& view) { return !view || uniform(*view); }
 
 // The images from `first` of a pass as one matrix; `all` when that is every image.
 struct Rows {
@@ -75,11 +76,16 @@ void set_target(const Pass& pass, const Rows& rows, const View& y, const std::op
   }
 }
 
+// The pointer and the stride of an operand that may be missing.
+void set_optional(const Pass& pass, const Rows& rows, const std::optional<View>& view, const float** x, ptrdiff_t* stride) {
+  if (!view) return;
+  *x = pointer<const float>(pass, *view, rows.first);
+  *stride = rows.stride<float>(*view);
+}
+
 template <class Op>
 void set_residual(const Pass& pass, const Rows& rows, const std::optional<View>& residual, Op* op) {
-  if (!residual) return;
-  op->residual = pointer<const float>(pass, *residual, rows.first);
-  op->residual_stride = rows.stride<float>(*residual);
+  set_optional(pass, rows, residual, &op->residual, &op->residual_stride);
 }
 
 LinearCodes bind(const LinearCodesOp& plan, const Pass& pass, const Rows& rows) {
@@ -140,6 +146,49 @@ Patchify bind(const PatchifyOp& plan, const Pass& pass, const Rows& rows) {
   op.patch_width = plan.patch_width;
   op.image = pointer<const float>(pass, plan.x, rows.first);
   set_target(pass, rows, plan.y, plan.encode, &op);
+  return op;
+}
+
+Pointwise bind(const PointwiseOp& plan, const Pass& pass, const Rows& rows) {
+  Pointwise op{};
+  op.rows = rows.count(plan.x);
+  op.width = plan.x.width;
+  op.x = pointer<const float>(pass, plan.x, rows.first);
+  op.x_stride = rows.stride<float>(plan.x);
+  op.function = plan.function;
+  op.gain = plan.gain ? pointer(pass, *plan.gain) : nullptr;
+  set_optional(pass, rows, plan.factor, &op.factor, &op.factor_stride);
+  set_residual(pass, rows, plan.residual, &op);
+  set_target(pass, rows, plan.y, plan.encode, &op);
+  return op;
+}
+
+LayerNormGradient bind(const LayerNormGradientOp& plan, const Pass& pass, const Rows& rows) {
+  LayerNormGradient op{};
+  op.rows = rows.count(plan.x);
+  op.width = plan.x.width;
+  op.x = pointer<const float>(pass, plan.x, rows.first);
+  op.x_stride = rows.stride<float>(plan.x);
+  op.gradient = pointer<const float>(pass, plan.gradient, rows.first);
+  op.gradient_stride = rows.stride<float>(plan.gradient);
+  op.gamma = pointer(pass, plan.gamma);
+  op.eps = plan.eps;
+  set_residual(pass, rows, plan.residual, &op);
+  op.y = pointer<float>(pass, plan.y, rows.first);
+  op.y_stride = rows.stride<float>(plan.y);
+  return op;
+}
+
+ProductSum bind(const ProductSumOp& plan, const Pass& pass, const Rows& rows) {
+  ProductSum op{};
+  op.rows = rows.count(plan.a);
+  op.a_width = plan.a.width;
+  op.b_width = plan.b.width;
+  op.a = pointer<const float>(pass, plan.a, rows.first);
+  op.a_stride = rows.stride<float>(plan.a);
+  op.b = pointer<const float>(pass, plan.b, rows.first);
+  op.b_stride = rows.stride<float>(plan.b);
+  op.sum = pointer(pass, plan.sum);
   return op;
 }
 
@@ -212,9 +261,11 @@ AttentionCodes bind(const AttentionCodesOp& plan, const Pass& pass) {
   return op;
 }
 
-AttentionF32 bind(const AttentionF32Op& plan, const Pass& pass) {
+// What attention on floats and its gradient have in common.
+template <class Op, class Kind>
+Op bind_float_attention(const Kind& plan, const Pass& pass) {
   constexpr ptrdiff_t f32 = sizeof(float);
-  AttentionF32 op{};
+  Op op{};
   op.images = pass.images;
   op.heads = plan.heads;
   op.tokens = tokens(plan);
@@ -238,6 +289,16 @@ AttentionF32 bind(const AttentionF32Op& plan, const Pass& pass) {
     op.probabilities_stride = plan.probabilities->row_stride / f32;
     op.probabilities_image_stride = plan.probabilities->image_stride / f32;
   }
+  return op;
+}
+
+AttentionF32 bind(const AttentionF32Op& plan, const Pass& pass) { return bind_float_attention<AttentionF32>(plan, pass); }
+
+AttentionGradient bind(const AttentionGradientOp& plan, const Pass& pass) {
+  AttentionGradient op = bind_float_attention<AttentionGradient>(plan, pass);
+  op.gradient = pointer<const float>(pass, plan.gradient, 0);
+  op.gradient_stride = plan.gradient.row_stride / ptrdiff_t(sizeof(float));
+  op.gradient_image_stride = plan.gradient.image_stride / ptrdiff_t(sizeof(float));
   return op;
 }
 
@@ -291,12 +352,12 @@ class OpRun {
         stop_(stop) {}
 
   void operator()(const LinearCodesOp& plan) const {
-    const bool all = uniform(plan.x) && uniform(plan.y) && (!plan.residual || uniform(*plan.residual));
+    const bool all = uniform(plan.x) && uniform(plan.y) && uniform(plan.residual);
     matrices(
         plan, all, [](const LinearCodes& op) { return linear_tasks(op.rows, op.outputs); }, kernels_.linear_codes);
   }
   void operator()(const LinearF32Op& plan) const {
-    const bool all = uniform(plan.x) && uniform(plan.y) && (!plan.residual || uniform(*plan.residual));
+    const bool all = uniform(plan.x) && uniform(plan.y) && uniform(plan.residual);
     matrices(
         plan, all, [](const LinearF32& op) { return linear_tasks(op.rows, op.outputs); }, kernels_.linear_f32);
   }
@@ -308,6 +369,16 @@ class OpRun {
   void operator()(const PatchifyOp& plan) const {
     matrices(
         plan, false, [](const Patchify& op) { return patchify_tasks(op.height, op.patch_height); }, kernels_.patchify);
+  }
+  void operator()(const PointwiseOp& plan) const {
+    const bool all = uniform(plan.x) && uniform(plan.y) && uniform(plan.factor) && uniform(plan.residual);
+    matrices(
+        plan, all, [](const Pointwise& op) { return pointwise_tasks(op.rows); }, kernels_.pointwise);
+  }
+  void operator()(const LayerNormGradientOp& plan) const {
+    const bool all = uniform(plan.x) && uniform(plan.gradient) && uniform(plan.y) && uniform(plan.residual);
+    matrices(
+        plan, all, [](const LayerNormGradient& op) { return layernorm_gradient_tasks(op.rows); }, kernels_.layernorm_gradient);
   }
   void operator()(const CopyRowsOp& plan) const {
     matrices(
@@ -323,6 +394,14 @@ class OpRun {
         plan, false, [](const Mean& op) { return mean_tasks(op.width); },
         [](const Mean& op, int task, void*) { mean_reference(op, task); });
   }
+  // Image after image: their sums go to one place.
+  void operator()(const ProductSumOp& plan) const {
+    const bool all = uniform(plan.a) && uniform(plan.b);
+    for (int image = 0; image < (all ? 1 : pass_.images); ++image) {
+      const ProductSum op = bind(plan, pass_, all ? Rows{0, true, pass_.images} : Rows{image, false, 1});
+      deal(product_sum_tasks(op.a_width, op.b_width), [&](int task, void* scratch) { kernels_.product_sum(op, task, scratch); });
+    }
+  }
   // In the order of the images: the state counts on.
   void operator()(const ObserveOp& plan) const {
     deal(1, [&](int, void*) {
@@ -331,6 +410,7 @@ class OpRun {
   }
   void operator()(const AttentionCodesOp& plan) const { attention(bind(plan, pass_), kernels_.attention_codes); }
   void operator()(const AttentionF32Op& plan) const { attention(bind(plan, pass_), kernels_.attention_f32); }
+  void operator()(const AttentionGradientOp& plan) const { attention(bind(plan, pass_), kernels_.attention_gradient); }
 
  private:
   template <class Fn>
@@ -370,6 +450,7 @@ class OpRun {
 size_t scratch_of(const LinearCodesOp& op) { return linear_codes_scratch(op.x.width); }
 size_t scratch_of(const AttentionCodesOp& op) { return attention_codes_scratch(tokens(op), op.q.width / op.heads); }
 size_t scratch_of(const AttentionF32Op& op) { return attention_f32_scratch(tokens(op), op.q.width / op.heads); }
+size_t scratch_of(const AttentionGradientOp& op) { return attention_gradient_scratch(tokens(op), op.q.width / op.heads); }
 template <class Op>
 size_t scratch_of(const Op&) {
   return 0;

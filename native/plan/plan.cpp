@@ -90,10 +90,13 @@ class Checker {
     if (encode) encoder("encode", *encode);
   }
 
-  void residual(const std::optional<View>& r, const View& y) const {
-    if (!r) return;
-    view("residual", *r, read, f32);
-    same_shape("residual", *r, y.rows, y.width);
+  void residual(const std::optional<View>& r, const View& y) const { optional("residual", r, y); }
+
+  // Floats of the shape of y.
+  void optional(const char* field, const std::optional<View>& v, const View& y) const {
+    if (!v) return;
+    view(field, *v, read, f32);
+    same_shape(field, *v, y.rows, y.width);
   }
 
   // Returns the tokens of a window.
@@ -125,6 +128,14 @@ class Checker {
     for (int32_t row : table) {
       if (row < -1 || row >= rows) fail(field, "names row " + std::to_string(row) + ", and there are " + std::to_string(rows));
     }
+  }
+
+  // Where attention keeps a number for each window, head, query and key.
+  void probabilities(const std::optional<View>& p, const View& q, int heads, int tokens) const {
+    if (!p) return;
+    view("probabilities", *p, write, f32);
+    require(q.rows <= INT_MAX / heads, "heads", "is too large");
+    same_shape("probabilities", *p, heads * q.rows, tokens);
   }
 
  private:
@@ -239,10 +250,7 @@ void check(const Checker& c, const AttentionF32Op& op) {
   c.view("y", op.y, write, f32);
   const int tokens = c.heads(op.heads, op.q, op.k, op.v, op.y, op.windows);
   c.constant("scale", op.scale, int64_t(op.heads) * 4);
-  if (!op.probabilities) return;
-  c.view("probabilities", *op.probabilities, write, f32);
-  c.require(op.q.rows <= INT_MAX / op.heads, "heads", "is too large");
-  c.same_shape("probabilities", *op.probabilities, op.heads * op.q.rows, tokens);
+  c.probabilities(op.probabilities, op.q, op.heads, tokens);
 }
 
 void check(const Checker& c, const PatchifyOp& op) {
@@ -258,6 +266,46 @@ void check(const Checker& c, const PatchifyOp& op) {
   c.require(int64_t(op.x.rows) * op.x.width <= INT_MAX, "x", "has too many elements");
   c.same_shape("y", op.y, (height / op.patch_height) * (op.x.width / op.patch_width),
                op.channels * op.patch_height * op.patch_width);
+}
+
+void check(const Checker& c, const PointwiseOp& op) {
+  c.view("x", op.x, read, f32);
+  c.target("y", op.y, op.encode);
+  c.same_shape("y", op.y, op.x.rows, op.x.width);
+  if (op.gain) c.constant("gain", *op.gain, int64_t(op.x.width) * 4);
+  c.optional("factor", op.factor, op.y);
+  c.residual(op.residual, op.y);
+}
+
+void check(const Checker& c, const LayerNormGradientOp& op) {
+  c.view("x", op.x, read, f32);
+  c.view("gradient", op.gradient, read, f32);
+  c.view("y", op.y, write, f32);
+  c.same_shape("gradient", op.gradient, op.x.rows, op.x.width);
+  c.same_shape("y", op.y, op.x.rows, op.x.width);
+  c.constant("gamma", op.gamma, int64_t(op.x.width) * 4);
+  c.require(op.eps >= 0 && std::isfinite(op.eps), "eps", "must be finite and not negative");
+  c.residual(op.residual, op.y);
+}
+
+void check(const Checker& c, const AttentionGradientOp& op) {
+  c.view("q", op.q, read, f32);
+  c.view("k", op.k, read, f32);
+  c.view("v", op.v, read, f32);
+  c.view("gradient", op.gradient, read, f32);
+  c.view("y", op.y, write, f32);
+  const int tokens = c.heads(op.heads, op.q, op.k, op.v, op.gradient, op.windows);
+  c.same_shape("y", op.y, op.q.rows, 3 * op.q.width);
+  c.constant("scale", op.scale, int64_t(op.heads) * 4);
+  c.probabilities(op.probabilities, op.q, op.heads, tokens);
+}
+
+void check(const Checker& c, const ProductSumOp& op) {
+  c.view("a", op.a, read, f32);
+  c.view("b", op.b, read, f32);
+  c.same_shape("b", op.b, op.a.rows, op.b.width);
+  c.require(int64_t(op.a.width) * op.b.width <= INT_MAX, "a", "is too wide");
+  c.constant("sum", op.sum, int64_t(op.a.width) * op.b.width * 4);
 }
 
 void check(const Checker& c, const CopyRowsOp& op) {
@@ -298,8 +346,9 @@ void check(const Checker& c, const ObserveOp& op) {
 }  // namespace
 
 const char* op_kind(const PlanOp& op) {
-  static constexpr const char* names[] = {"linearCodes", "linearF32", "layernorm", "attentionCodes", "attentionF32",
-                                          "patchify",    "copyRows",  "gather",    "mean",           "observe"};
+  static constexpr const char* names[] = {
+      "linearCodes", "linearF32", "layernorm", "attentionCodes", "attentionF32",      "patchify",          "copyRows",
+      "gather",      "mean",      "observe",   "pointwise",      "layernormGradient", "attentionGradient", "productSum"};
   static_assert(sizeof names / sizeof *names == std::variant_size_v<decltype(op.op)>, "one name a kind, in their order");
   return names[op.op.index()];
 }

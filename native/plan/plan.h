@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "ops/linear.h"
+#include "ops/pointwise.h"
 #include "plan/blob.h"
 
 namespace fewbit {
@@ -97,6 +98,34 @@ struct PatchifyOp {
   std::optional<PlanEncoder> encode;
 };
 
+struct PointwiseOp {
+  View x, y;
+  Function function;
+  std::optional<Constant> gain;
+  std::optional<View> factor, residual;
+  std::optional<PlanEncoder> encode;
+};
+
+struct LayerNormGradientOp {
+  View x, gradient, y;
+  Constant gamma;
+  float eps;
+  std::optional<View> residual;
+};
+
+struct AttentionGradientOp {
+  View q, k, v, gradient, y;
+  int heads;
+  Constant scale;
+  std::optional<View> probabilities;
+  std::optional<PlanWindows> windows;
+};
+
+struct ProductSumOp {
+  View a, b;
+  Constant sum;
+};
+
 struct CopyRowsOp {
   View x, y;
 };
@@ -130,7 +159,7 @@ struct ObserveOp {
 struct PlanOp {
   std::string name;
   std::variant<LinearCodesOp, LinearF32Op, LayerNormOp, AttentionCodesOp, AttentionF32Op, PatchifyOp, CopyRowsOp, GatherOp,
-               MeanOp, ObserveOp>
+               MeanOp, ObserveOp, PointwiseOp, LayerNormGradientOp, AttentionGradientOp, ProductSumOp>
       op;
 };
 

@@ -1,5 +1,5 @@
 import addon from '#addon'
-import type { Graph } from '../../lib/graph/graph.js'
+import type { Edge, Graph } from '../../lib/graph/graph.js'
 import { assertNoFloatProducts, lower } from '../../lib/graph/lower.js'
 import { probabilitiesOf, type Scheme } from '../../lib/graph/scheme.js'
 import type { Plan } from '../../lib/runtime/addon-types.js'
@@ -201,15 +201,31 @@ it('keeps about 256 rows in flight unless told otherwise', async () => {
   expect(() => lower(graph, null, { outputs: ['nowhere'] })).toThrow('there is no edge nowhere')
 })
 
-it('refuses what no kernel computes', () => {
-  const swap = (name: string, change: object) => ({
-    ...graph,
-    nodes: graph.nodes.map((node) => (node.name === name ? { ...node, ...change } : node)) as Graph['nodes'],
-  })
-  expect(() => lower(swap('layers.0.mlp.gelu', { input: 'layers.0.norm2' }), null)).toThrow(
-    /has the shape|GELU has to follow a linear layer/,
-  )
-  expect(() => lower(swap('layers.0.sum', { right: 'layers.0.attention.sum' }), null)).toThrow(
-    'one side of an addition has to be a linear layer',
-  )
+it('computes positions, GELU, scales and sums wherever they stand', async () => {
+  const changed: Graph = { ...graph, nodes: [], constants: new Map(graph.constants), edges: new Map(graph.edges) }
+  changed.constants.set('factor', { shape: [SMALL_SHAPE.hidden], data: normals(4, SMALL_SHAPE.hidden) })
+  for (const node of graph.nodes) {
+    changed.nodes.push(node)
+    if (node.op !== 'layernorm' || node.input === 'class_token' || node.input === 'distillation_token') continue
+    // The norm's GELU, scaled and added to the norm, instead of the norm.
+    const { name, output } = node
+    changed.nodes.pop()
+    changed.nodes.push(
+      { ...node, output: `${name}.raw` },
+      { name: `${name}.gelu`, output: `${name}.gelu`, op: 'gelu', input: `${name}.raw` },
+      { name: `${name}.scale`, output: `${name}.scale`, op: 'scale', input: `${name}.gelu`, factor: 'factor' },
+      { name: `${name}.sum`, output, op: 'add', left: `${name}.raw`, right: `${name}.scale` },
+    )
+    for (const part of ['raw', 'gelu', 'scale']) changed.edges.set(`${name}.${part}`, graph.edges.get(output) as Edge)
+  }
+  const expected = runReference(changed, image(0))
+  const outputs = ['patch_embedding', 'layers.0.norm1.gelu', changed.output]
+  const { plan } = lower(changed, null, { outputs })
+  const found = await run(plan, 1)
+  expect(relativeError(found, Float64Array.from(outputs.flatMap((name) => [...(expected.get(name) as Matrix).data])))).toBeLessThan(3e-6)
+  expect(plan.ops.filter(({ op }) => op === 'linearF32').length).toBe(graph.nodes.filter(({ op }) => op === 'linear').length)
+
+  const scheme = simpleScheme(changed, image(0))
+  const quantized = await run(lower(changed, scheme).plan, 1)
+  expect(relativeError(quantized, runCodedReference(changed, scheme, image(0)))).toBeLessThan(1e-6)
 })

@@ -1,3 +1,5 @@
+import { graphToJson } from '../../lib/checkpoint/graph-json.js'
+import { gradientGraph } from '../../lib/graph/gradient.js'
 import type { Graph, Node } from '../../lib/graph/graph.js'
 import { probabilitiesOf, type Scheme } from '../../lib/graph/scheme.js'
 import { validateGraph } from '../../lib/graph/validate.js'
@@ -60,6 +62,26 @@ it.each<[string, () => Graph, string]>([
   ],
 ])('refuses %s', (_, broken, message) => {
   expect(() => validateGraph(broken())).toThrow(message)
+})
+
+const instead = (node: object): Graph => withNode('class_token', { ...node, row: 0 })
+const back = { gradient: 'layers.1.sum', gamma: 'norm.weight', eps: 1e-6 }
+
+it.each<[string, object, string]>([
+  ['rows that are not there', { op: 'slice', rows: 9, column: 0, width: 36 }, 'class_token: 9 rows from row 0 of 8'],
+  ['columns that are not there', { op: 'slice', rows: 1, column: 1, width: 36 }, 'class_token: 36 columns from column 1 of 36'],
+  ['no columns', { op: 'slice', rows: 1, column: 0, width: 0 }, 'class_token: 0 columns from column 0 of 36'],
+  ['too small a place', { op: 'place', rows: 7 }, 'class_token: places 8 rows at row 0 of 7'],
+  ['a transposed weight of another width', { op: 'linearGradient', weight: 'head.weight' }, 'expected [36, inputs]'],
+  ['a gradient of another shape', { op: 'geluGradient', gradient: 'patches' }, 'the gradient has another shape than layers.1.sum'],
+  ['a short gamma', { op: 'layernormGradient', ...back, gamma: 'head.bias' }, 'has the shape [11], expected [36]'],
+  ['factors of different shapes', { op: 'multiply', left: 'patches', right: 'layers.1.sum' }, 'multiplies 6 rows'],
+])('refuses %s in a gradient', (_, node, message) => {
+  expect(() => validateGraph(instead(node))).toThrow(message)
+})
+
+it('stores no gradients', () => {
+  expect(() => graphToJson(gradientGraph(graph).graph)).toThrow('backward: nodes of gradients are not stored')
 })
 
 const edge = 'layers.0.norm1'

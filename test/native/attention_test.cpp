@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "attention_windows.h"
 #include "buffers.h"
 #include "cpu/kernels.h"
 #include "ops/numeric.h"
@@ -25,42 +26,6 @@ namespace {
 // The edges of vectors, quads, row blocks and tiles, and the token counts of real models.
 const int kTokens[] = {1, 2, 3, 4, 5, 6, 7, 12, 15, 16, 17, 31, 32, 33, 47, 50, 63, 64, 65, 66, 127, 128, 129};
 const int kWidths[] = {1, 3, 4, 5, 15, 16, 17, 20, 32, 33, 48, 63, 64, 65, 80, 128, 130};
-
-// Windows in a random order of rows, with bias and regions where asked for. Every other window has one region only.
-struct Windows {
-  int count = 1;
-  bool rows = false, bias = false, regions = false;
-};
-
-class WindowTables {
- public:
-  WindowTables(const Windows& w, int heads, int tokens, float reach, std::mt19937& random) {
-    op.count = w.count;
-    std::uniform_real_distribution<float> uniform(-reach, reach);
-    if (w.rows) {
-      rows_.resize(w.count * tokens);
-      std::iota(rows_.begin(), rows_.end(), 0);
-      std::shuffle(rows_.begin(), rows_.end(), random);
-      op.rows = rows_.data();
-    }
-    if (w.bias) {
-      bias_.resize(heads * tokens * tokens);
-      for (float& b : bias_) b = uniform(random);
-      op.bias = bias_.data();
-    }
-    if (w.regions) {
-      regions_.resize(w.count * tokens);
-      for (size_t i = 0; i < regions_.size(); ++i) regions_[i] = static_cast<uint8_t>(i / tokens % 2 ? 7 : random() % 3);
-      op.regions = regions_.data();
-    }
-  }
-  AttentionWindows op;
-
- private:
-  std::vector<int32_t> rows_;
-  std::vector<float> bias_;
-  std::vector<uint8_t> regions_;
-};
 
 struct Implementation {
   std::string name;

@@ -66,6 +66,11 @@ TEST_CASE("gelu_f32x16 is gelu") {
   compare(sweep(), gelu_array, gelu);
 }
 
+TEST_CASE("gelu_slope_f32x16 is gelu_slope") {
+  if (!runs()) return;
+  compare(sweep(), gelu_slope_array, gelu_slope);
+}
+
 TEST_CASE("exp_nonpositive_f32x16 is exp_nonpositive") {
   if (!runs()) return;
   std::vector<float> values = sweep();

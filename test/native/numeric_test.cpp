@@ -48,6 +48,23 @@ TEST_CASE("gelu at special values") {
   CHECK(std::isnan(gelu(std::numeric_limits<float>::quiet_NaN())));
 }
 
+TEST_CASE("gelu_slope is within its bound of the derivative of gelu") {
+  long double worst = 0, worst_at = 0;
+  for (float a = 1e-30f; a < 1e4f; a = next(a, 997))
+    for (float x : {a, -a}) {
+      const long double density = std::exp(-0.5L * x * x) / std::sqrt(2 * std::acos(-1.0L));
+      const long double error = std::fabs(gelu_slope(x) - (0.5L * std::erfc(-x / std::sqrt(2.0L)) + x * density));
+      if (error > worst) worst = error, worst_at = x;
+    }
+  INFO("worst at ", double(worst_at));
+  CHECK(double(worst) < 1e-4);
+  MESSAGE("gelu_slope: largest error ", double(worst));
+  CHECK(gelu_slope(0.0f) == 0.5f);
+  CHECK(gelu_slope(std::numeric_limits<float>::infinity()) == 1.0f);
+  CHECK(gelu_slope(-std::numeric_limits<float>::infinity()) == 0.0f);
+  CHECK(std::isnan(gelu_slope(std::numeric_limits<float>::quiet_NaN())));
+}
+
 TEST_CASE("exp_nonpositive is within its bound of exp") {
   long double worst = 0, worst_at = 0;
   for (float a = 1e-30f; a <= 87.0f; a = next(a, 97)) {

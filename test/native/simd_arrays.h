@@ -10,6 +10,7 @@ namespace fewbit {
 
 // Only where the path avx512vnni runs. count: a multiple of 64.
 void gelu_array(const float* x, float* y, int count);
+void gelu_slope_array(const float* x, float* y, int count);
 void exp_array(const float* x, float* y, int count);
 void encode_array(const Encoder& code, const float* x, uint8_t* y, int count);
 void encode_array_by_64(const Encoder& code, const float* x, uint8_t* y, int count);

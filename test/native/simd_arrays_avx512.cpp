@@ -8,6 +8,10 @@ void gelu_array(const float* x, float* y, int count) {
   for (int i = 0; i < count; i += 16) _mm512_storeu_ps(y + i, gelu_f32x16(_mm512_loadu_ps(x + i)));
 }
 
+void gelu_slope_array(const float* x, float* y, int count) {
+  for (int i = 0; i < count; i += 16) _mm512_storeu_ps(y + i, gelu_slope_f32x16(_mm512_loadu_ps(x + i)));
+}
+
 void exp_array(const float* x, float* y, int count) {
   for (int i = 0; i < count; i += 16) _mm512_storeu_ps(y + i, exp_nonpositive_f32x16(_mm512_loadu_ps(x + i)));
 }

@@ -48,6 +48,19 @@ function everyOp(): Plan {
       rows: Int32Array.from([0, 5, 3, -1, 2, 2]),
     },
     { name: 'pooled', op: 'mean', x: codes(1024, 6, 20), y: codes(2048, 1, 20), decode: { offset: 128, scale: 0.5 }, encode },
+    {
+      ...{ name: 'point', op: 'pointwise', x: floats('input', 0, 12, 8), y: floats('arena', 4096, 12, 8), function: 'geluSlope' },
+      ...{ gain: many(), factor: floats('input', 0, 12, 8), residual: floats('input', 0, 12, 8) },
+    },
+    {
+      ...{ name: 'norm back', op: 'layernormGradient', x: floats('input', 0, 12, 8), gradient: floats('arena', 4096, 12, 8) },
+      ...{ y: floats('arena', 4096, 12, 8), gamma: many(), eps: 1, residual: floats('input', 0, 12, 8) },
+    },
+    {
+      ...{ name: 'heads back', op: 'attentionGradient', q: floats('input', 0, 12, 8), k: floats('input', 0, 12, 8) },
+      ...{ v: floats('input', 0, 12, 8), gradient: floats('input', 0, 12, 8), y: floats('arena', 4096, 12, 24), heads: 2, scale: many() },
+    },
+    { name: 'sum', op: 'productSum', a: floats('input', 0, 12, 8), b: floats('arena', 4096, 12, 24), sum: many() },
   ]
   return { batch: 2, arenaBytes: 8192, inputBytes: 384, outputBytes: 384, ops, blobs: blobs.list }
 }
@@ -142,6 +155,12 @@ test.each<[string, Change, RegExp]>([
   ['mean', ([, , , , , , mean]) => (mean.y.rows = 2), /'pooled' \(mean\): y is 2 x 20, not 1 x 20/],
   ['decoder', ([, , , , , , mean]) => (mean.decode.scale = 0), /'pooled' \(mean\): decode scale must be positive/],
   ['state', ([, , , , watch]) => (watch.sampleRows = 2 ** 20), /'watch' \(observe\): state needs/],
+  ['function', (ops) => (ops.at(-4).function = 'sin'), /'point' \(pointwise\): function must be identity, gelu or geluSlope/],
+  ['factor', (ops) => (ops.at(-4).factor.rows = 2), /'point' \(pointwise\): factor is 2 x 8, not 12 x 8/],
+  ['gradient', (ops) => (ops.at(-3).gradient.width = 7), /'norm back' \(layernormGradient\): gradient is 12 x 7, not 12 x 8/],
+  ['gradients of heads', (ops) => (ops.at(-2).y.width = 8), /'heads back' \(attentionGradient\): y is 12 x 8, not 12 x 24/],
+  ['rows of a product', (ops) => (ops.at(-1).a.rows = 6), /'sum' \(productSum\): b is 12 x 24, not 6 x 24/],
+  ['short sums', (ops, plan) => (plan.blobs[ops.at(-1).sum.blob] = allocateBlob(764)), /'sum' \(productSum\): sum needs 768/],
   ['stride of samples', ([, , , , watch]) => (watch.sampleStride = 0), /'watch' \(observe\): sampleStride must be at least 1/],
 ])('refused: %s', (_, change, message) => {
   expect(refusal(everyOp(), change)).toMatch(message)

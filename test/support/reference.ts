@@ -1,11 +1,9 @@
-import type { Graph, Node } from '../../lib/graph/graph.js'
+import type { Graph, NodeOf } from '../../lib/graph/graph.js'
 import { probabilitiesOf } from '../../lib/graph/scheme.js'
 
 /**
  * A slow executor of graphs in doubles, written from the definitions of the operations alone.
  */
-
-type NodeOf<Op extends Node['op']> = Extract<Node, { op: Op }>
 
 export interface Matrix {
   rows: number
@@ -19,11 +17,20 @@ export function matrix(rows: number, width: number, at: (row: number, column: nu
   return { rows, width, data }
 }
 
-/** All edges of one image, and what each softmax gives under {@link probabilitiesOf}. */
-export function runReference(graph: Graph, image: Float32Array): Map<string, Matrix> {
+/**
+ * All edges of one image, and what each softmax gives under {@link probabilitiesOf}.
+ *
+ * @param written sees each of them before anything reads it, and may change it
+ */
+export function runReference(
+  graph: Graph,
+  image: Float32Array,
+  written: (edge: string, values: Matrix) => void = () => {},
+): Map<string, Matrix> {
   const { rows, width } = graph.edges.get(graph.input) as { rows: number; width: number }
   const edges = new Map<string, Matrix>([[graph.input, { rows, width, data: Float64Array.from(image) }]])
   const edge = (name: string) => edges.get(name) as Matrix
+  written(graph.input, edge(graph.input))
   const constant = (name: string) => graph.constants.get(name)?.data as Float32Array
   for (const node of graph.nodes) {
     switch (node.op) {
@@ -50,7 +57,7 @@ export function runReference(graph: Graph, image: Float32Array): Map<string, Mat
         edges.set(node.output, layernorm(edge(node.input), constant(node.gamma), constant(node.beta), node.eps))
         break
       case 'attention':
-        attention(node, edges, node.logitBias === undefined ? null : constant(node.logitBias))
+        attention(node, edges, node.logitBias === undefined ? null : constant(node.logitBias), written)
         break
       case 'gelu':
         edges.set(node.output, { ...edge(node.input), data: edge(node.input).data.map(gelu) })
@@ -66,6 +73,11 @@ export function runReference(graph: Graph, image: Float32Array): Map<string, Mat
         edges.set(node.output, { ...right, data: edge(node.left).data.map((value, i) => value + right.data[i]) })
         break
       }
+      case 'multiply': {
+        const right = edge(node.right)
+        edges.set(node.output, { ...right, data: edge(node.left).data.map((value, i) => value * right.data[i]) })
+        break
+      }
       case 'row': {
         const x = edge(node.input)
         edges.set(node.output, { rows: 1, width: x.width, data: x.data.slice(node.row * x.width, (node.row + 1) * x.width) })
@@ -77,6 +89,7 @@ export function runReference(graph: Graph, image: Float32Array): Map<string, Mat
       case 'mean':
         edges.set(node.output, mean(edge(node.input)))
     }
+    written(node.output, edge(node.output))
   }
   return edges
 }
@@ -162,7 +175,12 @@ export function windowsIn({ windows }: NodeOf<'attention'>, rows: number): Windo
 
 export const scaleOf = ({ scale }: NodeOf<'attention'>, head: number): number => (typeof scale === 'number' ? scale : scale[head])
 
-function attention(node: NodeOf<'attention'>, edges: Map<string, Matrix>, bias: Float32Array | null): void {
+function attention(
+  node: NodeOf<'attention'>,
+  edges: Map<string, Matrix>,
+  bias: Float32Array | null,
+  written: (edge: string, values: Matrix) => void,
+): void {
   const [q, k, v] = [node.q, node.k, node.v].map((name) => edges.get(name) as Matrix)
   const { rows, width } = q
   const channels = width / node.heads
@@ -170,26 +188,31 @@ function attention(node: NodeOf<'attention'>, edges: Map<string, Matrix>, bias: 
   const tokens = rows / windows.length
   const probabilities = matrix(node.heads * rows, tokens, () => 0)
   const output = matrix(rows, width, () => 0)
-  windows.forEach((window, w) => {
-    for (let head = 0; head < node.heads; head++) {
-      for (let t = 0; t < tokens; t++) {
-        const row = (w * node.heads + head) * tokens + t
-        const p = probabilities.data.subarray(row * tokens, (row + 1) * tokens)
-        for (let s = 0; s < tokens; s++) {
-          for (let c = head * channels; c < (head + 1) * channels; c++) {
-            p[s] += q.data[window.rows[t] * width + c] * k.data[window.rows[s] * width + c]
-          }
-          p[s] = p[s] * scaleOf(node, head) + (bias ? bias[(head * tokens + t) * tokens + s] : 0)
-          if (!window.attends(t, s)) p[s] -= 100
-        }
-        softmax(p)
-        for (let c = head * channels; c < (head + 1) * channels; c++) {
-          for (let s = 0; s < tokens; s++) output.data[window.rows[t] * width + c] += p[s] * v.data[window.rows[s] * width + c]
-        }
+  const forEachQuery = (visit: (window: Window, head: number, t: number, p: Float64Array) => void) => {
+    let row = 0
+    for (const window of windows) {
+      for (let head = 0; head < node.heads; head++) {
+        for (let t = 0; t < tokens; t++) visit(window, head, t, probabilities.data.subarray(row++ * tokens, row * tokens))
       }
     }
+  }
+  forEachQuery((window, head, t, p) => {
+    for (let s = 0; s < tokens; s++) {
+      for (let c = head * channels; c < (head + 1) * channels; c++) {
+        p[s] += q.data[window.rows[t] * width + c] * k.data[window.rows[s] * width + c]
+      }
+      p[s] = p[s] * scaleOf(node, head) + (bias ? bias[(head * tokens + t) * tokens + s] : 0)
+      if (!window.attends(t, s)) p[s] -= 100
+    }
+    softmax(p)
   })
   edges.set(probabilitiesOf(node), probabilities)
+  written(probabilitiesOf(node), probabilities)
+  forEachQuery((window, head, t, p) => {
+    for (let c = head * channels; c < (head + 1) * channels; c++) {
+      for (let s = 0; s < tokens; s++) output.data[window.rows[t] * width + c] += p[s] * v.data[window.rows[s] * width + c]
+    }
+  })
   edges.set(node.output, output)
 }
 
