@@ -49,6 +49,9 @@ function* positionsInWindows(height: number, width: number, [windowHeight, windo
   }
 }
 
+/** How many rows a merged row consists of. */
+export const MERGED = 4
+
 /** [rows][4]: the neighbours that a merged row consists of: upper left, lower left, upper right, lower right; -1 where the map has ended. */
 export function mergeRows(height: number, width: number): Int32Array {
   const rows: number[] = []

@@ -14,6 +14,7 @@ void linear_f32_portable(const LinearF32& op, int task, void* scratch);
 void attention_codes_portable(const AttentionCodes& op, int task, void* scratch);
 void attention_f32_portable(const AttentionF32& op, int task, void* scratch);
 void layernorm_portable(const LayerNorm& op, int task, void* scratch);
+void layernorm_codes_portable(const LayerNormCodes& op, int task, void* scratch);
 void patchify_portable(const Patchify& op, int task, void* scratch);
 
 void linear_codes_avx512(const LinearCodes& op, int task, void* scratch);
@@ -21,6 +22,7 @@ void linear_f32_avx512(const LinearF32& op, int task, void* scratch);
 void attention_codes_avx512(const AttentionCodes& op, int task, void* scratch);
 void attention_f32_avx512(const AttentionF32& op, int task, void* scratch);
 void layernorm_avx512(const LayerNorm& op, int task, void* scratch);
+void layernorm_codes_avx512(const LayerNormCodes& op, int task, void* scratch);
 void patchify_avx512(const Patchify& op, int task, void* scratch);
 
 void linear_codes_amx(const LinearCodes& op, int task, void* scratch);

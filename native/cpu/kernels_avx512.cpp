@@ -4,8 +4,8 @@
 namespace fewbit {
 
 const Kernels* kernels_avx512() {
-  static constexpr Kernels kernels = {linear_codes_avx512,  linear_f32_avx512, attention_codes_avx512,
-                                      attention_f32_avx512, layernorm_avx512,  patchify_avx512};
+  static constexpr Kernels kernels = {linear_codes_avx512, linear_f32_avx512,      attention_codes_avx512, attention_f32_avx512,
+                                      layernorm_avx512,    layernorm_codes_avx512, patchify_avx512};
   return &kernels;
 }
 

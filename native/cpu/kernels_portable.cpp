@@ -5,7 +5,8 @@ namespace fewbit {
 
 const Kernels* kernels_portable() {
   static constexpr Kernels kernels = {linear_codes_portable,  linear_f32_portable, attention_codes_portable,
-                                      attention_f32_portable, layernorm_portable,  patchify_portable};
+                                      attention_f32_portable, layernorm_portable,  layernorm_codes_portable,
+                                      patchify_portable};
   return &kernels;
 }
 

@@ -1,5 +1,5 @@
 import type { Graph, Node } from '../../lib/graph/graph.js'
-import { probabilitiesOf } from '../../lib/graph/scheme.js'
+import { logitsOf, probabilitiesOf } from '../../lib/graph/scheme.js'
 
 /**
  * A slow executor of graphs in doubles, written from the definitions of the operations alone.
@@ -19,7 +19,7 @@ export function matrix(rows: number, width: number, at: (row: number, column: nu
   return { rows, width, data }
 }
 
-/** All edges of one image, and what each softmax gives under {@link probabilitiesOf}. */
+/** All edges of one image, and what each softmax reads and gives under {@link logitsOf} and {@link probabilitiesOf}. */
 export function runReference(graph: Graph, image: Float32Array): Map<string, Matrix> {
   const { rows, width } = graph.edges.get(graph.input) as { rows: number; width: number }
   const edges = new Map<string, Matrix>([[graph.input, { rows, width, data: Float64Array.from(image) }]])
@@ -168,7 +168,7 @@ function attention(node: NodeOf<'attention'>, edges: Map<string, Matrix>, bias: 
   const channels = width / node.heads
   const windows = windowsIn(node, rows)
   const tokens = rows / windows.length
-  const probabilities = matrix(node.heads * rows, tokens, () => 0)
+  const [logits, probabilities] = [0, 1].map(() => matrix(node.heads * rows, tokens, () => 0))
   const output = matrix(rows, width, () => 0)
   windows.forEach((window, w) => {
     for (let head = 0; head < node.heads; head++) {
@@ -180,6 +180,7 @@ function attention(node: NodeOf<'attention'>, edges: Map<string, Matrix>, bias: 
             p[s] += q.data[window.rows[t] * width + c] * k.data[window.rows[s] * width + c]
           }
           p[s] = p[s] * scaleOf(node, head) + (bias ? bias[(head * tokens + t) * tokens + s] : 0)
+          logits.data[row * tokens + s] = p[s]
           if (!window.attends(t, s)) p[s] -= 100
         }
         softmax(p)
@@ -189,6 +190,7 @@ function attention(node: NodeOf<'attention'>, edges: Map<string, Matrix>, bias: 
       }
     }
   })
+  edges.set(logitsOf(node), logits)
   edges.set(probabilitiesOf(node), probabilities)
   edges.set(node.output, output)
 }
