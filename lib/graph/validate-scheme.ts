@@ -1,6 +1,7 @@
 import { packedBytes } from '../runtime/blobs.js'
+import { originOf, READS_ONE_STEP, WRITES_ONE_STEP } from './coverage.js'
 import { type Graph, inputsOf, type Node } from './graph.js'
-import { isStored, operandsOf, storageOf } from './operands.js'
+import { isStored, operandsOf } from './operands.js'
 import { type Code, probabilitiesOf, type Scheme, type WeightCode } from './scheme.js'
 import { isDimension } from './validate.js'
 
@@ -85,20 +86,15 @@ export function validateScheme(graph: Graph, scheme: Scheme): void {
 
 /** Factors fit the nodes that write and read their edge. */
 function validateFactors(graph: Graph, scheme: Scheme): void {
-  const storage = storageOf(graph)
-  const merges = new Map(graph.nodes.flatMap((node) => (node.op === 'merge' ? [[node.output, node.input] as const] : [])))
-  const codeOf = (name: string): Code | undefined => {
-    const { edge } = storage(name)
-    const merged = merges.get(edge)
-    return scheme.edges.get(edge) ?? (merged === undefined ? undefined : codeOf(merged))
-  }
+  const origin = originOf(graph)
+  const codeOf = (edge: string): Code | undefined => scheme.edges.get(edge) ?? scheme.edges.get(origin(edge))
   for (const node of graph.nodes) {
     const written = codeOf(node.output)?.factors
     const { width } = graph.edges.get(node.output) as { width: number }
     if (written && width % written.length !== 0) {
       throw new Error(`${node.name}: ${written.length} factors do not divide the ${width} columns of ${node.output}`)
     }
-    if (written && (node.op === 'patchify' || node.op === 'attention' || node.op === 'mean')) {
+    if (written && WRITES_ONE_STEP.has(node.op)) {
       throw new Error(`${node.name}: ${node.output} has factors, which only linear layers and LayerNorm can write`)
     }
     if (scheme.coverage === 'full' && node.op === 'layernorm' && width > WIDEST_LAYERNORM) {
@@ -113,10 +109,10 @@ function validateFactors(graph: Graph, scheme: Scheme): void {
 }
 
 function validateReader(node: Node, edge: string, { factors, levels }: Code, scheme: Scheme): void {
-  if (node.op === 'linear' && factors) {
-    throw new Error(`${node.name}: ${edge} has factors, which a linear layer cannot read: fold them into its weight`)
+  if (factors && READS_ONE_STEP.has(node.op)) {
+    const remedy = node.op === 'linear' ? ': fold them into its weight' : ''
+    throw new Error(`${node.name}: ${edge} has factors, which a ${node.op} layer cannot read${remedy}`)
   }
-  if (node.op === 'mean' && factors) throw new Error(`${node.name}: ${edge} has factors, which a mean cannot read`)
   if (node.op === 'attention') validateHeads(node, factors)
   if (node.op !== 'layernorm' || scheme.coverage !== 'full') return
   const most = levels[0] < 0 ? LARGEST_FACTOR.signed : LARGEST_FACTOR.unsigned

@@ -331,8 +331,8 @@ void check(const Checker& c, const ObserveOp& op) {
 }  // namespace
 
 const char* op_kind(const PlanOp& op) {
-  static constexpr const char* names[] = {"linearCodes", "linearF32", "layernorm", "attentionCodes", "attentionF32",
-                                          "patchify",    "copyRows",  "gather",    "mean",           "observe", "layernormCodes"};
+  static constexpr const char* names[] = {"linearCodes", "linearF32", "layernorm", "attentionCodes", "attentionF32",  "patchify",
+                                          "copyRows",    "gather",    "mean",      "observe",        "layernormCodes"};
   static_assert(sizeof names / sizeof *names == std::variant_size_v<decltype(op.op)>, "one name a kind, in their order");
   return names[op.op.index()];
 }

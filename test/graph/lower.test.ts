@@ -1,8 +1,7 @@
 import addon from '#addon'
-import { assertNoFloatEdges, assertNoFloatProducts } from '../../lib/graph/floats.js'
+import { assertNoFloatProducts } from '../../lib/graph/floats.js'
 import type { Graph } from '../../lib/graph/graph.js'
 import { lower } from '../../lib/graph/lower.js'
-import { operandsOf } from '../../lib/graph/operands.js'
 import { type Code, probabilitiesOf, type Scheme } from '../../lib/graph/scheme.js'
 import type { Plan } from '../../lib/runtime/addon-types.js'
 import { Session } from '../../lib/runtime/session.js'
@@ -194,65 +193,6 @@ describe('a quantized plan', () => {
 
   it('neither returns nor observes edges', () => {
     expect(() => lower(graph, scheme, { outputs: ['embeddings'] })).toThrow('only a float plan')
-  })
-})
-
-describe('a quantized plan of full coverage', () => {
-  let scheme: Scheme
-  beforeAll(() => {
-    scheme = simpleScheme(graph, image(0), 'full')
-  })
-
-  it('means what the codes mean', async () => {
-    const found = await run(lower(graph, scheme).plan)
-    const expected = Float64Array.from(Array.from({ length: IMAGES }, (_, i) => [...runCodedReference(graph, scheme, image(i))]).flat())
-    expect(relativeError(found, expected)).toBeLessThan(1e-6)
-    const float = runReference(graph, image(0)).get(graph.output) as Matrix
-    const distance = relativeError(found.subarray(0, SMALL_SHAPE.classes), float.data)
-    expect(distance).toBeGreaterThan(1e-3)
-    expect(distance).toBeLessThan(0.5)
-  })
-
-  it('gives the same bits on every path and for every batch', async () => {
-    const first = await run(lower(graph, scheme, { batch: 1 }).plan, IMAGES, 'portable')
-    for (const { name } of paths) {
-      for (const batch of [1, 3, 8]) expect(await run(lower(graph, scheme, { batch }).plan, IMAGES, name)).toEqual(first)
-    }
-  })
-
-  it('holds no floats between the patches and the logits, and sums in place', () => {
-    const { plan } = lower(graph, scheme, { batch: 1 })
-    expect(() => assertNoFloatEdges(plan)).not.toThrow()
-    const partial = lower(graph, { ...scheme, coverage: 'partial' }, { batch: 1 }).plan
-    expect(() => assertNoFloatEdges(partial)).toThrow('embeddings.prefix reads or writes floats between the patches and the logits')
-    const stream = plan.ops.flatMap((op) => (op.op === 'linearCodes' && op.residualCode ? [[op.residual?.offset, op.y.offset]] : []))
-    expect(stream.length).toBe(4)
-    for (const [residual, sum] of stream) expect(residual).toBe(sum)
-  })
-
-  it('has other codes beside those of a partial plan, which does not look at them', () => {
-    const partial = { ...scheme, coverage: 'partial' as const }
-    const names = new Set(operandsOf(graph, partial).map(({ name }) => name))
-    const only = { ...partial, edges: new Map([...scheme.edges].filter(([name]) => names.has(name))) }
-    expect(only.edges.size).toBeLessThan(scheme.edges.size)
-    expect(lower(graph, partial).plan.ops).toEqual(lower(graph, only).plan.ops)
-  })
-
-  it('lets products read the residual stream', async () => {
-    const nodes = graph.nodes.map((node) =>
-      node.name === 'layers.1.mlp.fc1' && node.op === 'linear' ? { ...node, input: 'layers.1.attention.sum' } : node,
-    )
-    const direct = { ...graph, nodes }
-    const plain = simpleScheme(direct, image(0), 'full')
-    expect(operandsOf(direct, plain).find(({ name }) => name === 'layers.1.attention.sum')?.kind).toBe('input')
-    expect(relativeError(await run(lower(direct, plain).plan, 1), runCodedReference(direct, plain, image(0)))).toBeLessThan(1e-6)
-  })
-
-  it('says which edge has no code', () => {
-    const without = (name: string) => ({ ...scheme, edges: new Map([...scheme.edges].filter(([edge]) => edge !== name)) })
-    expect(() => lower(graph, without('embeddings'))).toThrow('layers.0.norm1: residual embeddings has no code')
-    expect(() => lower(graph, without('layers.1.mlp.fc1'))).toThrow('layers.1.mlp.gelu: gelu input layers.1.mlp.fc1 has no code')
-    expect(() => lower(graph, without('layers.0.attention.logits'))).toThrow('logits layers.0.attention.logits has no code')
   })
 })
 

@@ -1,3 +1,4 @@
+import { takesFactors } from '../../lib/graph/coverage.js'
 import { outlierFactors } from '../../lib/graph/factors.js'
 import type { Graph } from '../../lib/graph/graph.js'
 import { operandsOf } from '../../lib/graph/operands.js'
@@ -19,7 +20,7 @@ export function simpleScheme(graph: Graph, image: Float32Array, coverage: Scheme
     const values = edges.get(name) as Matrix
     const bits = kind === 'probabilities' ? 6 + (i % 3) : 5 + (i % 4)
     const table = kind === 'probabilities' || name.endsWith('gelu')
-    if (kind === 'residual') scheme.edges.set(name, i % 3 === 0 ? tableCode(values, 7) : outlierCode(values, 7 + (i % 2)))
+    if (kind === 'residual') scheme.edges.set(name, streamCode(values, i, takesFactors(graph, name)))
     else if (kind === 'gelu input' || kind === 'logits') scheme.edges.set(name, symmetricCode(values, 8))
     else scheme.edges.set(name, table ? tableCode(values, Math.min(bits, 6)) : uniformCode(values, bits))
   })
@@ -46,6 +47,16 @@ export function weightCode(graph: Graph, name: string, bits: number): WeightCode
 const reach = ({ data }: Matrix): number => data.reduce((most, x) => Math.max(most, Math.abs(x)), 0)
 
 const symmetricCode = (values: Matrix, bits: number): Code => uniformCode(values, bits, -(2 ** (bits - 1)))
+
+/** O-2SF in two of three cases, else a codebook. */
+const streamCode = (values: Matrix, i: number, factors: boolean): Code =>
+  i % 3 === 0 || !factors ? codebookCode(values) : outlierCode(values, 7 + (i % 2))
+
+/** Levels that lie closer around 0. */
+function codebookCode(values: Matrix): Code {
+  const levels = Array.from({ length: 256 }, (_, i) => Math.round((i - 128) * (0.5 + Math.abs(i - 128) / 256) * (127 / 128)))
+  return { bits: 8, family: 'codebook', levels, step: Math.fround(reach(values) / 127) }
+}
 
 /** O-2SF: a channel that reaches twice as far as the one in the middle is an outlier. */
 function outlierCode(values: Matrix, bits: number): Code {
