@@ -1,8 +1,9 @@
 import { constantsOf, type Graph, type Tensor } from '../graph/graph.js'
-import type { Code, Scheme, WeightCode } from '../graph/scheme.js'
+import type { Scheme, WeightCode } from '../graph/scheme.js'
 import { constantShapes, validateGraph } from '../graph/validate.js'
-import { validateCode, validateScheme, validateWeightCode } from '../graph/validate-scheme.js'
+import { validateScheme, validateWeightCode } from '../graph/validate-scheme.js'
 import { packWeight, unpackWeight } from '../runtime/blobs.js'
+import { codeFromJson, codeToJson } from './code-json.js'
 import { graphFromJson, graphToJson } from './graph-json.js'
 import { isObject, type JsonObject, parseJson } from './json.js'
 import { openSafetensors, type SafetensorsFile } from './safetensors.js'
@@ -30,7 +31,8 @@ export interface Container extends Required<ContainerParts> {
 }
 
 const FORMAT = 'fewbit'
-const VERSION = 1
+/** 2: coverage, and codes with factors. */
+const VERSION = 2
 
 /**
  * Writes the file completely or not at all.
@@ -69,9 +71,15 @@ function encode(parts: ContainerParts): { tensors: TensorToWrite[]; metadata: Re
     }
   }
   const edges = Object.fromEntries([...scheme.edges].map(([name, code]) => [name, codeToJson(code)]))
-  const metadata = { graph: graphToJson(graph), scheme: { weights, edges }, preprocessing, labels, report }
+  const coverage = scheme.coverage === 'partial' ? {} : { coverage: scheme.coverage }
+  const metadata = { graph: graphToJson(graph), scheme: { ...coverage, weights, edges }, preprocessing, labels, report }
   const encoded = Object.entries(metadata).map(([key, value]) => [key, JSON.stringify(value ?? null)])
-  return { tensors, metadata: { format: FORMAT, version: String(VERSION), ...Object.fromEntries(encoded) } }
+  return { tensors, metadata: { format: FORMAT, version: String(versionOf(scheme)), ...Object.fromEntries(encoded) } }
+}
+
+/** The oldest version of the format that can say all this, so that older packages read what they can run. */
+function versionOf({ coverage, edges }: Scheme): number {
+  return coverage === 'partial' && [...edges.values()].every(({ factors }) => !factors) ? 1 : VERSION
 }
 
 /** @throws Error that names the part of the file which is wrong */
@@ -133,7 +141,9 @@ async function readConstants(file: SafetensorsFile, scheme: Scheme): Promise<Map
 
 async function readScheme(file: SafetensorsFile, json: unknown): Promise<Scheme> {
   if (!isObject(json) || !isObject(json.weights) || !isObject(json.edges)) throw new Error('the scheme lacks weights or edges')
-  const scheme: Scheme = { weights: new Map(), edges: new Map() }
+  const { coverage = 'partial' } = json
+  if (coverage !== 'partial' && coverage !== 'full') throw new Error(`unknown coverage ${JSON.stringify(coverage)} of the scheme`)
+  const scheme: Scheme = { weights: new Map(), edges: new Map(), coverage }
   for (const [name, code] of Object.entries(json.edges)) scheme.edges.set(name, codeFromJson(code, name))
   for (const [name, shape] of Object.entries(json.weights)) scheme.weights.set(name, await readWeight(file, name, shape))
   return scheme
@@ -151,25 +161,5 @@ async function readWeight(file: SafetensorsFile, name: string, json: unknown): P
   if (Buffer.compare(packWeight(unpackWeight(packed, outputs, inputs, bits), outputs, inputs, bits), packed) !== 0) {
     throw new Error(`${name}: the padding of its codes is not zero`)
   }
-  return code
-}
-
-/** Levels of a uniform code follow from the lowest; others are bytes above the lowest. */
-function codeToJson({ bits, family, levels, step }: Code): JsonObject {
-  const low = levels[0]
-  if (family === 'uniform') return { bits, step, low }
-  return { bits, step, low, family, levels: Buffer.from(levels.map((level) => level - low)).toString('base64') }
-}
-
-function codeFromJson(json: unknown, name: string): Code {
-  if (!isObject(json)) throw new Error(`the code of ${name} is not an object`)
-  const { bits, step, low, family = 'uniform', levels } = json
-  if (typeof bits !== 'number' || typeof step !== 'number' || typeof low !== 'number') {
-    throw new Error(`the code of ${name} lacks bits, step or low`)
-  }
-  if (bits > 8 || !Number.isInteger(bits) || bits < 2) throw new Error(`${name}: ${bits} bits, expected 2..8`)
-  const above = family === 'uniform' ? Array.from({ length: 2 ** bits }, (_, i) => i) : [...Buffer.from(String(levels ?? ''), 'base64')]
-  const code = { bits, family: family as Code['family'], levels: above.map((level) => low + level), step }
-  validateCode(code, name)
   return code
 }

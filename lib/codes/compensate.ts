@@ -83,7 +83,13 @@ async function invertLower(l: Float64Array, n: number, breathe: () => Promise<vo
  * @param row [width] float weights
  * @param target [width] levels in -2^(bits-1) .. 2^(bits-1)-1
  */
-export function encodeRowCompensated(row: Float32Array, step: number, bits: number, { order, factor }: Compensator, target: Int8Array): void {
+export function encodeRowCompensated(
+  row: Float32Array,
+  step: number,
+  bits: number,
+  { order, factor }: Compensator,
+  target: Int8Array,
+): void {
   const width = row.length
   const half = 2 ** (bits - 1)
   const w = Float64Array.from(order, (j) => row[j])

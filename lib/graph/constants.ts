@@ -30,7 +30,7 @@ export class ConstantPool {
   }
 
   /** A matrix that is the same for every image. Its place is known after {@link finish}. */
-  addRows({ shape: [rows, width], data }: Tensor): View {
+  addRows({ shape: [rows, width], data }: { shape: number[]; data: Float32Array | Uint8Array }): View {
     const rowStride = width * data.BYTES_PER_ELEMENT
     return this.place(data, { space: 'blob', blob: -1, offset: this.bytes, rowStride, imageStride: 0, rows, width })
   }

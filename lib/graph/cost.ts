@@ -1,5 +1,5 @@
 import type { Graph, Node } from './graph.js'
-import { codeOfOperand, type Operand, operandsOf } from './operands.js'
+import { codeOfOperand, isStored, type Operand, operandsOf } from './operands.js'
 import type { Scheme } from './scheme.js'
 import { windowsOf } from './windows.js'
 
@@ -20,9 +20,9 @@ export interface Cost {
   macs: number
   /** Elements of the weights of linear layers. */
   weightParameters: number
-  /** Elements per image of all other operands of matrix products, each edge once. */
+  /** Elements per image of all other operands of matrix products, and with full coverage of the residual stream; each edge once. */
   activationElements: number
-  /** Averages over elements; a float counts 32. */
+  /** Averages over elements; a float counts 32. What is rounded in registers and never stored (GELU and softmax inputs) counts nowhere. */
   weightBits: number
   activationBits: number
   nodes: NodeCost[]
@@ -35,7 +35,7 @@ export function costOf(graph: Graph, scheme: Scheme | null = null): Cost {
     bits: codeOfOperand(scheme, operand)?.bits ?? FLOAT_BITS,
   }))
   const weights = operands.filter(({ kind }) => kind === 'weight')
-  const activations = operands.filter(({ kind }) => kind !== 'weight')
+  const activations = operands.filter((operand) => operand.kind !== 'weight' && isStored(operand))
   const nodes = graph.nodes.map((node) => ({ name: node.name, macs: macsOf(graph, node) }))
   return {
     macs: sum(nodes.map(({ macs }) => macs)),

@@ -1,3 +1,4 @@
+import { stepsOf } from './factors.js'
 import type { Code } from './scheme.js'
 
 /**
@@ -11,7 +12,7 @@ export interface EncoderValues {
   low: number
   high: number
   offset: 0 | 128
-  /** Null for a uniform code. */
+  /** Null for consecutive levels. */
   table: Uint8Array | null
 }
 
@@ -23,11 +24,29 @@ export function encoderOf(code: Code, offset: 0 | 128 = offsetOf(code)): Encoder
     low: levels[0],
     high: levels[levels.length - 1],
     offset,
-    table: family === 'uniform' ? null : encodeTable(levels, offset),
+    table: family === 'uniform' || family === 'o2sf' ? null : encodeTable(levels, offset),
   }
 }
 
 export const offsetOf = (code: Code): 0 | 128 => (code.levels[0] < 0 ? 128 : 0)
+
+/** 1 / step of each column of a code with factors, which replace {@link EncoderValues.inverseStep}. */
+export const inverseStepsOf = (code: Code, width: number): Float32Array => stepsOf(code, width).map((step) => 1 / step)
+
+/** The bytes that native code would store for rows of `width` floats. */
+export function encodeRows(code: Code, offset: 0 | 128, rows: Float32Array, width: number): Uint8Array {
+  const { low, high, table } = encoderOf(code, offset)
+  const inverse = inverseStepsOf(code, width)
+  return Uint8Array.from(rows, (x, i) => {
+    const v = Math.fround(x * inverse[i % width])
+    if (table) return table[Math.min(Math.max(Math.floor(2 * v) + 2 * offset, 0), TABLE_BYTES - 1)]
+    return roundHalfEven(Math.min(Math.max(v, low), high)) + offset
+  })
+}
+
+/** |x| < 2^51: the sum has no bits left for fractions and is rounded as all sums are. */
+const roundHalfEven = (x: number): number => x + ROUND - ROUND
+const ROUND = 1.5 * 2 ** 52
 
 /** The byte of the nearest level for each half step; a midpoint goes up. */
 function encodeTable(levels: number[], offset: number): Uint8Array {

@@ -1,7 +1,10 @@
-import type { Constant, NativeBlob, Plan, PlanEncoder, PlanOp, PlanWindows, View } from '../runtime/addon-types.js'
+import type { Constant, NativeBlob, Plan, PlanEncoder, PlanOp, PlanRounding, PlanWindows, View } from '../runtime/addon-types.js'
 import { allocateBlob } from '../runtime/blobs.js'
 import { ConstantPool, codedWeightBlob, floatWeightBlob, padOutputs } from './constants.js'
-import { encoderOf } from './encoder.js'
+import { storedEdges } from './coverage.js'
+import { encodeRows, encoderOf, inverseStepsOf } from './encoder.js'
+import { shiftsOf, stepsOf } from './factors.js'
+import { assertNoFloatEdges, assertNoFloatProducts } from './floats.js'
 import { edgeFormats, type Format } from './formats.js'
 import { type ExtendableStep, fuse, inputsOfStep, type LinearStep, type PointwiseStep, residualOf, type Step } from './fusion.js'
 import { type Edge, type Graph, inputEdges, type NodeOf, type Tensor } from './graph.js'
@@ -48,6 +51,7 @@ export interface Lowered {
 
 const BATCH_ROWS = 256
 const FLOAT_BYTES = 4
+const LARGEST_FLOAT = (2 - 2 ** -23) * 2 ** 127
 
 /**
  * @param scheme null for a float plan; else every operand has a code in it
@@ -60,12 +64,6 @@ export function lower(graph: Graph, scheme: Scheme | null, options: LowerOptions
     throw new Error('only a float plan has edges to return or observe')
   }
   return new Lowering(graph, scheme, options).run()
-}
-
-/** @throws Error that names the first matrix product which a plan computes in float */
-export function assertNoFloatProducts(plan: Plan): void {
-  const product = plan.ops.find(({ op }) => op === 'linearF32' || op === 'attentionF32')
-  if (product) throw new Error(`${product.name} is a matrix product in float`)
 }
 
 type Output = Edge & { name: string; offset: number }
@@ -123,7 +121,8 @@ class Lowering {
     const asked = [...this.outputs.map(({ name }) => name), ...this.observed.keys(), ...factors]
     for (const name of asked) this.shapeOf(name)
     this.steps = fuse(graph, new Set(asked.map((name) => this.attentions.get(name)?.output ?? name)))
-    this.formats = scheme ? edgeFormats(this.steps, scheme, (edge) => this.stored(edge).edge) : new Map()
+    const covered = scheme?.coverage === 'full' ? storedEdges(graph) : null
+    this.formats = scheme ? edgeFormats(this.steps, scheme, (edge) => this.stored(edge).edge, covered) : new Map()
     this.steps.forEach((step, index) => {
       for (const edge of inputsOfStep(step)) this.lastRead.set(this.stored(edge).edge, index)
     })
@@ -150,7 +149,7 @@ class Lowering {
       ops: this.ops,
       blobs: this.pool.blobs,
     }
-    if (this.scheme) assertNoFloatProducts(plan)
+    if (this.scheme) (this.scheme.coverage === 'full' ? assertNoFloatEdges : assertNoFloatProducts)(plan)
     return { plan, states: this.states, sums: this.sums, outputs: this.outputs.map(({ name, rows, width }) => ({ name, rows, width })) }
   }
 
@@ -164,18 +163,17 @@ class Lowering {
         return
       }
       case 'prefix': {
-        const x = this.pool.addRows(this.tensor(step.node.prefix))
-        this.ops.push({ op: 'copyRows', name: `${name}.prefix`, x, y: rowsOf(this.target(step.output).y, 0, x.rows) })
+        const { shape, data } = this.tensor(step.node.prefix)
+        const format = this.formats.get(step.output)
+        const rows = format ? encodeRows(format.code, format.offset, data, shape[1]) : data
+        const x = this.pool.addRows({ shape, data: rows })
+        const y = rowsOf(this.place(step.output), 0, x.rows)
+        this.ops.push({ op: 'copyRows', name: `${name}.prefix`, x, y, ...(format && { codes: true }) })
         return
       }
-      case 'layernorm': {
-        const { input, eps } = step.node
-        const gamma = this.pool.add(this.tensor(step.node.gamma).data)
-        const beta = this.pool.add(this.tensor(step.node.beta).data)
-        const x = this.view(input)
-        this.ops.push({ op: 'layernorm', name, x, ...this.target(step.output), gamma, beta, eps: Math.fround(eps) })
+      case 'layernorm':
+        this.emitLayerNorm(step.node)
         return
-      }
       case 'attention':
         this.emitAttention(step.node)
         return
@@ -262,9 +260,21 @@ class Lowering {
     })
   }
 
-  private residual({ residual }: ExtendableStep): { residual?: View } {
-    if (residual === null) return {}
-    return { residual: 'edge' in residual ? this.view(residual.edge) : this.pool.addRows(this.tensor(residual.constant)) }
+  private emitLayerNorm({ name, input, output, gamma, beta, eps }: NodeOf<'layernorm'>): void {
+    const constants = { gamma: this.pool.add(this.tensor(gamma).data), beta: this.pool.add(this.tensor(beta).data) }
+    const common = { name, x: this.view(input), ...this.target(output), ...constants }
+    const format = this.formats.get(this.stored(input).edge)
+    if (!format) {
+      this.ops.push({ op: 'layernorm', ...common, eps: Math.fround(eps) })
+      return
+    }
+    const { width } = this.shapeOf(input)
+    const shifts = shiftsOf(format.code, width)
+    const scaled = Math.fround(Math.min((width ** 2 * eps) / format.code.step ** 2, LARGEST_FLOAT))
+    this.ops.push({
+      ...{ op: 'layernormCodes', ...common, offset: format.offset, eps: scaled },
+      ...(shifts && { shift: this.pool.add(shifts) }),
+    })
   }
 
   private emitLinear(step: LinearStep, index: number): void {
@@ -290,7 +300,25 @@ class Lowering {
       return
     }
     const input = this.formats.get(this.stored(node.input).edge) as Format
-    this.ops.push({ op: 'linearCodes', ...common, ...this.codedWeight(code, input) })
+    this.ops.push({ op: 'linearCodes', ...common, ...this.codedWeight(code, input), ...this.preActivation(step) })
+  }
+
+  private residual({ residual, output }: ExtendableStep): Pick<Extract<PlanOp, { op: 'linearCodes' }>, 'residual' | 'residualCode'> {
+    if (!residual) return {}
+    if ('constant' in residual) return { residual: this.pool.addRows(this.tensor(residual.constant)) }
+    const view = this.view(residual.edge)
+    const format = this.formats.get(this.stored(residual.edge).edge)
+    if (!format) return { residual: view }
+    const { width } = this.shapeOf(output)
+    const scale = this.pool.add(padOutputs(stepsOf(format.code, width), width))
+    return { residual: view, residualCode: { scale, offset: format.offset } }
+  }
+
+  /** With full coverage what GELU reads, which is the output of the linear layer itself, is rounded. */
+  private preActivation({ node, activation }: LinearStep): { preActivation?: PlanRounding } {
+    if (this.scheme?.coverage !== 'full' || activation === 'none') return {}
+    const { step, levels } = this.scheme.edges.get(node.output) as Code
+    return { preActivation: { inverseStep: Math.fround(1 / step), step, low: levels[0], high: levels[levels.length - 1] } }
   }
 
   private codedWeight(code: WeightCode, input: Format) {
@@ -344,18 +372,20 @@ class Lowering {
       this.keep(kept)
       return
     }
-    const [stepQ, stepK, stepV] = [q, k, v].map((edge) => (this.formats.get(this.stored(edge).edge) as Format).code.step)
-    const perHead = (value: number) => this.pool.add(new Float32Array(heads).fill(value))
-    const logits = this.scheme?.edges.get(logitsOf(node))
+    const [stepQ, stepK, stepV] = [q, k, v].map((edge) => stepsOf((this.formats.get(this.stored(edge).edge) as Format).code, heads))
+    const stepP = stepsOf(p, heads)
+    const scales = scalesOf(node)
+    const perHead = (value: (head: number) => number) => this.pool.add(stepP.map((_, head) => value(head)))
+    const logits = this.scheme?.coverage === 'full' ? this.scheme.edges.get(logitsOf(node)) : undefined
     this.ops.push({
       op: 'attentionCodes',
       name,
       ...views,
       y,
       heads,
-      logitScale: this.pool.add(Float32Array.from(scalesOf(node), (scale) => stepQ * stepK * scale)),
-      pInverseStep: perHead(1 / p.step),
-      outputScale: perHead(p.step * stepV),
+      logitScale: perHead((h) => stepQ[h] * stepK[h] * scales[h]),
+      pInverseStep: perHead((h) => 1 / stepP[h]),
+      outputScale: perHead((h) => stepP[h] * stepV[h]),
       encodeP: this.encoder(p, 0),
       encode,
       ...windows,
@@ -385,8 +415,9 @@ class Lowering {
   private reuseResidual(step: ExtendableStep, index: number): void {
     const [residual] = residualOf(step)
     const { output } = step
-    if (residual === undefined || this.formats.has(output) || this.isDirectOutput(output)) return
+    if (residual === undefined || this.isDirectOutput(output)) return
     const { edge } = this.stored(residual)
+    if (this.formats.has(edge) !== this.formats.has(output)) return
     const [from, to] = [this.shapeOf(edge), this.shapeOf(output)]
     if (from.rows !== to.rows || from.width !== to.width) return
     const others = inputsOfStep(step).filter((name) => name !== residual)
@@ -426,16 +457,26 @@ class Lowering {
     return !this.inputOffsets.has(edge) && !this.attentions.has(edge) && !this.observed.has(edge)
   }
 
-  private target(edge: string): { y: View; encode?: PlanEncoder } {
-    if (this.isDirectOutput(edge)) return { y: this.outputView(this.outputs[0]) }
-    const y = this.view(edge)
-    const format = this.formats.get(edge)
-    return format ? { y, encode: this.encoder(format.code, format.offset) } : { y }
+  /** Where an edge is written. */
+  private place(edge: string): View {
+    return this.isDirectOutput(edge) ? this.outputView(this.outputs[0]) : this.view(edge)
   }
 
-  private encoder(code: Code, offset: 0 | 128): PlanEncoder {
+  /** The same, and how. */
+  private target(edge: string): { y: View; encode?: PlanEncoder } {
+    const y = this.place(edge)
+    const format = this.formats.get(edge)
+    return format ? { y, encode: this.encoder(format.code, format.offset, y.width) } : { y }
+  }
+
+  /** @param width of an edge whose columns may have steps of their own */
+  private encoder(code: Code, offset: 0 | 128, width?: number): PlanEncoder {
     const { table, ...values } = encoderOf(code, offset)
-    return table ? { ...values, table: this.pool.add(table) } : values
+    return {
+      ...values,
+      ...(table && { table: this.pool.add(table) }),
+      ...(code.factors && width && { inverseSteps: this.pool.add(padOutputs(inverseStepsOf(code, width), width)) }),
+    }
   }
 
   /** An edge as the op that is pushed next sees it. */

@@ -1,19 +1,21 @@
+import { storedEdges } from './coverage.js'
 import { type Graph, inputsOf, type Node } from './graph.js'
-import { type Code, probabilitiesOf, type Scheme } from './scheme.js'
+import { type Code, logitsOf, probabilitiesOf, type Scheme } from './scheme.js'
 import { constantShapes } from './validate.js'
 import { probabilitiesShape } from './windows.js'
 
 /**
- * The operands of a graph's matrix products: everything that a scheme gives a code.
+ * What a scheme gives a code: the operands of a graph's matrix products, and with full coverage all else that is stored or rounded.
  */
 
-export type OperandKind = 'weight' | 'input' | 'query' | 'key' | 'value' | 'probabilities'
+/** The last three exist with full coverage: a stored edge that no product reads, and what is rounded in registers and never stored. */
+export type OperandKind = 'weight' | 'input' | 'query' | 'key' | 'value' | 'probabilities' | 'residual' | 'gelu input' | 'logits'
 
 export interface Operand {
   kind: OperandKind
   /** The first node that reads it (that makes it, for probabilities). */
   layer: string
-  /** A weight tensor, an edge, or {@link probabilitiesOf} an attention node. */
+  /** A weight tensor, an edge, or {@link probabilitiesOf} or {@link logitsOf} an attention node. */
   name: string
   /** Parameters of a weight; elements per image of anything else. */
   elements: number
@@ -33,9 +35,18 @@ export function storageOf(graph: Pick<Graph, 'nodes'>): (edge: string) => { edge
   }
 }
 
-/** Every operand once, in the order in which nodes read them. A row of an edge counts as the whole edge, whose code it has. */
-export function operandsOf(graph: Graph, scheme?: Scheme | null): Operand[] {
+/** Whether an operand lies in memory between two kernels; only such operands count in averages of bits. */
+export const isStored = ({ kind }: Pick<Operand, 'kind'>): boolean => kind !== 'gelu input' && kind !== 'logits'
+
+/**
+ * Every operand once, in the order in which nodes read them. A row of an edge counts as the whole edge, whose code it has; merged rows have the
+ * code of the rows, and are operands of their own only where a product reads them. The coverage of
+ * the scheme decides whether there are more than the operands of products.
+ */
+export function operandsOf(graph: Graph, scheme?: Pick<Scheme, 'coverage' | 'weights'> | null): Operand[] {
   const stored = storageOf(graph)
+  const full = scheme?.coverage === 'full'
+  const residual = full ? residualEdges(graph, stored) : new Set<string>()
   const shapeOf = constantShapes(graph, scheme)
   const operands = new Map<string, Operand>()
   const add = (kind: OperandKind, layer: Node, name: string, elements: number) => {
@@ -59,10 +70,24 @@ export function operandsOf(graph: Graph, scheme?: Scheme | null): Operand[] {
     } else if (node.op === 'attention') {
       inputsOf(node).forEach((edge, i) => addEdge((['query', 'key', 'value'] as const)[i], node, edge))
       const { rows, width } = probabilitiesShape(node, graph.edges.get(node.output) as { rows: number })
+      if (full) add('logits', node, logitsOf(node), rows * width)
       add('probabilities', node, probabilitiesOf(node), rows * width)
+    } else if (full) {
+      if (node.op === 'gelu') addEdge('gelu input', node, node.input)
+      for (const edge of inputsOf(node)) if (residual.has(stored(edge).edge)) addEdge('residual', node, edge)
     }
   }
   return [...operands.values()]
+}
+
+/** What is stored and no product reads. */
+function residualEdges(graph: Graph, stored: ReturnType<typeof storageOf>): Set<string> {
+  const edges = storedEdges(graph)
+  for (const node of graph.nodes) {
+    if (node.op !== 'linear' && node.op !== 'attention') continue
+    for (const edge of inputsOf(node)) edges.delete(stored(edge).edge)
+  }
+  return edges
 }
 
 /** The code of an operand, or undefined when it is float. */

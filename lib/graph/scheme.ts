@@ -8,11 +8,17 @@
  */
 export interface Code {
   bits: number
-  family: 'uniform' | 'v2sf' | 'codebook'
-  /** 2^bits integers; for 'uniform' consecutive ones. */
+  family: 'uniform' | 'v2sf' | 'codebook' | 'o2sf'
+  /** 2^bits integers; for 'uniform' and 'o2sf' consecutive ones. */
   levels: number[]
   /** float32 > 0. */
   step: number
+  /**
+   * g float32 > 0, where g divides the width of the edge: the step of column j is step * factors[floor(j g / width)]. For softmax outputs,
+   * queries, keys and values g divides the number of heads. No linear layer may read such an edge; LayerNorm reads powers of two from 1 on.
+   * O-2SF (TSPTQ-ViT) has g = width and factors 1 and 2^m, see outlierFactors.
+   */
+  factors?: Float32Array
 }
 
 /** A weight as signed uniform codes in -2^(bits-1) .. 2^(bits-1)-1 with one step for each output row. */
@@ -29,15 +35,18 @@ export interface WeightCode {
 export interface Scheme {
   /** By the name of the weight tensor of each linear node. */
   weights: Map<string, WeightCode>
-  /** By edge, for every edge that a matrix product reads; the softmax output of an attention node is called by {@link probabilitiesOf}. */
+  /**
+   * By edge, for every edge that a matrix product reads; the softmax output of an attention node is called by {@link probabilitiesOf}.
+   * With full coverage also for every other edge that is stored (the residual stream), for what GELU reads, and for what softmax reads,
+   * which is called by {@link logitsOf}.
+   */
   edges: Map<string, Code>
+  /** 'partial': LayerNorm, additions, GELU and softmax read floats. 'full': no float is stored between the patches and the logits. */
+  coverage: 'partial' | 'full'
 }
-
-/**
- * The name under which a scheme may hold a code of an attention node's logits: uniform, levels -128..127. Without one, logits stay float between the
- * product and softmax.
- */
-export const logitsOf = (attention: { name: string }): string => `${attention.name}.logits`
 
 /** The name under which the softmax output of the attention node is found in a scheme and in observations. */
 export const probabilitiesOf = (attention: { name: string }): string => `${attention.name}.probabilities`
+
+/** The name under which the softmax input of the attention node is found in a scheme of full coverage: uniform, levels -128..127. */
+export const logitsOf = (attention: { name: string }): string => `${attention.name}.logits`

@@ -1,7 +1,8 @@
 import { packedBytes } from '../runtime/blobs.js'
-import type { Graph } from './graph.js'
-import { operandsOf } from './operands.js'
-import { type Code, logitsOf, type Scheme, type WeightCode } from './scheme.js'
+import { originOf, READS_ONE_STEP, WRITES_ONE_STEP } from './coverage.js'
+import { type Graph, inputsOf, type Node } from './graph.js'
+import { isStored, operandsOf } from './operands.js'
+import { type Code, probabilitiesOf, type Scheme, type WeightCode } from './scheme.js'
 import { isDimension } from './validate.js'
 
 /**
@@ -10,12 +11,15 @@ import { isDimension } from './validate.js'
 
 /** 255 * 128 times this stays below 2^31: sums of products of a byte and a weight are exact in int32. */
 const MOST_INPUTS = 65536
+/** Bounds of LayerNorm on codes, see native/ops/layernorm.h. */
+const WIDEST_LAYERNORM = 65536
+const LARGEST_FACTOR = { signed: 2 ** 7, unsigned: 2 ** 6 }
 
 /** @throws Error that starts with `what` */
 export function validateCode(code: Code, what: string): void {
-  const { bits, family, levels, step } = code
+  const { bits, family, levels, step, factors } = code
   checkBits(bits, what)
-  if (!['uniform', 'v2sf', 'codebook'].includes(family)) throw new Error(`${what}: unknown family of codes ${family}`)
+  if (!['uniform', 'v2sf', 'codebook', 'o2sf'].includes(family)) throw new Error(`${what}: unknown family of codes ${family}`)
   if (levels.length !== 2 ** bits) throw new Error(`${what}: ${levels.length} levels for ${bits} bits`)
   const low = levels[0]
   const high = levels[levels.length - 1]
@@ -24,10 +28,14 @@ export function validateCode(code: Code, what: string): void {
   if (!levels.every((level, i) => i === 0 || level >= levels[i - 1])) throw new Error(`${what}: levels do not ascend`)
   if (low < least || high > most) throw new Error(`${what}: levels ${low}..${high} do not fit into ${least}..${most}`)
   if (!levels.includes(0)) throw new Error(`${what}: no level is 0`)
-  if (family === 'uniform' && !levels.every((level, i) => level === low + i)) {
+  if ((family === 'uniform' || family === 'o2sf') && !levels.every((level, i) => level === low + i)) {
     throw new Error(`${what}: the levels of a uniform code are not consecutive`)
   }
   checkStep(step, what)
+  if (family === 'o2sf' && !factors) throw new Error(`${what}: O-2SF without factors`)
+  if (factors?.length === 0) throw new Error(`${what}: no factors`)
+  for (const factor of factors ?? []) checkStep(Math.fround(step * factor), what)
+  for (const factor of factors ?? []) if (!(factor > 0)) throw new Error(`${what}: the factor ${factor} is not positive`)
 }
 
 /** @throws Error that starts with `what` */
@@ -49,6 +57,7 @@ export function validateWeightCode(code: WeightCode, what: string): void {
  * @throws Error that names the operand at fault
  */
 export function validateScheme(graph: Graph, scheme: Scheme): void {
+  if (scheme.coverage !== 'partial' && scheme.coverage !== 'full') throw new Error(`unknown coverage ${scheme.coverage}`)
   for (const { kind, layer, name } of operandsOf(graph, scheme)) {
     const what = `${layer}: ${kind} ${name}`
     if (kind === 'weight') {
@@ -65,22 +74,55 @@ export function validateScheme(graph: Graph, scheme: Scheme): void {
     if (!code) throw new Error(`${what} has no code in the scheme`)
     validateCode(code, what)
     const { levels } = code
+    if (!isStored({ kind }) && (code.family !== 'uniform' || code.factors)) throw new Error(`${what}: not a uniform code of one step`)
+    if (kind === 'logits' && levels[0] !== -128) throw new Error(`${what}: a code of logits is uniform from -128 to 127`)
     if (kind === 'probabilities' && levels[0] < 0) throw new Error(`${what}: a code of probabilities has no negative levels`)
     // Attention reads bytes with offset 128.
     const inAttention = kind === 'query' || kind === 'key' || kind === 'value'
     if (inAttention && levels[levels.length - 1] > 127) throw new Error(`${what}: levels above 127 do not fit attention`)
   }
-  checkLogitCodes(graph, scheme)
+  validateFactors(graph, scheme)
 }
 
-/** The code of an attention node's logits, where there is one. */
-function checkLogitCodes(graph: Graph, scheme: Scheme): void {
+/** Factors fit the nodes that write and read their edge. */
+function validateFactors(graph: Graph, scheme: Scheme): void {
+  const origin = originOf(graph)
+  const codeOf = (edge: string): Code | undefined => scheme.edges.get(edge) ?? scheme.edges.get(origin(edge))
   for (const node of graph.nodes) {
-    const code = node.op === 'attention' ? scheme.edges.get(logitsOf(node)) : undefined
-    if (!code) continue
-    const what = `${node.name}: logits`
-    validateCode(code, what)
-    if (code.family !== 'uniform' || code.levels[0] !== -128) throw new Error(`${what}: a code of logits is uniform from -128 to 127`)
+    const written = codeOf(node.output)?.factors
+    const { width } = graph.edges.get(node.output) as { width: number }
+    if (written && width % written.length !== 0) {
+      throw new Error(`${node.name}: ${written.length} factors do not divide the ${width} columns of ${node.output}`)
+    }
+    if (written && WRITES_ONE_STEP.has(node.op)) {
+      throw new Error(`${node.name}: ${node.output} has factors, which only linear layers and LayerNorm can write`)
+    }
+    if (scheme.coverage === 'full' && node.op === 'layernorm' && width > WIDEST_LAYERNORM) {
+      throw new Error(`${node.name}: LayerNorm on codes has at most ${WIDEST_LAYERNORM} columns, not ${width}`)
+    }
+    for (const edge of inputsOf(node)) {
+      const code = codeOf(edge)
+      if (code) validateReader(node, edge, code, scheme)
+    }
+    if (node.op === 'attention') validateHeads(node, scheme.edges.get(probabilitiesOf(node))?.factors)
+  }
+}
+
+function validateReader(node: Node, edge: string, { factors, levels }: Code, scheme: Scheme): void {
+  if (factors && READS_ONE_STEP.has(node.op)) {
+    const remedy = node.op === 'linear' ? ': fold them into its weight' : ''
+    throw new Error(`${node.name}: ${edge} has factors, which a ${node.op} layer cannot read${remedy}`)
+  }
+  if (node.op === 'attention') validateHeads(node, factors)
+  if (node.op !== 'layernorm' || scheme.coverage !== 'full') return
+  const most = levels[0] < 0 ? LARGEST_FACTOR.signed : LARGEST_FACTOR.unsigned
+  const fits = (factor: number) => factor >= 1 && factor <= most && Number.isInteger(Math.log2(factor))
+  if (!(factors ?? []).every(fits)) throw new Error(`${node.name}: the factors of ${edge} are not powers of two in 1..${most}`)
+}
+
+function validateHeads(node: Extract<Node, { op: 'attention' }>, factors?: Float32Array): void {
+  if (factors && node.heads % factors.length !== 0) {
+    throw new Error(`${node.name}: ${factors.length} factors do not divide ${node.heads} heads`)
   }
 }
 

@@ -13,7 +13,7 @@ const LARGEST_DIMENSION = 2 ** 24
 export type ConstantShape = (name: string) => number[] | undefined
 
 /** Shapes of the constants of a graph; a weight that only the scheme holds has the shape of its code. */
-export function constantShapes(graph: Pick<Graph, 'constants'>, scheme?: Scheme | null): ConstantShape {
+export function constantShapes(graph: Pick<Graph, 'constants'>, scheme?: Pick<Scheme, 'weights'> | null): ConstantShape {
   return (name) => {
     const tensor = graph.constants.get(name)
     if (tensor) return tensor.shape

@@ -66,6 +66,9 @@ export function unmergeElements(height: number, width: number, columns: number, 
   return elements
 }
 
+/** How many rows a merged row consists of. */
+export const MERGED = 4
+
 /** [rows][4]: the neighbours that a merged row consists of: upper left, lower left, upper right, lower right; -1 where the map has ended. */
 export function mergeRows(height: number, width: number): Int32Array {
   const rows: number[] = []

@@ -1,13 +1,14 @@
 import { containerBytes } from '../checkpoint/container.js'
 import { costOf } from '../graph/cost.js'
-import { codeOfOperand } from '../graph/operands.js'
-import type { Code } from '../graph/scheme.js'
+import { codeOfOperand, isStored } from '../graph/operands.js'
+import type { Code, Scheme } from '../graph/scheme.js'
 import type { ModelParts } from './model.js'
 
 export interface OperandInfo {
   /** The layer that reads it (for softmax outputs, makes it). */
   layer: string
-  operand: 'weight' | 'activation'
+  /** 'rounded': rounded to a code in registers, never stored, and part of no average (GELU and softmax inputs of full coverage). */
+  operand: 'weight' | 'activation' | 'rounded'
   name: string
   /** 32 for a float. */
   bits: number
@@ -19,6 +20,8 @@ export interface OperandInfo {
 export interface ModelInfo {
   architecture: string
   quantized: boolean
+  /** Whether the residual stream is stored as codes too ('full'), or only the operands of matrix products; null for a float model. */
+  coverage: Scheme['coverage'] | null
   input: { channels: number; height: number; width: number }
   /** Number of classes. */
   labels: number
@@ -26,7 +29,10 @@ export interface ModelInfo {
   parameters: number
   /** Multiply-adds per image. */
   macs: number
-  /** Averages over the operands of matrix products: weights by parameters, activations by elements per image. A float counts 32. */
+  /**
+   * Averages over the operands of matrix products, with full coverage over all that is stored: weights by parameters, activations by elements
+   * per image. A float counts 32.
+   */
   weightBits: number
   activationBits: number
   /** Size of the .fewbit file; for a float model, of its float32 numbers. */
@@ -45,6 +51,7 @@ export function describe(parts: ModelParts): ModelInfo {
   return {
     architecture: graph.architecture,
     quantized: scheme !== null,
+    coverage: scheme?.coverage ?? null,
     input: { channels, height, width },
     labels: labels.length,
     parameters,
@@ -54,7 +61,7 @@ export function describe(parts: ModelParts): ModelInfo {
     bytes: scheme === null ? 4 * parameters : containerBytes({ graph, scheme, preprocessing, labels }),
     operands: cost.operands.map((operand) => ({
       layer: operand.layer,
-      operand: operand.kind === 'weight' ? 'weight' : 'activation',
+      operand: operand.kind === 'weight' ? 'weight' : isStored(operand) ? 'activation' : 'rounded',
       name: operand.name,
       bits: operand.bits,
       family: operand.kind === 'weight' ? (scheme ? 'uniform' : 'float') : ((codeOfOperand(scheme, operand) as Code)?.family ?? 'float'),

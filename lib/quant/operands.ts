@@ -1,5 +1,5 @@
 import type { Graph, Node, Tensor } from '../graph/graph.js'
-import { operandsOf, storageOf } from '../graph/operands.js'
+import { type OperandKind, operandsOf, storageOf } from '../graph/operands.js'
 import { probabilitiesOf } from '../graph/scheme.js'
 import { type AttentionNode, windowsOf } from '../graph/windows.js'
 
@@ -20,7 +20,7 @@ export interface WeightOperand {
 }
 
 export interface ActivationOperand {
-  kind: 'input' | 'gelu output' | 'query' | 'key' | 'value' | 'probabilities'
+  kind: Exclude<OperandKind, 'weight'> | 'gelu output'
   /** Name of the edge, or {@link probabilitiesOf} an attention node. */
   name: string
   /** Elements per image, in rows of `width`. */

@@ -1,8 +1,8 @@
-import { multiplyRows } from './product.js'
 import { type Graph, inputsOf, type Node, type Tensor } from '../graph/graph.js'
 import { randomUniform } from '../random.js'
 import type { RunOptions } from './observe.js'
 import { type LinearNode, tensorOf } from './operands.js'
+import { multiplyRows } from './product.js'
 
 /**
  * Offline rotation of the residual stream: a few channels of a trained stream reach tens of times as far as the others, and after a rotation all
@@ -38,7 +38,8 @@ export async function rotate(float: Graph, options: RunOptions & { seed?: number
     for (const node of graph.nodes) {
       if (node.op === 'linear' && stream.edges.has(node.output)) await rotateOutputs(graph, node, rotation, options)
       if (node.op === 'tokens' && stream.edges.has(node.output)) {
-        for (const name of [node.prefix, node.positions]) graph.constants.set(name, await rotateRows(tensorOf(graph, name), rotation, options))
+        for (const name of [node.prefix, node.positions])
+          graph.constants.set(name, await rotateRows(tensorOf(graph, name), rotation, options))
       }
     }
     const readers = new Set(norms.flatMap((norm) => readersOf(graph, norm.output) as LinearNode[]))

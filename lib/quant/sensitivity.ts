@@ -19,7 +19,7 @@ export async function assemble(
   bits: number[],
   candidates: Candidates,
 ): Promise<{ graph: Graph; scheme: Scheme }> {
-  const scheme: Scheme = { weights: new Map(), edges: new Map() }
+  const scheme: Scheme = { weights: new Map(), edges: new Map(), coverage: 'partial' }
   const quantized: Graph = { ...graph, nodes: graph.nodes.map((node) => ({ ...node })), constants: new Map(graph.constants) }
   for (let u = 0; u < units.length; u++) {
     const unit = units[u]

@@ -26,13 +26,25 @@ export interface Constant {
   offset: number
 }
 
-/** See native/ops/encode.h. `table` (512 bytes) is absent for a uniform code. */
+/**
+ * See native/ops/encode.h. `table` (512 bytes) is absent for consecutive levels; `inverseSteps` (a float a column, padded to a multiple of 16)
+ * where all columns have one step. Only linear layers and LayerNorm take the latter.
+ */
 export interface PlanEncoder {
   inverseStep: number
   low: number
   high: number
   offset: 0 | 128
   table?: Constant
+  inverseSteps?: Constant
+}
+
+/** A code that values pass through without being stored: Rounding in native/ops/encode.h. */
+export interface PlanRounding {
+  inverseStep: number
+  step: number
+  low: number
+  high: number
 }
 
 /** See AttentionWindows in native/ops/attention.h. `rows` [count][tokens] names every row once; it may be absent when count is 1. */
@@ -65,10 +77,25 @@ export type PlanOp = { name: string } & (
       activation: PlanActivation
       gain?: Constant
       residual?: View
+      /** When the residual is codes. scale: a step for each output, padded to a multiple of 16. */
+      residualCode?: { scale: Constant; offset: 0 | 128 }
+      preActivation?: PlanRounding
       encode?: PlanEncoder
     }
   | { op: 'linearF32'; x: View; y: View; weight: Constant; bias: Constant; activation: PlanActivation; gain?: Constant; residual?: View }
   | { op: 'layernorm'; x: View; y: View; gamma: Constant; beta: Constant; eps: number; encode?: PlanEncoder }
+  | {
+      op: 'layernormCodes'
+      x: View
+      y: View
+      offset: 0 | 128
+      /** A byte a column. */
+      shift?: Constant
+      gamma: Constant
+      beta: Constant
+      eps: number
+      encode?: PlanEncoder
+    }
   | {
       op: 'attentionCodes'
       q: View
@@ -123,7 +150,8 @@ export type PlanOp = { name: string } & (
       windows?: PlanWindows
     }
   | { op: 'productSum'; a: View; b: View; sum: Constant }
-  | { op: 'copyRows'; x: View; y: View }
+  /** Of floats, or of codes. */
+  | { op: 'copyRows'; x: View; y: View; codes?: true }
   /** rows: [rows of y][width of y / width of x]; elements are codes (1 byte) or floats (4); see native/ops/gather.h. */
   | { op: 'gather'; x: View; y: View; elementBytes: number; zero: 0 | 128; rows: Int32Array }
   /** x holds codes when `decode` is there: scale is their step / rows. */

@@ -30,6 +30,11 @@ class Fields {
     if (!get(field).IsNumber()) fail(field, "must be a number");
     return get(field).As<Napi::Number>().FloatValue();
   }
+  // Absent means false.
+  bool flag(const char* field) const {
+    if (has(field) && !get(field).IsBoolean()) fail(field, "must be true or false");
+    return has(field) && get(field).As<Napi::Boolean>().Value();
+  }
   std::string string(const char* field) const {
     if (!get(field).IsString()) fail(field, "must be a string");
     return get(field).As<Napi::String>().Utf8Value();
@@ -47,6 +52,8 @@ class Fields {
   View view(const char* field) const;
   Constant constant(const char* field) const;
   PlanEncoder encoder(const char* field) const;
+  std::optional<ResidualCode> residual_code(const char* field) const;
+  std::optional<Rounding> rounding(const char* field) const;
   Activation activation(const char* field) const;
   Function function(const char* field) const;
   std::optional<View> optional_view(const char* field) const { return has(field) ? std::optional(view(field)) : std::nullopt; }
@@ -104,8 +111,9 @@ Constant Fields::constant(const char* field) const {
 
 PlanEncoder Fields::encoder(const char* field) const {
   const Fields e = fields(field);
-  PlanEncoder encoder{e.number("inverseStep"), e.integer("low"), e.integer("high"), e.integer("offset"), {}};
+  PlanEncoder encoder{e.number("inverseStep"), e.integer("low"), e.integer("high"), e.integer("offset"), {}, {}};
   if (e.has("table")) encoder.table = e.constant("table");
+  if (e.has("inverseSteps")) encoder.inverse_steps = e.constant("inverseSteps");
   return encoder;
 }
 
@@ -127,6 +135,18 @@ std::optional<PlanDecoder> Fields::optional_decoder(const char* field) const {
   if (!has(field)) return std::nullopt;
   const Fields decoder = fields(field);
   return PlanDecoder{decoder.integer("offset"), decoder.number("scale")};
+}
+
+std::optional<ResidualCode> Fields::residual_code(const char* field) const {
+  if (!has(field)) return std::nullopt;
+  const Fields code = fields(field);
+  return ResidualCode{code.constant("scale"), code.integer("offset")};
+}
+
+std::optional<Rounding> Fields::rounding(const char* field) const {
+  if (!has(field)) return std::nullopt;
+  const Fields code = fields(field);
+  return Rounding{code.number("inverseStep"), code.number("step"), code.integer("low"), code.integer("high")};
 }
 
 Activation Fields::activation(const char* field) const {
@@ -155,7 +175,9 @@ LinearCodesOp linear_codes(const Fields& f) {
           f.activation("activation"),
           f.optional_constant("gain"),
           f.optional_view("residual"),
-          f.optional_encoder("encode")};
+          f.optional_encoder("encode"),
+          f.residual_code("residualCode"),
+          f.rounding("preActivation")};
 }
 
 LinearF32Op linear_f32(const Fields& f) {
@@ -170,6 +192,11 @@ LinearF32Op linear_f32(const Fields& f) {
 
 LayerNormOp layernorm(const Fields& f) {
   return {f.view("x"), f.view("y"), f.constant("gamma"), f.constant("beta"), f.number("eps"), f.optional_encoder("encode")};
+}
+
+LayerNormCodesOp layernorm_codes(const Fields& f) {
+  return {f.view("x"),         f.view("y"),        f.integer("offset"), f.optional_constant("shift"),
+          f.constant("gamma"), f.constant("beta"), f.number("eps"),     f.optional_encoder("encode")};
 }
 
 AttentionCodesOp attention_codes(const Fields& f) {
@@ -257,6 +284,8 @@ PlanOp read_op(Napi::Value value, const std::string& index) {
     op.op = linear_f32(f);
   } else if (kind == "layernorm") {
     op.op = layernorm(f);
+  } else if (kind == "layernormCodes") {
+    op.op = layernorm_codes(f);
   } else if (kind == "attentionCodes") {
     op.op = attention_codes(f);
   } else if (kind == "attentionF32") {
@@ -272,7 +301,7 @@ PlanOp read_op(Napi::Value value, const std::string& index) {
   } else if (kind == "productSum") {
     op.op = ProductSumOp{f.view("a"), f.view("b"), f.constant("sum")};
   } else if (kind == "copyRows") {
-    op.op = CopyRowsOp{f.view("x"), f.view("y")};
+    op.op = CopyRowsOp{f.view("x"), f.view("y"), f.flag("codes")};
   } else if (kind == "gather") {
     op.op = gather(f);
   } else if (kind == "mean") {

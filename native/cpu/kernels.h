@@ -27,6 +27,7 @@ struct Kernels {
   void (*attention_codes)(const AttentionCodes& op, int task, void* scratch);
   void (*attention_f32)(const AttentionF32& op, int task, void* scratch);
   void (*layernorm)(const LayerNorm& op, int task, void* scratch);
+  void (*layernorm_codes)(const LayerNormCodes& op, int task, void* scratch);
   void (*patchify)(const Patchify& op, int task, void* scratch);
   void (*pointwise)(const Pointwise& op, int task, void* scratch);
   void (*layernorm_gradient)(const LayerNormGradient& op, int task, void* scratch);

@@ -50,24 +50,26 @@ void normalise(const LayerNorm& op, const EncoderF32x16& encode, ptrdiff_t t) {
   };
   for (int c = 0; c < whole; c += 16) {
     const __m512 gamma = _mm512_loadu_ps(op.gamma + c), beta = _mm512_loadu_ps(op.beta + c);
+    const __m512 inverse = encode.inverse_steps(c);
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
       const __m512 y = normal(_mm512_loadu_ps(x + i * op.x_stride + c), mean[i], r[i], gamma, beta);
       if (op.y_float)
         _mm512_storeu_ps(op.y_float + (t + i) * op.y_float_stride + c, y);
       else
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(op.y_codes + (t + i) * op.y_codes_stride + c), encode(y));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(op.y_codes + (t + i) * op.y_codes_stride + c), encode(y, inverse));
     }
   }
   if (!rest) return;
   const __m512 gamma = _mm512_maskz_loadu_ps(rest, op.gamma + whole), beta = _mm512_maskz_loadu_ps(rest, op.beta + whole);
+  const __m512 inverse = encode.inverse_steps(whole);
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i) {
     const __m512 y = normal(_mm512_maskz_loadu_ps(rest, x + i * op.x_stride + whole), mean[i], r[i], gamma, beta);
     if (op.y_float)
       _mm512_mask_storeu_ps(op.y_float + (t + i) * op.y_float_stride + whole, rest, y);
     else
-      _mm_mask_storeu_epi8(op.y_codes + (t + i) * op.y_codes_stride + whole, rest, encode(y));
+      _mm_mask_storeu_epi8(op.y_codes + (t + i) * op.y_codes_stride + whole, rest, encode(y, inverse));
   }
 }
 

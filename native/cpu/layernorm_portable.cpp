@@ -31,7 +31,7 @@ void layernorm_portable(const LayerNorm& op, int task, void*) {
     if (op.y_float)
       for (int i = 0; i < op.width; ++i) op.y_float[t * op.y_float_stride + i] = y(i);
     else
-      for (int i = 0; i < op.width; ++i) op.y_codes[t * op.y_codes_stride + i] = encode(op.encode, y(i));
+      for (int i = 0; i < op.width; ++i) op.y_codes[t * op.y_codes_stride + i] = encode(op.encode, y(i), i);
   }
 }
 

@@ -53,13 +53,18 @@ void linear_codes_portable(const LinearCodes& op, int task, void* scratch) {
       for (int n = 0; n < outputs; ++n) {
         const int o = output + n;
         float y = std::fma(float(acc[n] + op.correction[o]), op.scale[o], op.bias[o]);
+        if (op.pre_activation) y = round_to(*op.pre_activation, y);
         if (op.activation == Activation::gelu) y = gelu(y);
         if (op.gain) y = y * op.gain[o];
         if (op.residual) y = y + op.residual[t * op.residual_stride + o];
+        if (op.residual_codes) {
+          const int level = op.residual_codes[t * op.residual_codes_stride + o] - op.residual_offset;
+          y = std::fma(float(level), op.residual_scale[o], y);
+        }
         if (op.y_float)
           op.y_float[t * op.y_float_stride + o] = y;
         else
-          op.y_codes[t * op.y_codes_stride + o] = encode(op.encode, y);
+          op.y_codes[t * op.y_codes_stride + o] = encode(op.encode, y, o);
       }
     }
   }

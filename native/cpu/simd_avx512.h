@@ -12,6 +12,7 @@
 
 #include <immintrin.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "cpu/noinline.h"
@@ -87,10 +88,18 @@ struct EncoderF32x16 {
         low_(_mm512_set1_ps(code.table ? -2.0f * code.offset : float(code.low))),
         high_(_mm512_set1_ps(code.table ? float(kEncodeTable - 1) - 2.0f * code.offset : float(code.high))),
         offset_(_mm512_set1_epi32(code.table ? 2 * code.offset : code.offset)),
-        table_(code.table) {}
+        table_(code.table),
+        inverse_steps_(code.inverse_steps) {}
 
-  __m128i operator()(__m512 y) const {
-    const __m512i i = index(y);
+  // The inverse steps of 16 columns. Outputs that do not exist are read too: there is padding.
+  __m512 inverse_steps(ptrdiff_t column) const {
+    return inverse_steps_ ? _mm512_loadu_ps(inverse_steps_ + column) : inverse_step_;
+  }
+
+  // `inverse` for columns with steps of their own.
+  __m128i operator()(__m512 y) const { return (*this)(y, inverse_step_); }
+  __m128i operator()(__m512 y, __m512 inverse) const {
+    const __m512i i = index(_mm512_mul_ps(y, inverse));
     if (!table_) return _mm512_cvtepi32_epi8(i);
     // Low bytes and bits 7 and 8 of the index, then the look-up on 16 bytes of a vector.
     const __m512i byte = _mm512_zextsi128_si512(_mm512_cvtepi32_epi8(i));
@@ -100,7 +109,12 @@ struct EncoderF32x16 {
 
   // 64 bytes: those of y0, then y1, y2, y3. With a table this costs a quarter of four calls of the above.
   __m512i operator()(__m512 y0, __m512 y1, __m512 y2, __m512 y3) const {
-    const __m512i i0 = index(y0), i1 = index(y1), i2 = index(y2), i3 = index(y3);
+    return scaled(_mm512_mul_ps(y0, inverse_step_), _mm512_mul_ps(y1, inverse_step_), _mm512_mul_ps(y2, inverse_step_),
+                  _mm512_mul_ps(y3, inverse_step_));
+  }
+  // The same of values that are multiplied with their inverse steps already.
+  __m512i scaled(__m512 v0, __m512 v1, __m512 v2, __m512 v3) const {
+    const __m512i i0 = index(v0), i1 = index(v1), i2 = index(v2), i3 = index(v3);
     // Packing works inside 128-bit lanes and leaves dword 4 l + v with four indices of vector v; the permutation puts it
     // to 4 v + l. Indices are below 512 and bytes below 256, so nothing saturates.
     const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
@@ -115,9 +129,8 @@ struct EncoderF32x16 {
   }
 
  private:
-  // The byte itself, or the index into the table.
-  __m512i index(__m512 y) const {
-    const __m512 v = _mm512_mul_ps(y, inverse_step_);
+  // Of a value times its inverse step: the byte itself, or the index into the table.
+  __m512i index(__m512 v) const {
     if (!table_) {
       const __m512 c = _mm512_min_ps(_mm512_max_ps(v, low_), high_);
       return _mm512_add_epi32(_mm512_cvt_roundps_epi32(c, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), offset_);
@@ -140,6 +153,24 @@ struct EncoderF32x16 {
   __m512 inverse_step_, low_, high_;
   __m512i offset_;
   const uint8_t* table_;
+  const float* inverse_steps_;
+};
+
+// round_to() of ops/numeric.h. Make one outside the loops; without a code it must not be called.
+struct RoundingF32x16 {
+  explicit RoundingF32x16(const Rounding* code)
+      : inverse_step_(_mm512_set1_ps(code ? code->inverse_step : 1.0f)),
+        low_(_mm512_set1_ps(code ? float(code->low) : 0.0f)),
+        high_(_mm512_set1_ps(code ? float(code->high) : 0.0f)),
+        step_(_mm512_set1_ps(code ? code->step : 1.0f)) {}
+
+  __m512 operator()(__m512 x) const {
+    const __m512 c = _mm512_min_ps(_mm512_max_ps(_mm512_mul_ps(x, inverse_step_), low_), high_);
+    return _mm512_mul_ps(_mm512_roundscale_ps(c, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), step_);
+  }
+
+ private:
+  __m512 inverse_step_, low_, high_, step_;
 };
 
 }  // namespace

@@ -22,6 +22,16 @@ struct Encoder {
   //   byte = table[min(max(floor(2 * (x * inverse_step)) + 2 * offset, 0), 511)]
   // x * inverse_step is one float32 product in both. A NaN gives the byte of low.
   const uint8_t* table;
+  // Null, or one for each column of the target, padded to a multiple of 16: replaces inverse_step. The linear layers and the
+  // LayerNorms take it; it is null everywhere else.
+  const float* inverse_steps = nullptr;
+};
+
+// A uniform code that a value passes through without being stored:
+//   rne(min(max(x * inverse_step, low), high)) * step         (a zero keeps its sign)
+struct Rounding {
+  float inverse_step, step;  // > 0
+  int low, high;
 };
 
 }  // namespace fewbit

@@ -14,10 +14,12 @@ enum class Activation : int { none = 0, gelu = 1 };
 // Quantized. For row t and output o, all in this order, in float32 with the roundings written here:
 //   acc = sum_i x[t][i] * w[o][i] + correction[o]          exact int32
 //   y   = fma(float(acc), scale[o], bias[o])
+//   y   = round_to(pre_activation, y)                       when pre_activation is given (ops/numeric.h)
 //   y   = activation(y)                                     (ops/numeric.h)
 //   y   = y * gain[o]                                       when gain is given
 //   y   = y + residual[t][o]                                when residual is given
-// and y is stored as float, or as encode(y).
+//   y   = fma(float(residual_codes[t][o] - residual_offset), residual_scale[o], y)   when residual_codes is given
+// and y is stored as float, or as encode(y, o).
 struct LinearCodes {
   int rows, inputs, outputs;
 
@@ -33,12 +35,19 @@ struct LinearCodes {
   const float* scale;         // step of x * step of row o
   const float* bias;
 
+  const Rounding* pre_activation;  // or null
   Activation activation;
-  const float* gain;          // [outputs rounded up to 16], or null
-  const float* residual;      // or null
-  ptrdiff_t residual_stride;  // floats
+  const float* gain;  // [outputs rounded up to 16], or null
 
-  // Exactly one of the two is set. residual and y_float may be the same rows.
+  // At most one of the two is set.
+  const float* residual;
+  ptrdiff_t residual_stride;  // floats
+  const uint8_t* residual_codes;
+  ptrdiff_t residual_codes_stride;  // bytes
+  int residual_offset;              // 0 or 128
+  const float* residual_scale;      // step of each column, [outputs rounded up to 16]
+
+  // Exactly one of the two is set. residual and y_float may be the same rows, and so may residual_codes and y_codes.
   float* y_float;
   ptrdiff_t y_float_stride;  // floats
   uint8_t* y_codes;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -20,11 +21,21 @@ static inline float clamp(float x, float low, float high) {
   return x < high ? x : high;
 }
 
-static inline uint8_t encode(const Encoder& code, float x) {
-  const float v = x * code.inverse_step;
+// v: the value times the inverse step.
+static inline uint8_t encode_scaled(const Encoder& code, float v) {
   if (!code.table) return static_cast<uint8_t>(round_even(clamp(v, float(code.low), float(code.high))) + code.offset);
   const float i = clamp(std::floor(2.0f * v) + float(2 * code.offset), 0.0f, float(kEncodeTable - 1));
   return code.table[static_cast<int>(i)];
+}
+
+static inline uint8_t encode(const Encoder& code, float x) { return encode_scaled(code, x * code.inverse_step); }
+
+static inline uint8_t encode(const Encoder& code, float x, ptrdiff_t column) {
+  return encode_scaled(code, x * (code.inverse_steps ? code.inverse_steps[column] : code.inverse_step));
+}
+
+static inline float round_to(const Rounding& code, float x) {
+  return std::nearbyintf(clamp(x * code.inverse_step, float(code.low), float(code.high))) * code.step;
 }
 
 // ((l0+l8) + (l4+l12)) ... : lanes j and j + 8 are added, then j and j + 4, j + 2, j + 1.

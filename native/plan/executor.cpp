@@ -44,7 +44,12 @@ T* pointer(const Pass& pass, const Constant& constant) {
 }
 
 Encoder encoder(const Pass& pass, const PlanEncoder& e) {
-  return {e.inverse_step, e.low, e.high, e.offset, e.table ? pointer<uint8_t>(pass, *e.table) : nullptr};
+  return {e.inverse_step,
+          e.low,
+          e.high,
+          e.offset,
+          e.table ? pointer<uint8_t>(pass, *e.table) : nullptr,
+          e.inverse_steps ? pointer(pass, *e.inverse_steps) : nullptr};
 }
 
 bool uniform(const View& view) { return view.rows == 1 || view.image_stride == view.rows * view.row_stride; }
@@ -102,7 +107,15 @@ LinearCodes bind(const LinearCodesOp& plan, const Pass& pass, const Rows& rows) 
   op.bias = pointer(pass, plan.bias);
   op.activation = plan.activation;
   op.gain = plan.gain ? pointer(pass, *plan.gain) : nullptr;
-  set_residual(pass, rows, plan.residual, &op);
+  op.pre_activation = plan.pre_activation ? &*plan.pre_activation : nullptr;
+  if (plan.residual_code) {
+    op.residual_codes = pointer<const uint8_t>(pass, *plan.residual, rows.first);
+    op.residual_codes_stride = rows.stride<uint8_t>(*plan.residual);
+    op.residual_scale = pointer(pass, plan.residual_code->scale);
+    op.residual_offset = plan.residual_code->offset;
+  } else {
+    set_residual(pass, rows, plan.residual, &op);
+  }
   set_target(pass, rows, plan.y, plan.encode, &op);
   return op;
 }
@@ -130,6 +143,21 @@ LayerNorm bind(const LayerNormOp& plan, const Pass& pass, const Rows& rows) {
   op.width = plan.x.width;
   op.x = pointer<const float>(pass, plan.x, rows.first);
   op.x_stride = rows.stride<float>(plan.x);
+  op.gamma = pointer(pass, plan.gamma);
+  op.beta = pointer(pass, plan.beta);
+  op.eps = plan.eps;
+  set_target(pass, rows, plan.y, plan.encode, &op);
+  return op;
+}
+
+LayerNormCodes bind(const LayerNormCodesOp& plan, const Pass& pass, const Rows& rows) {
+  LayerNormCodes op{};
+  op.rows = rows.count(plan.x);
+  op.width = plan.x.width;
+  op.x = pointer<const uint8_t>(pass, plan.x, rows.first);
+  op.x_stride = rows.stride<uint8_t>(plan.x);
+  op.offset = plan.offset;
+  op.shift = plan.shift ? pointer<uint8_t>(pass, *plan.shift) : nullptr;
   op.gamma = pointer(pass, plan.gamma);
   op.beta = pointer(pass, plan.beta);
   op.eps = plan.eps;
@@ -195,11 +223,11 @@ ProductSum bind(const ProductSumOp& plan, const Pass& pass, const Rows& rows) {
 CopyRows bind(const CopyRowsOp& plan, const Pass& pass, const Rows& rows) {
   CopyRows op{};
   op.rows = rows.count(plan.x);
-  op.width = plan.x.width;
-  op.x = pointer<const float>(pass, plan.x, rows.first);
-  op.x_stride = rows.stride<float>(plan.x);
-  op.y = pointer<float>(pass, plan.y, rows.first);
-  op.y_stride = rows.stride<float>(plan.y);
+  op.row_bytes = plan.x.width * (plan.codes ? 1 : sizeof(float));
+  op.x = pointer<const uint8_t>(pass, plan.x, rows.first);
+  op.x_stride = rows.stride<uint8_t>(plan.x);
+  op.y = pointer<uint8_t>(pass, plan.y, rows.first);
+  op.y_stride = rows.stride<uint8_t>(plan.y);
   return op;
 }
 
@@ -365,6 +393,11 @@ class OpRun {
     const bool all = uniform(plan.x) && uniform(plan.y);
     matrices(
         plan, all, [](const LayerNorm& op) { return layernorm_tasks(op.rows); }, kernels_.layernorm);
+  }
+  void operator()(const LayerNormCodesOp& plan) const {
+    const bool all = uniform(plan.x) && uniform(plan.y);
+    matrices(
+        plan, all, [](const LayerNormCodes& op) { return layernorm_tasks(op.rows); }, kernels_.layernorm_codes);
   }
   void operator()(const PatchifyOp& plan) const {
     matrices(

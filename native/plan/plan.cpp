@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "ops/attention.h"
+#include "ops/layernorm.h"
 #include "ops/observe.h"
 
 namespace fewbit {
@@ -75,27 +76,32 @@ class Checker {
     }
   }
 
-  void encoder(const char* field, const PlanEncoder& e) const {
+  // columns: of a target whose kernel takes a step for each; 0 for the others.
+  void encoder(const char* field, const PlanEncoder& e, int columns = 0) const {
     require(e.inverse_step > 0 && std::isfinite(e.inverse_step), field, "inverseStep must be positive and finite");
     require(e.offset == 0 || e.offset == 128, field, "offset must be 0 or 128");
     require(e.low <= e.high && e.low + e.offset >= 0 && e.high + e.offset <= 255, field,
             "levels " + std::to_string(e.low) + ".." + std::to_string(e.high) + " with offset " + std::to_string(e.offset) +
                 " do not fit a byte");
     if (e.table) constant((std::string(field) + ".table").c_str(), *e.table, kEncodeTable);
+    if (!e.inverse_steps) return;
+    require(columns > 0, field, "must not have inverseSteps");
+    constant((std::string(field) + ".inverseSteps").c_str(), *e.inverse_steps, round_up(columns, 16) * 4);
   }
 
-  // A target, and what it holds.
-  void target(const char* field, const View& y, const std::optional<PlanEncoder>& encode) const {
+  // A target, and what it holds. With `columns` each column may have a step of its own.
+  enum Steps { one_step, columns };
+  void target(const char* field, const View& y, const std::optional<PlanEncoder>& encode, Steps steps = one_step) const {
     view(field, y, write, encode ? code : f32);
-    if (encode) encoder("encode", *encode);
+    if (encode) encoder("encode", *encode, steps == columns ? y.width : 0);
   }
 
-  void residual(const std::optional<View>& r, const View& y) const { optional("residual", r, y); }
+  void residual(const std::optional<View>& r, const View& y, Element element = f32) const { optional("residual", r, y, element); }
 
-  // Floats of the shape of y.
-  void optional(const char* field, const std::optional<View>& v, const View& y) const {
+  // Of the shape of y.
+  void optional(const char* field, const std::optional<View>& v, const View& y, Element element = f32) const {
     if (!v) return;
-    view(field, *v, read, f32);
+    view(field, *v, read, element);
     same_shape(field, *v, y.rows, y.width);
   }
 
@@ -192,9 +198,9 @@ class Checker {
 
 void check(const Checker& c, const LinearCodesOp& op) {
   c.operand("x", op.x);
-  c.target("y", op.y, op.encode);
+  c.target("y", op.y, op.encode, Checker::columns);
   c.same_shape("y", op.y, op.x.rows, op.y.width);
-  c.residual(op.residual, op.y);
+  c.residual(op.residual, op.y, op.residual_code ? code : f32);
   c.require(op.weight_bits >= 2 && op.weight_bits <= 8, "weightBits", "must be 2..8, not " + std::to_string(op.weight_bits));
   c.constant("weight", op.weight, packed_bytes(op.y.width, op.x.width, op.weight_bits));
   const int64_t padded = round_up(op.y.width, 16) * 4;
@@ -202,6 +208,19 @@ void check(const Checker& c, const LinearCodesOp& op) {
   c.constant("scale", op.scale, padded);
   c.constant("bias", op.bias, padded);
   if (op.gain) c.constant("gain", *op.gain, padded);
+  if (op.residual_code) {
+    c.require(op.residual.has_value(), "residualCode", "belongs to a residual, which is missing");
+    c.constant("residualCode.scale", op.residual_code->scale, padded);
+    c.require(op.residual_code->offset == 0 || op.residual_code->offset == 128, "residualCode", "offset must be 0 or 128");
+  }
+  if (op.pre_activation) {
+    const Rounding& rounding = *op.pre_activation;
+    c.require(
+        rounding.step > 0 && std::isfinite(rounding.step) && rounding.inverse_step > 0 && std::isfinite(rounding.inverse_step),
+        "preActivation", "steps must be positive and finite");
+    c.require(rounding.low <= rounding.high && rounding.low >= -128 && rounding.high <= 255, "preActivation",
+              "levels must lie in -128..255");
+  }
 }
 
 void check(const Checker& c, const LinearF32Op& op) {
@@ -216,13 +235,27 @@ void check(const Checker& c, const LinearF32Op& op) {
   if (op.gain) c.constant("gain", *op.gain, padded);
 }
 
-void check(const Checker& c, const LayerNormOp& op) {
-  c.view("x", op.x, read, f32);
-  c.target("y", op.y, op.encode);
+// What LayerNorm of floats and of codes share.
+template <class Op>
+void check_normalised(const Checker& c, const Op& op) {
+  c.target("y", op.y, op.encode, Checker::columns);
   c.same_shape("y", op.y, op.x.rows, op.x.width);
   c.constant("gamma", op.gamma, int64_t(op.x.width) * 4);
   c.constant("beta", op.beta, int64_t(op.x.width) * 4);
   c.require(op.eps >= 0 && std::isfinite(op.eps), "eps", "must be finite and not negative");
+}
+
+void check(const Checker& c, const LayerNormOp& op) {
+  c.view("x", op.x, read, f32);
+  check_normalised(c, op);
+}
+
+void check(const Checker& c, const LayerNormCodesOp& op) {
+  c.view("x", op.x, read, code);
+  c.require(op.x.width <= kLayerNormWidth, "x", "is wider than " + std::to_string(kLayerNormWidth));
+  c.require(op.offset == 0 || op.offset == 128, "offset", "must be 0 or 128");
+  if (op.shift) c.constant("shift", *op.shift, op.x.width);
+  check_normalised(c, op);
 }
 
 void check(const Checker& c, const AttentionCodesOp& op) {
@@ -309,8 +342,8 @@ void check(const Checker& c, const ProductSumOp& op) {
 }
 
 void check(const Checker& c, const CopyRowsOp& op) {
-  c.view("x", op.x, read, f32);
-  c.view("y", op.y, write, f32);
+  c.view("x", op.x, read, op.codes ? code : f32);
+  c.view("y", op.y, write, op.codes ? code : f32);
   c.same_shape("y", op.y, op.x.rows, op.x.width);
 }
 
@@ -347,8 +380,8 @@ void check(const Checker& c, const ObserveOp& op) {
 
 const char* op_kind(const PlanOp& op) {
   static constexpr const char* names[] = {
-      "linearCodes", "linearF32", "layernorm", "attentionCodes", "attentionF32",      "patchify",          "copyRows",
-      "gather",      "mean",      "observe",   "pointwise",      "layernormGradient", "attentionGradient", "productSum"};
+      "linearCodes", "linearF32", "layernorm", "attentionCodes",    "attentionF32",      "patchify",   "copyRows",      "gather",
+      "mean",        "observe",   "pointwise", "layernormGradient", "attentionGradient", "productSum", "layernormCodes"};
   static_assert(sizeof names / sizeof *names == std::variant_size_v<decltype(op.op)>, "one name a kind, in their order");
   return names[op.op.index()];
 }

@@ -34,7 +34,13 @@ struct Constant {
 struct PlanEncoder {
   float inverse_step;
   int low, high, offset;
-  std::optional<Constant> table;
+  std::optional<Constant> table, inverse_steps;
+};
+
+// What the bytes of a residual mean.
+struct ResidualCode {
+  Constant scale;
+  int offset;
 };
 
 struct LinearCodesOp {
@@ -46,6 +52,8 @@ struct LinearCodesOp {
   std::optional<Constant> gain;
   std::optional<View> residual;
   std::optional<PlanEncoder> encode;
+  std::optional<ResidualCode> residual_code;  // null: the residual is floats
+  std::optional<Rounding> pre_activation;
 };
 
 struct LinearF32Op {
@@ -58,6 +66,15 @@ struct LinearF32Op {
 
 struct LayerNormOp {
   View x, y;
+  Constant gamma, beta;
+  float eps;
+  std::optional<PlanEncoder> encode;
+};
+
+struct LayerNormCodesOp {
+  View x, y;
+  int offset;
+  std::optional<Constant> shift;
   Constant gamma, beta;
   float eps;
   std::optional<PlanEncoder> encode;
@@ -128,6 +145,7 @@ struct ProductSumOp {
 
 struct CopyRowsOp {
   View x, y;
+  bool codes;  // else floats
 };
 
 struct GatherOp {
@@ -159,7 +177,7 @@ struct ObserveOp {
 struct PlanOp {
   std::string name;
   std::variant<LinearCodesOp, LinearF32Op, LayerNormOp, AttentionCodesOp, AttentionF32Op, PatchifyOp, CopyRowsOp, GatherOp,
-               MeanOp, ObserveOp, PointwiseOp, LayerNormGradientOp, AttentionGradientOp, ProductSumOp>
+               MeanOp, ObserveOp, PointwiseOp, LayerNormGradientOp, AttentionGradientOp, ProductSumOp, LayerNormCodesOp>
       op;
 };
 

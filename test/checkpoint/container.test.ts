@@ -81,7 +81,7 @@ describe('what was written', () => {
       return node
     })
     graph.constants.set('other', graph.constants.get('layers.0.mlp.fc2.weight') as never)
-    const scheme: Scheme = { weights: new Map(parts.scheme.weights), edges: new Map(parts.scheme.edges) }
+    const scheme: Scheme = { ...parts.scheme, weights: new Map(parts.scheme.weights), edges: new Map(parts.scheme.edges) }
     scheme.weights.set('other', weightCode(graph, 'other', 2))
     scheme.weights.delete('layers.0.mlp.fc2.weight')
     scheme.edges.set('layers.0.norm2', { bits: 3, family: 'codebook', levels: [-128, -9, -1, 0, 0, 7, 30, 127], step: Math.fround(0.03) })
@@ -94,17 +94,41 @@ describe('what was written', () => {
   })
 })
 
+describe('full coverage', () => {
+  it('comes back the same, factors included', async () => {
+    const scheme = simpleScheme(parts.graph, pixels, 'full')
+    const perHead = scheme.edges.get('layers.0.attention.query') as Code
+    scheme.edges.set('layers.0.attention.query', { ...perHead, factors: Float32Array.of(1, 0.3, 7) })
+    const file = join(folder.path, 'full.fewbit')
+    await writeContainer(file, { ...parts, scheme })
+    const back = await readContainer(file)
+    expect(back.scheme).toEqual(scheme)
+    expect([...back.scheme.edges.values()].filter(({ family }) => family === 'o2sf').length).toBeGreaterThan(1)
+    expect(await logits(back.graph, back.scheme)).toEqual(await logits(parts.graph, scheme))
+    expect(costOf(back.graph, back.scheme)).toEqual(costOf(parts.graph, scheme))
+  })
+
+  it('is a newer version of the format; without it the file is what older packages read', async () => {
+    const file = await openSafetensors(path)
+    expect(file.metadata.version).toBe('1')
+    expect(Object.keys(JSON.parse(file.metadata.scheme))).toEqual(['weights', 'edges'])
+    await file.close()
+    expect((await readContainer(path)).scheme.coverage).toBe('partial')
+  })
+})
+
 it('costs little beside the codes, even for the smallest of the usual models at two bits', async () => {
   const graph = await smallVit({ hidden: 192, intermediate: 768, layers: 12, classes: 1000, distillationHead: false })
-  const scheme: Scheme = { weights: new Map(), edges: new Map() }
-  for (const { kind, name } of operandsOf(graph)) {
-    // What a quantization chooses: a table for softmax and GELU, consecutive levels for the others.
+  const scheme: Scheme = { weights: new Map(), edges: new Map(), coverage: 'full' }
+  const outliers = Float32Array.from({ length: 192 }, (_, i) => (i % 9 === 4 ? 16 : 1))
+  for (const { kind, name } of operandsOf(graph, scheme)) {
+    // What a quantization chooses: a table for softmax and GELU, O-2SF for the residual stream, consecutive levels for the others.
     const table = kind === 'probabilities' || name.endsWith('gelu')
     const low = kind === 'probabilities' ? 0 : -128
     const levels = Array.from({ length: 256 }, (_, i) => low + i)
     const code: Code = { bits: 8, family: table ? 'v2sf' : 'uniform', levels, step: Math.fround(0.0123456) }
     if (kind === 'weight') scheme.weights.set(name, weightCode(graph, name, 2))
-    else scheme.edges.set(name, code)
+    else scheme.edges.set(name, kind === 'residual' ? { ...code, family: 'o2sf', factors: outliers } : code)
   }
   const labels = Array.from({ length: 1000 }, (_, i) => `the label of class ${i}`)
   let bits = 0
@@ -150,8 +174,8 @@ describe('refuses', () => {
     ['another format', (old) => ({ ...old, format: 'pt' }), 'this is not a .fewbit model'],
     [
       'a newer version',
-      (old) => ({ ...old, version: '2' }),
-      'written in version 2 of the format, this fewbit reads up to 1: update the package',
+      (old) => ({ ...old, version: '3' }),
+      'written in version 3 of the format, this fewbit reads up to 2: update the package',
     ],
     ['a version that is none', (old) => ({ ...old, version: 'x' }), 'unknown version x of the format'],
     ['no graph', ({ graph: _, ...rest }) => rest, 'the metadata lack graph'],
@@ -172,6 +196,12 @@ describe('refuses', () => {
     ['bits out of range', editCode('norm', { bits: 40 }), 'norm: 40 bits'],
     ['levels out of range', editCode('norm', { low: -1000 }), 'do not fit into -128..127'],
     ['too few levels', editCode('norm', { family: 'v2sf', levels: 'AAAA' }), 'levels for'],
+    ['an unknown coverage', edit('scheme', (scheme: object) => ({ ...scheme, coverage: 'most' })), 'unknown coverage "most"'],
+    ['factors of three bytes', editCode('norm', { factors: 'AAAA' }), 'norm: its factors are 3 bytes, not float32'],
+    ['factors that are a number', editCode('norm', { factors: 3 }), 'norm: its factors are neither floats nor a mask'],
+    ['a mask that is too short', editCode('norm', { factors: { count: 9, shift: 1, mask: 'AA==' } }), 'a mask of 1 bytes for 9 factors'],
+    ['a mask without shift', editCode('norm', { factors: { count: 8, mask: 'AA==' } }), 'norm: its factors have no shift'],
+    ['a mask of a huge shift', editCode('norm', { factors: { count: 8, shift: 1000, mask: '/w==' } }), 'not a positive float32'],
     ['a step of 0', editCode('norm', { step: 0 }), 'the step 0 is not a positive float32'],
     ['a weight without code', editWeight(undefined), 'head'],
     ['a weight of other bits', editWeight([40, 11, 36]), 'head.weight: 40 bits'],
@@ -212,9 +242,7 @@ describe('refuses', () => {
   it('to write parts that do not fit', async () => {
     const never = join(folder.path, 'never.fewbit')
     await expect(writeContainer(never, { ...parts, labels: [] })).rejects.toThrow('0 labels for 11 classes')
-    await expect(writeContainer(never, { ...parts, scheme: { weights: new Map(), edges: parts.scheme.edges } })).rejects.toThrow(
-      'has no code',
-    )
+    await expect(writeContainer(never, { ...parts, scheme: { ...parts.scheme, weights: new Map() } })).rejects.toThrow('has no code')
   })
 
   it('every file that is cut off', async () => {

@@ -55,10 +55,32 @@ it('averages bits over elements, also when only the scheme knows the weights', a
   expect(costOf({ ...graph, constants }, scheme)).toEqual(cost)
 })
 
+it('counts the residual stream of full coverage, and nothing that is never stored', async () => {
+  const graph = await smallVit()
+  const image = normals(1, SMALL_SHAPE.channels * SMALL_SHAPE.imageHeight * SMALL_SHAPE.imageWidth)
+  const partial = costOf(graph, simpleScheme(graph, image))
+  const scheme = simpleScheme(graph, image, 'full')
+  const cost = costOf(graph, scheme)
+  const more = cost.operands.filter(({ name }) => !partial.operands.some((operand) => operand.name === name))
+  const names = (kind: string) => more.filter((operand) => operand.kind === kind).map(({ name }) => name)
+  const stream = ['embeddings', 'layers.0.attention.sum', 'layers.0.sum', 'layers.1.attention.sum', 'layers.1.sum']
+  expect(names('residual')).toEqual(stream)
+  expect(names('gelu input')).toEqual(['layers.0.mlp.fc1', 'layers.1.mlp.fc1'])
+  expect(names('logits')).toEqual(['layers.0.attention.logits', 'layers.1.attention.logits'])
+  expect(more.length).toBe(9)
+  const tokens = 2 + 6
+  const elements = stream.length * tokens * SMALL_SHAPE.hidden
+  expect(cost.activationElements).toBe(partial.activationElements + elements)
+  const stored = cost.operands.filter(({ kind }) => !['weight', 'gelu input', 'logits'].includes(kind))
+  const bits = stored.reduce((sum, operand) => sum + operand.bits * operand.elements, 0)
+  expect(cost.activationBits).toBeCloseTo(bits / cost.activationElements, 12)
+  expect(cost.weightBits).toBe(costOf(graph, { ...scheme, coverage: 'partial' }).weightBits)
+})
+
 it('counts a float operand as 32 bits', async () => {
   const graph = await smallVit({ layers: 1 })
   const all = simpleScheme(graph, normals(1, SMALL_SHAPE.channels * SMALL_SHAPE.imageHeight * SMALL_SHAPE.imageWidth))
-  const scheme: Scheme = { weights: new Map(), edges: all.edges }
+  const scheme: Scheme = { ...all, weights: new Map() }
   expect(costOf(graph, scheme).weightBits).toBe(32)
   expect(costOf(graph, scheme).activationBits).toBeLessThan(8)
 })

@@ -1,7 +1,8 @@
 import addon from '#addon'
+import { assertNoFloatProducts } from '../../lib/graph/floats.js'
 import type { Edge, Graph } from '../../lib/graph/graph.js'
-import { assertNoFloatProducts, lower } from '../../lib/graph/lower.js'
-import { probabilitiesOf, type Scheme } from '../../lib/graph/scheme.js'
+import { lower } from '../../lib/graph/lower.js'
+import { type Code, probabilitiesOf, type Scheme } from '../../lib/graph/scheme.js'
 import type { Plan } from '../../lib/runtime/addon-types.js'
 import { Session } from '../../lib/runtime/session.js'
 import { runCodedReference } from '../support/coded-reference.js'
@@ -193,6 +194,21 @@ describe('a quantized plan', () => {
   it('neither returns nor observes edges', () => {
     expect(() => lower(graph, scheme, { outputs: ['embeddings'] })).toThrow('only a float plan')
   })
+})
+
+it('takes a step for each head of attention', async () => {
+  const scheme = simpleScheme(graph, image(0))
+  const edges = new Map(scheme.edges)
+  const change = (name: string, factors: number[]) => edges.set(name, { ...(edges.get(name) as Code), factors: Float32Array.from(factors) })
+  change('layers.0.attention.query', [1, 0.7, 1.3])
+  change('layers.0.attention.value', [0.9, 1.1, 0.8])
+  change('layers.1.attention.key', [1.5, 1, 0.6])
+  change('layers.1.attention.probabilities', [0.5, 1, 0.75])
+  const heads = { ...scheme, edges }
+  const found = await run(lower(graph, heads).plan, 1)
+  expect(relativeError(found, runCodedReference(graph, heads, image(0)))).toBeLessThan(1e-6)
+  expect(found).not.toEqual(await run(lower(graph, scheme).plan, 1))
+  for (const { name } of paths) expect(await run(lower(graph, heads).plan, 1, name)).toEqual(found)
 })
 
 it('keeps about 256 rows in flight unless told otherwise', async () => {

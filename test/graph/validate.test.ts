@@ -1,7 +1,7 @@
 import { graphToJson } from '../../lib/checkpoint/graph-json.js'
 import { gradientGraph } from '../../lib/graph/gradient.js'
 import type { Graph, Node } from '../../lib/graph/graph.js'
-import { probabilitiesOf, type Scheme } from '../../lib/graph/scheme.js'
+import { type Code, probabilitiesOf, type Scheme } from '../../lib/graph/scheme.js'
 import { validateGraph } from '../../lib/graph/validate.js'
 import { validateScheme } from '../../lib/graph/validate-scheme.js'
 import { normals } from '../support/random.js'
@@ -10,9 +10,10 @@ import { SMALL_SHAPE, smallVit } from '../support/small-vit.js'
 
 let graph: Graph
 let scheme: Scheme
+const image = normals(1, SMALL_SHAPE.channels * SMALL_SHAPE.imageHeight * SMALL_SHAPE.imageWidth)
 beforeAll(async () => {
   graph = await smallVit()
-  scheme = simpleScheme(graph, normals(1, SMALL_SHAPE.channels * SMALL_SHAPE.imageHeight * SMALL_SHAPE.imageWidth))
+  scheme = simpleScheme(graph, image)
 })
 
 const withNode = (name: string, change: object): Graph => ({
@@ -118,8 +119,64 @@ it.each<[string, () => Scheme, string]>([
   ],
   ['a weight of other size', () => withWeight({ outputs: 12, steps: new Float32Array(12).fill(1) }), 'is 11 x 36, its code 12 x 36'],
   ['too few packed bytes', () => withWeight({ packed: new Uint8Array(10) }), '10 bytes of codes'],
+  ['no factors', () => withCode(edge, { factors: new Float32Array(0) }), 'no factors'],
+  ['a negative factor', () => withCode(edge, { factors: Float32Array.of(-1) }), 'is not a positive float32'],
+  [
+    'a factor that is nothing beside the step',
+    () => withCode(edge, { factors: Float32Array.of(1e-44) }),
+    'the step 0 is not a positive float32',
+  ],
+  ['O-2SF of one step', () => withCode(edge, { ...four, family: 'o2sf', levels: [-2, -1, 0, 1] }), 'O-2SF without factors'],
+  [
+    'factors that a linear layer would have to read',
+    () => withCode(edge, { factors: Float32Array.of(1, 2) }),
+    'layers.0.attention.query: layers.0.norm1 has factors, which a linear layer cannot read',
+  ],
+  [
+    'factors that do not divide the heads',
+    () => withCode('layers.0.attention.key', { factors: Float32Array.of(1, 2) }),
+    'layers.0.attention: 2 factors do not divide 3 heads',
+  ],
+  [
+    'factors that do not divide the heads of probabilities',
+    () => withCode('layers.0.attention.probabilities', { factors: Float32Array.of(1, 2) }),
+    'layers.0.attention: 2 factors do not divide 3 heads',
+  ],
+  [
+    'factors that do not divide the columns',
+    () => withCode('layers.0.attention.key', { factors: new Float32Array(5).fill(1) }),
+    'layers.0.attention.key: 5 factors do not divide the 36 columns',
+  ],
+  ['an unknown coverage', () => ({ ...scheme, coverage: 'most' as never }), 'unknown coverage most'],
   ['too few steps', () => withWeight({ steps: new Float32Array(3).fill(1) }), '3 steps for 11 outputs'],
   ['a weight step of 0', () => withWeight({ steps: new Float32Array(11) }), 'the step 0 is not a positive float32'],
 ])('refuses a scheme with %s', (_, broken, message) => {
   expect(() => validateScheme(graph, broken())).toThrow(message)
+})
+
+const full = (name: string, change: Partial<Code>): Scheme => {
+  const scheme = simpleScheme(graph, image, 'full')
+  return { ...scheme, edges: new Map([...scheme.edges, [name, { ...(scheme.edges.get(name) as Code), ...change }]]) }
+}
+const stream = (factor: number): Partial<Code> => ({ factors: new Float32Array(36).fill(1).fill(factor, 7, 9) })
+const unsigned: Partial<Code> = { bits: 2, family: 'uniform', levels: [0, 1, 2, 3] }
+
+it.each<[string, () => Scheme, string]>([
+  ['a factor that is no shift', () => full('embeddings', stream(3)), 'layers.0.norm1: the factors of embeddings are not powers of two'],
+  ['a factor below 1', () => full('embeddings', stream(0.5)), 'the factors of embeddings are not powers of two in 1..128'],
+  ['a shift beyond 7', () => full('layers.1.sum', stream(256)), 'norm: the factors of class_token are not powers of two in 1..128'],
+  ['a shift beyond 6 of bytes', () => full('embeddings', { ...unsigned, ...stream(128) }), 'are not powers of two in 1..64'],
+  ['a table for GELU', () => full('layers.0.mlp.fc1', { family: 'codebook' }), 'gelu input layers.0.mlp.fc1: not a uniform code'],
+  ['factors for logits', () => full('layers.0.attention.logits', { factors: Float32Array.of(1) }), 'not a uniform code of one step'],
+])('refuses a scheme of full coverage with %s', (_, broken, message) => {
+  expect(() => validateScheme(graph, full('embeddings', stream(128)))).not.toThrow()
+  expect(() => validateScheme(graph, broken())).toThrow(message)
+})
+
+it('refuses factors where no kernel writes them', () => {
+  const nodes = graph.nodes.map((node) => (node.name === 'layers.0.attention.output' ? { ...node, input: 'layers.0.norm1' } : node))
+  const broken = { ...graph, nodes } as Graph
+  const scheme = simpleScheme(broken, image, 'full')
+  scheme.edges.set('layers.0.attention', { ...(scheme.edges.get('embeddings') as Code), ...stream(2) })
+  expect(() => validateScheme(broken, scheme)).toThrow('has factors, which only linear layers and LayerNorm can write')
 })

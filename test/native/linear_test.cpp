@@ -68,6 +68,7 @@ struct CodesCase {
   bool gelu, residual, alias, y_float, table;
   int offset;
   bool extreme;  // x = 255, w = smallest
+  bool residual_codes, steps, pre_activation;
 };
 
 // One case: its operands, what the reference makes of them, and what an implementation makes of them. Rows of y lie at an
@@ -83,7 +84,10 @@ class CodesFixture {
         scale_(correction_.size()),
         bias_(correction_.size()),
         gain_(correction_.size()),
+        residual_scale_(correction_.size()),
+        inverse_steps_(correction_.size()),
         residual_(size_t(c.rows - 1) * residual_stride() + c.outputs),
+        residual_codes_(residual_.size()),
         scratch_(linear_codes_scratch(c.inputs)) {
     std::mt19937 random(seed);
     const auto uniform = [&] { return float(random() % 20001) / 10000.0f - 1.0f; };
@@ -100,7 +104,10 @@ class CodesFixture {
       scale_.data()[o] = 2.0f / sum_deviation * (1.5f + uniform());
       bias_.data()[o] = uniform();
       gain_.data()[o] = 1.5f + uniform();
+      residual_scale_.data()[o] = 0.02f * float(1 + random() % 4);
+      inverse_steps_.data()[o] = 30.0f * float(1 + random() % 4);
     }
+    for (size_t i = 0; i < residual_codes_.size(); ++i) residual_codes_.data()[i] = static_cast<uint8_t>(random());
     for (size_t i = 0; i < residual_.size(); ++i) residual_.data()[i] = uniform();
     for (auto& byte : table_) byte = static_cast<uint8_t>(random());
   }
@@ -113,7 +120,8 @@ class CodesFixture {
     std::vector<uint8_t> bytes(kGuard + item + size_t(c_.rows) * y_stride * item + kGuard, 0xCD);
     uint8_t* y = bytes.data() + kGuard + item;  // at a multiple of the item's size and of nothing else
     float* y_float = reinterpret_cast<float*>(y);
-    if (c_.alias) std::memcpy(y, residual_.data(), residual_.size() * sizeof(float));
+    if (c_.alias && c_.y_float) std::memcpy(y, residual_.data(), residual_.size() * sizeof(float));
+    if (c_.alias && !c_.y_float) std::memcpy(y, residual_codes_.data(), residual_codes_.size());
     LinearCodes op = {};
     op.rows = c_.rows, op.inputs = c_.inputs, op.outputs = c_.outputs;
     op.x = x_.data(), op.x_stride = x_stride_;
@@ -121,13 +129,20 @@ class CodesFixture {
     op.correction = correction_.data(), op.scale = scale_.data(), op.bias = bias_.data();
     op.activation = c_.gelu ? Activation::gelu : Activation::none;
     if (c_.rows % 2) op.gain = gain_.data();
-    if (c_.residual) op.residual = c_.alias ? y_float : residual_.data();
-    op.residual_stride = residual_stride();
+    if (c_.residual && c_.residual_codes)
+      op.residual_codes = c_.alias ? y : residual_codes_.data();
+    else if (c_.residual)
+      op.residual = c_.alias ? y_float : residual_.data();
+    op.residual_stride = op.residual_codes_stride = residual_stride();
+    op.residual_scale = residual_scale_.data(), op.residual_offset = c_.rows % 3 ? 128 : 0;
+    const Rounding rounding = {40.0f, 0.025f, -c_.offset, 100};
+    if (c_.pre_activation) op.pre_activation = &rounding;
     if (c_.y_float)
       op.y_float = y_float, op.y_float_stride = y_stride;
     else
       op.y_codes = y, op.y_codes_stride = y_stride;
-    op.encode = {37.0f, -c_.offset, 200 - c_.offset, c_.offset, c_.table ? table_ : nullptr};
+    op.encode = {
+        37.0f, -c_.offset, 200 - c_.offset, c_.offset, c_.table ? table_ : nullptr, c_.steps ? inverse_steps_.data() : nullptr};
     run(op);
     // Between the rows of y nothing may change.
     written_outside_ = false;
@@ -135,7 +150,7 @@ class CodesFixture {
       const ptrdiff_t at = bytes.data() + i - y;
       const bool inside =
           at >= 0 && at < ptrdiff_t(c_.rows * y_stride * item) && at % ptrdiff_t(y_stride * item) < ptrdiff_t(c_.outputs * item);
-      const bool copied = c_.alias && at >= 0 && at < ptrdiff_t(residual_.size() * sizeof(float));
+      const bool copied = c_.alias && at >= 0 && at < ptrdiff_t(residual_.size() * item);
       if (!inside && !copied && bytes[i] != 0xCD) written_outside_ = true;
     }
     return bytes;
@@ -158,8 +173,8 @@ class CodesFixture {
   ptrdiff_t x_stride_;
   Aligned<uint8_t> x_, weight_;
   Aligned<int32_t> correction_;
-  Aligned<float> scale_, bias_, gain_, residual_;
-  Aligned<uint8_t> scratch_;
+  Aligned<float> scale_, bias_, gain_, residual_scale_, inverse_steps_, residual_;
+  Aligned<uint8_t> residual_codes_, scratch_;
   uint8_t table_[kEncodeTable];
   bool written_outside_ = false;
 };
@@ -170,7 +185,8 @@ void check_codes(const CodesCase& c, unsigned seed) {
   for (const Implementation& implementation : implementations()) {
     const std::vector<uint8_t> actual = fixture.result(implementation);
     INFO(implementation.name, ": rows ", c.rows, " inputs ", c.inputs, " outputs ", c.outputs, " bits ", c.bits, " gelu ", c.gelu,
-         " residual ", c.residual, " alias ", c.alias, " float ", c.y_float, " table ", c.table, " offset ", c.offset);
+         " residual ", c.residual, " alias ", c.alias, " float ", c.y_float, " table ", c.table, " offset ", c.offset,
+         " residual codes ", c.residual_codes, " steps ", c.steps, " pre-activation ", c.pre_activation);
     size_t first = 0;
     while (first < expected.size() && expected[first] == actual[first]) ++first;
     CHECK_MESSAGE(first == expected.size(), "first different byte: ", first);
@@ -180,9 +196,9 @@ void check_codes(const CodesCase& c, unsigned seed) {
 
 // Options that go through all combinations while k counts.
 CodesCase codes_case(int rows, int inputs, int outputs, unsigned k) {
-  CodesCase c = {rows,  inputs,      outputs,     int(2 + k % 7),   bool(k & 1), bool(k & 2),
-                 false, bool(k & 4), bool(k & 8), k & 16 ? 128 : 0, false};
-  c.alias = c.residual && c.y_float && k % 3 == 0;
+  CodesCase c = {rows,        inputs,      outputs,          int(2 + k % 7), bool(k & 1), bool(k & 2), false,
+                 bool(k & 4), bool(k & 8), k & 16 ? 128 : 0, false,          k % 5 < 2,   k % 7 < 3,   k % 11 < 5};
+  c.alias = c.residual && c.y_float != c.residual_codes && k % 3 == 0;
   return c;
 }
 
@@ -227,10 +243,21 @@ TEST_CASE("linear codes: every width with every option") {
   }
 }
 
+TEST_CASE("linear codes: residuals in codes, a step for each column and a rounding before the activation, in all combinations") {
+  for (int outputs : {50, 64, 130}) {
+    for (unsigned k = 0; k < 256; ++k) {
+      CodesCase c = codes_case(23, 96, outputs, k % 32);
+      c.residual_codes = k & 32, c.steps = k & 64, c.pre_activation = k & 128;
+      c.alias = c.residual && c.y_float != c.residual_codes && k % 3 == 0;
+      check_codes(c, k);
+    }
+  }
+}
+
 TEST_CASE("linear codes: the largest sums") {
   for (int bits = 2; bits <= 8; ++bits) {
     for (int inputs : {33, 64, 4096}) {
-      CodesCase c = {18, inputs, 33, bits, false, false, false, true, false, 0, true};
+      CodesCase c = {18, inputs, 33, bits, false, false, false, true, false, 0, true, false, false, false};
       check_codes(c, 5);
       c.y_float = false;
       check_codes(c, 5);

@@ -51,7 +51,8 @@ TEST_CASE("observe without samples keeps statistics only") {
 TEST_CASE("copy_rows copies the columns and no others") {
   const std::vector<float> x = {1, 2, 3, 4, 5, 6};
   Guarded<float> y(8);
-  copy_rows_reference({2, 2, x.data(), 3, y.data(), 5});
+  const auto bytes = [](auto* floats) { return reinterpret_cast<uint8_t*>(const_cast<float*>(floats)); };
+  copy_rows_reference({2, 2 * sizeof(float), bytes(x.data()), 3 * sizeof(float), bytes(y.data()), 5 * sizeof(float)});
   CHECK(y.data()[0] == 1);
   CHECK(y.data()[1] == 2);
   CHECK(y.data()[5] == 4);

@@ -194,7 +194,7 @@ Plan small_plan(int batch) {
   View residual = constant;  // one row for all: row stride 0
   residual.rows = kRows;
   residual.row_stride = 0;
-  plan.ops.push_back({"first", CopyRowsOp{constant, first}});
+  plan.ops.push_back({"first", CopyRowsOp{constant, first, false}});
   plan.ops.push_back(
       {"linear",
        LinearF32Op{view(Space::input, 0, kRows, kInputs), others, {0, 0}, {1, 0}, Activation::gelu, std::nullopt, residual}});

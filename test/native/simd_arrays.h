@@ -13,6 +13,7 @@ void gelu_array(const float* x, float* y, int count);
 void gelu_slope_array(const float* x, float* y, int count);
 void exp_array(const float* x, float* y, int count);
 void encode_array(const Encoder& code, const float* x, uint8_t* y, int count);
+void round_array(const Rounding& code, const float* x, float* y, int count);
 void encode_array_by_64(const Encoder& code, const float* x, uint8_t* y, int count);
 float tree16_array(const float* lanes);
 

@@ -21,6 +21,11 @@ void encode_array(const Encoder& code, const float* x, uint8_t* y, int count) {
   for (int i = 0; i < count; i += 16) _mm_storeu_si128(reinterpret_cast<__m128i*>(y + i), encode(_mm512_loadu_ps(x + i)));
 }
 
+void round_array(const Rounding& code, const float* x, float* y, int count) {
+  const RoundingF32x16 round(&code);
+  for (int i = 0; i < count; i += 16) _mm512_storeu_ps(y + i, round(_mm512_loadu_ps(x + i)));
+}
+
 void encode_array_by_64(const Encoder& code, const float* x, uint8_t* y, int count) {
   const EncoderF32x16 encode(code);
   for (int i = 0; i < count; i += 64)

@@ -165,3 +165,67 @@ test.each<[string, Change, RegExp]>([
 ])('refused: %s', (_, change, message) => {
   expect(refusal(everyOp(), change)).toMatch(message)
 })
+
+/** What full coverage adds: rows of codes are copied, added to and normalised. */
+function codedStream(): Plan {
+  const blobs = new Blobs()
+  const many = () => blobs.zeros(16384)
+  const encode = { ...signed, inverseSteps: many() }
+  const rows: View = { space: 'blob', blob: many().blob, offset: 0, rowStride: 64, imageStride: 0, rows: 2, width: 20 }
+  const ops: PlanOp[] = [
+    { name: 'prefix', op: 'copyRows', x: rows, y: { ...codes(0, 6, 20), rows: 2 }, codes: true },
+    {
+      ...{ name: 'sum', op: 'linearCodes', x: codes(1024, 6, 16), y: codes(0, 6, 20), residual: codes(0, 6, 20), encode },
+      ...{ weight: many(), weightBits: 8, correction: many(), scale: many(), bias: many(), activation: 'gelu' },
+      residualCode: { scale: many(), offset: 128 },
+      preActivation: { inverseStep: 2, step: 0.5, low: -128, high: 127 },
+    },
+    {
+      ...{ name: 'norm', op: 'layernormCodes', x: codes(0, 6, 20), y: floats('output', 0, 6, 20), offset: 128, eps: 1 },
+      ...{ shift: many(), gamma: many(), beta: many() },
+    },
+  ]
+  return { batch: 2, arenaBytes: 8192, inputBytes: 4, outputBytes: 480, ops, blobs: blobs.list }
+}
+
+test('a plan of codes runs', async () => {
+  const session = new Session(codedStream(), { threads: 2 })
+  expect(await session.run(new Float32Array(3), 3)).toEqual(new Float32Array(3 * 120))
+  session.dispose()
+})
+
+test.each<[string, Change, RegExp]>([
+  ['codes as floats', ([prefix]) => delete prefix.codes, /'prefix' \(copyRows\): y rowStride is shorter than a row/],
+  ['codes in words', ([prefix]) => (prefix.codes = 'yes'), /'prefix' \(copyRows\): codes must be true or false/],
+  ['a code without residual', ([, sum]) => delete sum.residual, /'sum' \(linearCodes\): residualCode belongs to a residual/],
+  ['offset of a residual', ([, sum]) => (sum.residualCode.offset = 1), /'sum' \(linearCodes\): residualCode offset must be 0 or 128/],
+  [
+    'short steps of a residual',
+    ([, sum], plan) => (sum.residualCode.scale = { blob: plan.blobs.push(allocateBlob(64)) - 1, offset: 0 }),
+    /'sum' \(linearCodes\): residualCode\.scale needs 128 bytes/,
+  ],
+  [
+    'short steps of a target',
+    ([, sum], plan) => (sum.encode.inverseSteps = { blob: plan.blobs.push(allocateBlob(64)) - 1, offset: 0 }),
+    /'sum' \(linearCodes\): encode\.inverseSteps needs 128 bytes/,
+  ],
+  ['a rounding without step', ([, sum]) => (sum.preActivation.step = 0), /'sum' \(linearCodes\): preActivation steps must be positive/],
+  ['levels of a rounding', ([, sum]) => (sum.preActivation.high = 256), /'sum' \(linearCodes\): preActivation levels must lie in/],
+  ['offset of codes', ([, , norm]) => (norm.offset = 64), /'norm' \(layernormCodes\): offset must be 0 or 128/],
+  [
+    'short shifts',
+    ([, , norm], plan) => (norm.shift = { blob: plan.blobs.push(allocateBlob(16)) - 1, offset: 0 }),
+    /'norm' \(layernormCodes\): shift needs 20 bytes/,
+  ],
+  ['eps of codes', ([, , norm]) => (norm.eps = Number.POSITIVE_INFINITY), /'norm' \(layernormCodes\): eps must be finite/],
+])('refused: %s', (_, change, message) => {
+  expect(refusal(codedStream(), change)).toMatch(message)
+})
+
+test('refused: steps for columns of patches and of attention', () => {
+  const inverseSteps = { blob: 0, offset: 0 }
+  expect(refusal(everyOp(), ([cut]) => (cut.encode = { ...signed, inverseSteps }))).toMatch(
+    /'cut' \(patchify\): encode must not have inverseSteps/,
+  )
+  expect(refusal(everyOp(), ([, , heads]) => (heads.encodeP.inverseSteps = inverseSteps))).toMatch(/encodeP must not have inverseSteps/)
+})

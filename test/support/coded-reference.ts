@@ -6,7 +6,8 @@ import { gelu, layernorm, type Matrix, matrix, mean, merge, patchify, scaleOf, w
 
 /**
  * What a quantized graph means: every operand of a matrix product is replaced by its nearest level, products of levels are exact integers, and
- * everything between is rounded to float32 where the contracts of native/ops round. Written without plans, views or packed orders.
+ * everything between is rounded to float32 where the contracts of native/ops round. With full coverage every stored edge is its nearest level.
+ * Written without plans, views or packed orders.
  */
 
 const { fround } = Math
@@ -14,7 +15,7 @@ const { fround } = Math
 /** The nearest level: half to even between the integers of a uniform code, up between other levels. */
 export function nearestLevel({ family, levels, step }: Code, x: number): number {
   const v = fround(fround(x) * fround(1 / step))
-  if (family === 'uniform') {
+  if (family === 'uniform' || family === 'o2sf') {
     const clamped = Math.min(Math.max(v, levels[0]), levels[levels.length - 1])
     const floor = Math.floor(clamped)
     const rest = clamped - floor
@@ -25,6 +26,14 @@ export function nearestLevel({ family, levels, step }: Code, x: number): number 
   return best
 }
 
+/** The step of a column, or of a head. */
+const stepAt = ({ step, factors = Float32Array.of(1) }: Code, part: number, parts: number): number =>
+  fround(step * factors[Math.floor((part * factors.length) / parts)])
+
+function levelsOfMatrix(code: Code, { rows, width, data }: Matrix): Matrix {
+  return { rows, width, data: data.map((x, i) => nearestLevel({ ...code, step: stepAt(code, i % width, width) }, x)) }
+}
+
 /** The logits of one image. */
 export function runCodedReference(graph: Graph, scheme: Scheme, image: Float32Array): Float64Array {
   const stored = storageOf(graph)
@@ -33,9 +42,11 @@ export function runCodedReference(graph: Graph, scheme: Scheme, image: Float32Ar
   const edge = (name: string) => edges.get(name) as Matrix
   const constant = (name: string) => graph.constants.get(name)?.data as Float32Array
   const codeOf = (name: string) => scheme.edges.get(stored(name).edge) as Code
-  const levelsOf = (name: string): Matrix => {
-    const code = codeOf(name)
-    return { ...edge(name), data: edge(name).data.map((x) => nearestLevel(code, x)) }
+  const levelsOf = (name: string): Matrix => levelsOfMatrix(codeOf(name), edge(name))
+  /** What is left of a value that was stored as a code. */
+  const coded = (code: Code, x: Matrix): Matrix => {
+    const { data } = levelsOfMatrix(code, x)
+    return { ...x, data: data.map((level, i) => level * stepAt(code, i % x.width, x.width)) }
   }
   const float = (x: Matrix): Matrix => ({ ...x, data: x.data.map(fround) })
   const meanOf = (name: string): Matrix => {
@@ -101,6 +112,8 @@ export function runCodedReference(graph: Graph, scheme: Scheme, image: Float32Ar
       case 'mean':
         edges.set(node.output, meanOf(node.input))
     }
+    const code = scheme.coverage === 'full' ? scheme.edges.get(node.output) : undefined
+    if (code) edges.set(node.output, coded(code, edge(node.output)))
   }
   return edge(graph.output).data
 }
@@ -114,15 +127,17 @@ function attention(
 ): Matrix {
   const [q, k, v] = [node.q, node.k, node.v].map(levelsOf)
   const p = scheme.edges.get(probabilitiesOf(node)) as Code
-  const logitCode = scheme.edges.get(logitsOf(node))
-  const outputScale = fround(p.step * codeOf(node.v).step)
+  const logitCode = scheme.coverage === 'full' ? scheme.edges.get(logitsOf(node)) : undefined
   const { rows, width } = q
   const channels = width / node.heads
   const output = matrix(rows, width, () => 0)
   for (const window of windowsIn(node, rows)) {
     const tokens = window.rows.length
     for (let head = 0; head < node.heads; head++) {
-      const logitScale = fround(codeOf(node.q).step * codeOf(node.k).step * scaleOf(node, head))
+      const [stepQ, stepK, stepV] = [node.q, node.k, node.v].map((name) => stepAt(codeOf(name), head, node.heads))
+      const codeP = { ...p, step: stepAt(p, head, node.heads) }
+      const logitScale = fround(stepQ * stepK * scaleOf(node, head))
+      const outputScale = fround(codeP.step * stepV)
       for (let t = 0; t < tokens; t++) {
         // The exact sums and one rounding of the logit; what the contract rounds on the way lies far below a level of P.
         const logits = window.rows.map((row, s) => {
@@ -135,7 +150,7 @@ function attention(
         const most = Math.max(...logits)
         const weights = logits.map((logit) => Math.exp(logit - most))
         const total = weights.reduce((a, b) => a + b, 0)
-        const levels = weights.map((weight) => nearestLevel(p, weight / total))
+        const levels = weights.map((weight) => nearestLevel(codeP, weight / total))
         for (let c = head * channels; c < (head + 1) * channels; c++) {
           let sum = 0
           for (let s = 0; s < tokens; s++) sum += levels[s] * v.data[window.rows[s] * width + c]

@@ -1,3 +1,5 @@
+import { takesFactors } from '../../lib/graph/coverage.js'
+import { outlierFactors } from '../../lib/graph/factors.js'
 import type { Graph } from '../../lib/graph/graph.js'
 import { operandsOf } from '../../lib/graph/operands.js'
 import type { Code, Scheme, WeightCode } from '../../lib/graph/scheme.js'
@@ -7,17 +9,20 @@ import { type Matrix, runReference } from './reference.js'
 /**
  * A scheme for tests: plain choices from the range that each operand has on one image, of all widths and families.
  */
-export function simpleScheme(graph: Graph, image: Float32Array): Scheme {
+export function simpleScheme(graph: Graph, image: Float32Array, coverage: Scheme['coverage'] = 'partial'): Scheme {
   const edges = runReference(graph, image)
-  const scheme: Scheme = { weights: new Map(), edges: new Map() }
-  operandsOf(graph).forEach(({ kind, name }, i) => {
+  const scheme: Scheme = { weights: new Map(), edges: new Map(), coverage }
+  operandsOf(graph, scheme).forEach(({ kind, name }, i) => {
     if (kind === 'weight') {
       scheme.weights.set(name, weightCode(graph, name, 3 + (i % 6)))
       return
     }
+    const values = edges.get(name) as Matrix
     const bits = kind === 'probabilities' ? 6 + (i % 3) : 5 + (i % 4)
     const table = kind === 'probabilities' || name.endsWith('gelu')
-    scheme.edges.set(name, table ? tableCode(edges.get(name) as Matrix, Math.min(bits, 6)) : uniformCode(edges.get(name) as Matrix, bits))
+    if (kind === 'residual') scheme.edges.set(name, streamCode(values, i, takesFactors(graph, name)))
+    else if (kind === 'gelu input' || kind === 'logits') scheme.edges.set(name, symmetricCode(values, 8))
+    else scheme.edges.set(name, table ? tableCode(values, Math.min(bits, 6)) : uniformCode(values, bits))
   })
   return scheme
 }
@@ -41,8 +46,34 @@ export function weightCode(graph: Graph, name: string, bits: number): WeightCode
 
 const reach = ({ data }: Matrix): number => data.reduce((most, x) => Math.max(most, Math.abs(x)), 0)
 
-function uniformCode(values: Matrix, bits: number): Code {
-  const low = values.data.every((x) => x >= 0) ? 0 : -(2 ** (bits - 1))
+const symmetricCode = (values: Matrix, bits: number): Code => uniformCode(values, bits, -(2 ** (bits - 1)))
+
+/** O-2SF in two of three cases, else a codebook. */
+const streamCode = (values: Matrix, i: number, factors: boolean): Code =>
+  i % 3 === 0 || !factors ? codebookCode(values) : outlierCode(values, 7 + (i % 2))
+
+/** Levels that lie closer around 0. */
+function codebookCode(values: Matrix): Code {
+  const levels = Array.from({ length: 256 }, (_, i) => Math.round((i - 128) * (0.5 + Math.abs(i - 128) / 256) * (127 / 128)))
+  return { bits: 8, family: 'codebook', levels, step: Math.fround(reach(values) / 127) }
+}
+
+/** O-2SF: a channel that reaches twice as far as the one in the middle is an outlier. */
+function outlierCode(values: Matrix, bits: number): Code {
+  const reaches = Array.from({ length: values.width }, (_, j) =>
+    reach({ ...values, data: values.data.filter((_, i) => i % values.width === j) }),
+  )
+  const middle = [...reaches].sort((a, b) => a - b)[values.width >> 1]
+  const m = Math.min(7, Math.ceil(Math.log2(Math.max(...reaches) / (2 * middle))))
+  const { levels, step } = symmetricCode(values, bits)
+  const factors = outlierFactors(
+    reaches.map((r) => r > 2 * middle),
+    Math.max(1, m),
+  )
+  return { bits, family: 'o2sf', levels, step: Math.fround((2 * middle * step) / reach(values)), factors }
+}
+
+function uniformCode(values: Matrix, bits: number, low = values.data.every((x) => x >= 0) ? 0 : -(2 ** (bits - 1))): Code {
   const high = low + 2 ** bits - 1
   const levels = Array.from({ length: 2 ** bits }, (_, i) => low + i)
   return { bits, family: 'uniform', levels, step: Math.fround(reach(values) / (high + 0.5)) }

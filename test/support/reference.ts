@@ -1,5 +1,5 @@
 import type { Graph, NodeOf } from '../../lib/graph/graph.js'
-import { probabilitiesOf } from '../../lib/graph/scheme.js'
+import { logitsOf, probabilitiesOf } from '../../lib/graph/scheme.js'
 
 /**
  * A slow executor of graphs in doubles, written from the definitions of the operations alone.
@@ -18,7 +18,7 @@ export function matrix(rows: number, width: number, at: (row: number, column: nu
 }
 
 /**
- * All edges of one image, and what each softmax gives under {@link probabilitiesOf}.
+ * All edges of one image, and what each softmax reads and gives under {@link logitsOf} and {@link probabilitiesOf}.
  *
  * @param written sees each of them before anything reads it, and may change it
  */
@@ -186,26 +186,28 @@ function attention(
   const channels = width / node.heads
   const windows = windowsIn(node, rows)
   const tokens = rows / windows.length
-  const probabilities = matrix(node.heads * rows, tokens, () => 0)
+  const [logits, probabilities] = [0, 1].map(() => matrix(node.heads * rows, tokens, () => 0))
   const output = matrix(rows, width, () => 0)
-  const forEachQuery = (visit: (window: Window, head: number, t: number, p: Float64Array) => void) => {
+  const forEachQuery = (visit: (window: Window, head: number, t: number, p: Float64Array, row: number) => void) => {
     let row = 0
     for (const window of windows) {
       for (let head = 0; head < node.heads; head++) {
-        for (let t = 0; t < tokens; t++) visit(window, head, t, probabilities.data.subarray(row++ * tokens, row * tokens))
+        for (let t = 0; t < tokens; t++, row++) visit(window, head, t, probabilities.data.subarray(row * tokens, (row + 1) * tokens), row)
       }
     }
   }
-  forEachQuery((window, head, t, p) => {
+  forEachQuery((window, head, t, p, row) => {
     for (let s = 0; s < tokens; s++) {
       for (let c = head * channels; c < (head + 1) * channels; c++) {
         p[s] += q.data[window.rows[t] * width + c] * k.data[window.rows[s] * width + c]
       }
       p[s] = p[s] * scaleOf(node, head) + (bias ? bias[(head * tokens + t) * tokens + s] : 0)
+      logits.data[row * tokens + s] = p[s]
       if (!window.attends(t, s)) p[s] -= 100
     }
     softmax(p)
   })
+  edges.set(logitsOf(node), logits)
   edges.set(probabilitiesOf(node), probabilities)
   written(probabilitiesOf(node), probabilities)
   forEachQuery((window, head, t, p) => {
