@@ -85,6 +85,10 @@ function floatReads(step: Step): string[] {
       return residualOf(step)
     case 'attention':
       return []
+    // They read what there is.
+    case 'merge':
+    case 'mean':
+      return []
     default:
       return inputsOfStep(step)
   }
