@@ -47,6 +47,9 @@ export function edgeFormats(
   for (const step of steps) if (step.op === 'merge') shareFormat(formats, storage(step.node.input), step)
   if (!covered) checkFloats(steps, formats, storage)
   for (const step of steps) {
+    if (covered && step.op === 'pointwise') {
+      throw new Error(`${step.node.name}: with full coverage it has to follow a linear layer that nothing else reads`)
+    }
     if (step.op === 'attention' && !formats.has(step.output)) {
       throw new Error(`${step.node.name}: only matrix products may read what attention computes on codes`)
     }

@@ -61,7 +61,7 @@ function* positionsInWindows(height: number, width: number, [windowHeight, windo
 export function unmergeElements(height: number, width: number, columns: number, stride: number): Int32Array {
   const elements = new Int32Array(height * width)
   mergeRows(height, width).forEach((row, i) => {
-    if (row >= 0) elements[row] = Math.floor(i / 4) * stride + (i % 4) * columns
+    if (row >= 0) elements[row] = Math.floor(i / MERGED) * stride + (i % MERGED) * columns
   })
   return elements
 }

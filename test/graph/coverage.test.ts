@@ -1,45 +1,21 @@
-import addon from '#addon'
 import { assertNoFloatEdges } from '../../lib/graph/floats.js'
 import type { Graph } from '../../lib/graph/graph.js'
 import { lower } from '../../lib/graph/lower.js'
 import { operandsOf } from '../../lib/graph/operands.js'
 import type { Code, Scheme } from '../../lib/graph/scheme.js'
-import { randomSwinOf } from '../../lib/models/random.js'
 import type { Plan } from '../../lib/runtime/addon-types.js'
 import { Session } from '../../lib/runtime/session.js'
 import { runCodedReference } from '../support/coded-reference.js'
 import { relativeError } from '../support/golden.js'
+import { runningPaths } from '../support/paths.js'
 import { normals } from '../support/random.js'
 import { simpleScheme } from '../support/random-scheme.js'
+import { smallSwin } from '../support/small-swin.js'
 import { smallVit } from '../support/small-vit.js'
 
 /** Full coverage: nothing but codes is stored between the patches and the logits. */
 
 const IMAGES = 3
-const paths = addon.paths().filter(({ runs }) => runs)
-
-/** Maps of 8 x 4 and 4 x 2 rows: shifted windows, merged rows, a mean. */
-const smallSwin = (): Promise<Graph> =>
-  randomSwinOf(
-    {
-      ...{
-        channels: 3,
-        imageHeight: 16,
-        imageWidth: 12,
-        patchHeight: 2,
-        patchWidth: 3,
-        window: [4, 2],
-        clip: 'each',
-        eps: 1e-6,
-        classes: 11,
-      },
-      stages: [
-        { depth: 2, hidden: 12, heads: 2, intermediate: 30 },
-        { depth: 1, hidden: 20, heads: 2, intermediate: 36 },
-      ],
-    },
-    7,
-  )
 
 interface Case {
   graph: Graph
@@ -90,8 +66,8 @@ describe.each<[string, () => Promise<Graph>]>([
   it('gives the same bits on every path and for every batch', async () => {
     const { graph, scheme, pixels } = tested
     const first = await run(lower(graph, scheme, { batch: 1 }).plan, pixels, 'portable')
-    for (const { name } of paths) {
-      for (const batch of [1, 2, 8]) expect(await run(lower(graph, scheme, { batch }).plan, pixels, name)).toEqual(first)
+    for (const path of runningPaths) {
+      for (const batch of [1, 2, 8]) expect(await run(lower(graph, scheme, { batch }).plan, pixels, path)).toEqual(first)
     }
   })
 
@@ -133,6 +109,16 @@ it('says which edge has no code', async () => {
   expect(() => lower(graph, without('embeddings'))).toThrow('layers.0.norm1: residual embeddings has no code')
   expect(() => lower(graph, without('layers.1.mlp.fc1'))).toThrow('layers.1.mlp.gelu: gelu input layers.1.mlp.fc1 has no code')
   expect(() => lower(graph, without('layers.0.attention.logits'))).toThrow('logits layers.0.attention.logits has no code')
+})
+
+it('refuses what reads floats between products', async () => {
+  const { graph } = await prepare(smallVit)
+  // The output of the attention layer is read twice, so that no addition can move into it.
+  const nodes = graph.nodes.map((node) => (node.name === 'layers.1.norm1' ? { ...node, input: 'layers.0.attention.output' } : node))
+  const broken = { ...graph, nodes } as Graph
+  const { rows, width } = graph.edges.get(graph.input) as { rows: number; width: number }
+  const scheme = simpleScheme(broken, normals(1, rows * width), 'full')
+  expect(() => lower(broken, scheme)).toThrow('layers.0.attention.sum: with full coverage it has to follow a linear layer')
 })
 
 it('the rows of a map are merged as codes, with the factors of each', async () => {

@@ -147,7 +147,7 @@ TEST_CASE("LayerNorm of codes is LayerNorm of what they mean") {
       Fixture fixture({1, width, offset, shift, Bytes::random, Target::floats, false}, 4);
       LayerNormCodes& op = fixture.op();
       std::vector<float> x(width), from_codes(width), from_floats(width);
-      for (int i = 0; i < width; ++i) x[i] = float((op.x[i] - offset) << (op.shift ? op.shift[i] : 0)) * step;
+      for (int i = 0; i < width; ++i) x[i] = float((op.x[i] - offset) * (1 << (op.shift ? op.shift[i] : 0))) * step;
       op.eps = width * width * eps / (step * step);
       op.y_float = from_codes.data();
       layernorm_codes_reference(op);
