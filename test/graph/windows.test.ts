@@ -100,17 +100,18 @@ describe('a graph with windows', () => {
     }
   })
 
-  it('rounds logits where the scheme has a code for them', async () => {
-    const scheme = simpleScheme(graph, image(0))
-    const levels = Array.from({ length: 256 }, (_, i) => i - 128)
-    for (const node of graph.nodes) {
-      if (node.op === 'attention') scheme.edges.set(logitsOf(node), { bits: 8, family: 'uniform', levels, step: Math.fround(0.05) })
-    }
+  it('rounds logits when the scheme covers all', async () => {
+    const scheme = simpleScheme(graph, image(0), 'full')
     const first = await run(lower(graph, scheme, { batch: 1 }).plan, 'portable')
     expect(relativeError(first, references(graph, scheme))).toBeLessThan(1e-6)
     for (const path of runningPaths) expect(await run(lower(graph, scheme).plan, path)).toEqual(first)
-    scheme.edges.set('stages.0.blocks.0.attention.logits', { bits: 2, family: 'uniform', levels: [-2, -1, 0, 1], step: 1 })
-    expect(() => lower(graph, scheme)).toThrow('stages.0.blocks.0.attention: logits: a code of logits is uniform from -128 to 127')
+    const name = logitsOf({ name: 'stages.0.blocks.0.attention' })
+    const code = scheme.edges.get(name) as NonNullable<ReturnType<Scheme['edges']['get']>>
+    scheme.edges.set(name, { ...code, step: 4 * code.step })
+    expect(await run(lower(graph, scheme).plan)).not.toEqual(first)
+    expect(relativeError(await run(lower(graph, scheme).plan), references(graph, scheme))).toBeLessThan(1e-6)
+    scheme.edges.set(name, { bits: 2, family: 'uniform', levels: [-2, -1, 0, 1], step: 1 })
+    expect(() => lower(graph, scheme)).toThrow('a code of logits is uniform from -128 to 127')
   })
 
   it.each<[string, object, string]>([
