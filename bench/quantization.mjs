@@ -1,5 +1,5 @@
 // Accuracy of quantized models on real images: float, 8 bits, 4.5 bits on average, with the limits that must hold.
-//   node bench/quantization.mjs           both models
+//   node bench/quantization.mjs           all models
 //   node bench/quantization.mjs --check   the smaller one only; the exit code tells whether the limits hold
 // The checkpoints and images are not part of the repository; they are looked for in ../shared.
 import { existsSync } from 'node:fs'
@@ -19,6 +19,13 @@ const TASKS = [
     test: 'cifar10/test_batch.bin',
     limits: { W8A8: 0.3, '4.5 bits': 2 },
     quick: true,
+  },
+  {
+    checkpoint: 'zoo/swin-cifar10',
+    calibrate: 'cifar10',
+    test: 'cifar10/test_batch.bin',
+    limits: { W8A8: 0.3, '4.5 bits': 2 },
+    quick: false,
   },
   {
     checkpoint: 'zoo/vit-tiny-imagenet',
