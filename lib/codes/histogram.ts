@@ -22,8 +22,9 @@ export class Histogram {
   /**
    * @param observation its samples, and the extremes of each column: rare outliers are hardly ever among the samples, but they did occur
    * @param weights [width] importance of each column (>= 0), or null for 1
+   * @param rowWeights [sampled rows] importance of each row, of mean 1, or null for 1
    */
-  constructor(observation: Observation, weights: ArrayLike<number> | null, bins = 1 << 14) {
+  constructor(observation: Observation, weights: ArrayLike<number> | null, rowWeights: ArrayLike<number> | null = null, bins = 1 << 14) {
     const { samples, width, count } = observation
     this.min = observation.min.reduce((a, b) => Math.min(a, b), 0)
     this.max = observation.max.reduce((a, b) => Math.max(a, b), 0)
@@ -31,8 +32,9 @@ export class Histogram {
     this.h = new Float64Array(bins + 1)
     this.hx = new Float64Array(bins + 1)
     this.hxx = new Float64Array(bins + 1)
-    for (let i = 0; i < samples.length; ) {
-      for (let c = 0; c < width; c++, i++) this.add(samples[i], weights ? weights[c] : 1)
+    for (let i = 0, t = 0; i < samples.length; t++) {
+      const row = rowWeights ? rowWeights[t] : 1
+      for (let c = 0; c < width; c++, i++) this.add(samples[i], weights ? row * weights[c] : row)
     }
     // A sampled row stands for count / rows rows, an extreme for one.
     const rare = samples.length / width / count

@@ -29,9 +29,9 @@ export function searchSymmetric(histogram: Histogram, bits: number): Found {
 
 /**
  * The uniform code of least error whose lowest level is searched too, which is a zero point: its cost, an offset on each output row, is folded into
- * a correction that every product has anyway. Levels stay in -128..127, or in 0..255 for values that are never negative.
+ * a correction that every product has anyway. Levels stay in -128..127, or in 0..`highest` for values that are never negative.
  */
-export function searchUniform(histogram: Histogram, bits: number): Found {
+export function searchUniform(histogram: Histogram, bits: number, highest = 255): Found {
   const count = 2 ** bits
   let best: Found = searchSymmetric(histogram, bits)
   for (const c of COVERAGE) {
@@ -39,8 +39,9 @@ export function searchUniform(histogram: Histogram, bits: number): Found {
     if (!(step > 0)) continue
     const ideal = (c * histogram.min) / step
     for (const candidate of [Math.floor(ideal), Math.ceil(ideal), Math.floor(histogram.min / step)]) {
-      const low = Math.min(0, Math.max(candidate, 1 - count))
-      if (low < 0 && (low < -128 || low + count - 1 > 127)) continue
+      // + 0 makes -0 a zero.
+      const low = Math.min(0, Math.max(candidate, 1 - count)) + 0
+      if (low < 0 ? low < -128 || low + count - 1 > 127 : count - 1 > highest) continue
       best = better(best, uniformCode(bits, step, low), histogram)
     }
   }
@@ -64,6 +65,8 @@ export function searchTwoScale(histogram: Histogram, bits: number): Found {
   return best
 }
 
+type Range = readonly [low: number, high: number]
+
 const LLOYD_ROUNDS = 12
 /** From 7 bits on a codebook has nearly as many levels as a byte has values: nothing is left to choose. */
 const WIDEST_CODEBOOK = 6
@@ -72,27 +75,26 @@ const WIDEST_CODEBOOK = 6
  * Free levels on the byte grid by Lloyd's iteration (levels to the means of their values, thresholds to the middles), for several coverages of the
  * range. Costs the kernels what any other table costs. Never worse on the histogram than `start`.
  */
-export function searchCodebook(histogram: Histogram, bits: number, start: Found): Found {
+export function searchCodebook(histogram: Histogram, bits: number, start: Found, highest = 255): Found {
   if (bits > WIDEST_CODEBOOK || !(histogram.max > histogram.min)) return start
-  const signed = histogram.min < 0
-  const top = Math.max(histogram.max / (signed ? 127 : 255), -histogram.min / 128)
+  const range: Range = histogram.min < 0 ? [-128, 127] : [0, highest]
+  const top = Math.max(histogram.max / range[1], -histogram.min / 128)
   const companded = histogram.companded(2 ** bits)
   let best = start
   for (const c of COVERAGE.filter((_, i) => i % 2 === 0)) {
     const step = c * top
     let levels = toGrid(
       companded.map((x) => x / step),
-      signed,
+      range,
     )
-    for (let round = 0; round < LLOYD_ROUNDS; round++) levels = toGrid(histogram.centroids(levels, step), signed)
+    for (let round = 0; round < LLOYD_ROUNDS; round++) levels = toGrid(histogram.centroids(levels, step), range)
     best = better(best, codebook(bits, step, levels), histogram)
   }
   return best
 }
 
 /** Rounds ascending values to different integers of a byte's range, with the one nearest to 0 moved there. */
-function toGrid(values: number[], signed: boolean): number[] {
-  const [low, high] = signed ? [-128, 127] : [0, 255]
+function toGrid(values: number[], [low, high]: Range): number[] {
   const { length } = values
   const levels = values.map((x) => Math.min(Math.max(Math.round(x), low), high))
   let zero = 0
@@ -100,7 +102,7 @@ function toGrid(values: number[], signed: boolean): number[] {
     if (Math.abs(level) < Math.abs(levels[zero])) zero = i
   })
   // Enough room must stay on both sides of 0 for the levels there.
-  zero = signed ? Math.min(Math.max(zero, length - 1 - high), -low) : 0
+  zero = low < 0 ? Math.min(Math.max(zero, length - 1 - high), -low) : 0
   levels[zero] = 0
   for (let i = zero + 1; i < length; i++) levels[i] = Math.min(Math.max(levels[i], levels[i - 1] + 1), high - (length - 1 - i))
   for (let i = zero - 1; i >= 0; i--) levels[i] = Math.max(Math.min(levels[i], levels[i + 1] - 1), low + i)

@@ -49,7 +49,7 @@ const roundHalfEven = (x: number): number => x + ROUND - ROUND
 const ROUND = 1.5 * 2 ** 52
 
 /** The byte of the nearest level for each half step; a midpoint goes up. */
-function encodeTable(levels: number[], offset: number): Uint8Array {
+export function encodeTable(levels: number[], offset: number): Uint8Array {
   const table = new Uint8Array(TABLE_BYTES)
   let nearest = 0
   for (let i = 0; i < TABLE_BYTES; i++) {

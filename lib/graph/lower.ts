@@ -58,7 +58,7 @@ const LARGEST_FLOAT = (2 - 2 ** -23) * 2 ** 127
  * @throws Error that names the node, edge or operand which cannot be lowered
  */
 export function lower(graph: Graph, scheme: Scheme | null, options: LowerOptions = {}): Lowered {
-  validateGraph(graph, scheme)
+  validateGraph(graph, scheme, options.outputs === undefined)
   if (scheme) validateScheme(graph, scheme)
   if (scheme && (options.outputs || options.observe || options.products)) {
     throw new Error('only a float plan has edges to return or observe')

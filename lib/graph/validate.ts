@@ -214,9 +214,10 @@ export function inferEdges(
 
 /**
  * @param scheme supplies the shapes of weights that are no constants of the graph
+ * @param classifier whether the output must be one row of logits, or may be any edge
  * @throws Error that names the node, edge or constant at fault
  */
-export function validateGraph(graph: Graph, scheme?: Scheme | null): void {
+export function validateGraph(graph: Graph, scheme?: Scheme | null, classifier = true): void {
   const [image, ...more] = inputEdges(graph).map((name): [string, Edge] => {
     const edge = graph.edges.get(name)
     if (!edge) throw new Error(`the edge of the image, ${name}, is missing`)
@@ -242,7 +243,7 @@ export function validateGraph(graph: Graph, scheme?: Scheme | null): void {
   for (const name of inferred.keys()) if (!graph.edges.has(name)) throw new Error(`the shape of the edge ${name} is missing`)
   const output = graph.edges.get(graph.output)
   if (!output) throw new Error(`the edge of the logits, ${graph.output}, is missing`)
-  if (output.rows !== 1) throw new Error(`the edge of the logits, ${graph.output}, has ${output.rows} rows instead of one`)
+  if (classifier && output.rows !== 1) throw new Error(`the edge of the logits, ${graph.output}, has ${output.rows} rows instead of one`)
 }
 
 export const isDimension = (size: number): boolean => Number.isInteger(size) && size > 0 && size <= LARGEST_DIMENSION

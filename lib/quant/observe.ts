@@ -6,7 +6,7 @@ import { Session } from '../runtime/session.js'
 import type { ActivationOperand } from './operands.js'
 
 /** Rows of an edge that are kept as they are, spread evenly over the calibration images. */
-const SAMPLE_ROWS = 4096
+export const SAMPLE_ROWS = 4096
 
 export interface Calibration {
   /** Normalised pixels, [images][channels][height][width]. */
@@ -66,7 +66,7 @@ export async function observe(
 }
 
 /** About rows / SAMPLE_ROWS, and without a common divisor with the rows of an image, so that every token gets its turn. */
-function sampleStride(rows: number, rowsPerImage: number): number {
+export function sampleStride(rows: number, rowsPerImage: number): number {
   const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b))
   let stride = Math.max(1, Math.ceil(rows / SAMPLE_ROWS))
   while (gcd(stride, rowsPerImage) !== 1) stride++

@@ -1,17 +1,18 @@
-import { allocateGreedy, extrapolate } from '../codes/allocate.js'
+import { allocateGreedy } from '../codes/allocate.js'
 import { breather } from '../codes/breathe.js'
-import { costOf } from '../graph/cost.js'
 import type { Graph } from '../graph/graph.js'
 import type { Scheme } from '../graph/scheme.js'
 import { Candidates } from './candidates.js'
+import { Damage } from './damage.js'
 import { type Calibration, observe } from './observe.js'
 import { findOperands } from './operands.js'
 import { rotate } from './rotate.js'
-import { assemble, divergence, measureDamage, type Unit } from './sensitivity.js'
+import { assemble, divergence, type Unit } from './sensitivity.js'
+import { quantizeInSequence } from './sequential.js'
 import { smooth } from './smooth.js'
 
 export interface Progress {
-  stage: 'observe' | 'smooth' | 'measure'
+  stage: 'observe' | 'smooth' | 'measure' | 'quantize'
   done: number
   total: number
 }
@@ -28,6 +29,8 @@ export interface QuantizeGraphOptions {
   allocation?: 'greedy' | 'even'
   /** Rotate the residual stream (default). */
   rotate?: boolean
+  /** Quantize layer after layer, each on the outputs of the quantized ones before it (default). */
+  sequential?: boolean
   /** Compensate the rounding of weights (default); costs seconds. */
   compensate?: boolean
   threads?: number
@@ -47,12 +50,6 @@ const WIDTHS = [8, 7, 6, 5, 4, 3, 2]
 /** Averages below this take 2-bit operands into account: what they do to each other is far from additive. */
 const NEEDS_TWO_BITS = 4
 
-/** The background that all other operands have, and the two widths at which damage is measured: those around the average. */
-const measuredWidths = (average: number): number[] => (average < NEEDS_TWO_BITS ? [8, 3, 2] : [8, 4, 3])
-
-/** Multiply-adds spent on one measurement of damage; decides on how many images it is taken. */
-const MEASURE_MACS = 2e10
-
 /**
  * Post-training quantization of a vision transformer's graph: observe, SQ-b, codes for each operand at each width, widths. See docs/architecture.md.
  */
@@ -70,31 +67,31 @@ export async function quantizeGraph(float: Graph, calibration: Calibration, opti
   const candidates = new Candidates(graph, observations, breathe, options.compensate !== false)
   const found = findOperands(graph)
   const units: Unit[] = [...found.weights, ...found.activations]
-  const subset = measuredSubset(graph, calibration, observed.logits)
-  const bits = await chooseBits(graph, units, candidates, subset, options, report)
-  const quantized = await assemble(graph, units, bits, candidates)
+  const damage =
+    options.averageBits === undefined || options.allocation === 'even'
+      ? null
+      : await Damage.measure(graph, found, observations, candidates, calibration, observed.logits, breathe, { threads, signal })
+  const bits = await chooseBits(graph, units, damage, options, report('measure'))
+  const width = new Map(units.map((unit, u) => [unit.name, bits[u]]))
+  const choice = { bits: (name: string) => width.get(name) as number, compensate: options.compensate !== false }
+  const quantized =
+    options.sequential === false
+      ? await assemble(graph, units, bits, candidates)
+      : await quantizeInSequence(graph, found, observations, choice, calibration, breathe, {
+          threads,
+          signal,
+          onProgress: report('quantize'),
+        })
   return { ...quantized, divergence: await divergence(quantized, calibration, observed.logits, { threads, signal }) }
 }
 
-/** The first images of the calibration set (which is in random order), as many as MEASURE_MACS pays for. */
-function measuredSubset(graph: Graph, calibration: Calibration, logits: Float32Array) {
-  const affordable = Math.round(MEASURE_MACS / costOf(graph).macs)
-  const images = Math.min(calibration.images, Math.max(16, Math.min(24, affordable)))
-  const perImage = calibration.pixels.length / calibration.images
-  const classes = logits.length / calibration.images
-  return {
-    calibration: { pixels: calibration.pixels.subarray(0, images * perImage), images },
-    reference: logits.subarray(0, images * classes),
-  }
-}
-
+/** @param damage null: widths alternate */
 async function chooseBits(
   graph: Graph,
   units: Unit[],
-  candidates: Candidates,
-  subset: ReturnType<typeof measuredSubset>,
+  damage: Damage | null,
   options: QuantizeGraphOptions,
-  report: (stage: Progress['stage']) => (done: number, total: number) => void,
+  report: (done: number, total: number) => void,
 ): Promise<number[]> {
   if (options.bits !== undefined) {
     const { bits } = options
@@ -102,28 +99,18 @@ async function chooseBits(
   }
   const average = options.averageBits as number
   const widths =
-    options.allocation === 'even'
-      ? [Math.ceil(average), Math.floor(average)]
-      : WIDTHS.filter((width) => width > 2 || average < NEEDS_TWO_BITS)
-  const at = measuredWidths(average)
-  const measured =
-    options.allocation === 'even'
-      ? units.map(() => at.map(() => 0))
-      : await measureDamage(graph, units, at, candidates, subset.calibration, subset.reference, {
-          threads: options.threads,
-          signal: options.signal,
-          onProgress: report('measure'),
-        })
+    damage === null ? [Math.ceil(average), Math.floor(average)] : WIDTHS.filter((width) => width > 2 || average < NEEDS_TWO_BITS)
+  const choices: { elements: number; bits: number[]; damage: number[] }[] = []
+  for (const [u, unit] of units.entries()) {
+    choices.push({ elements: unit.elements, bits: widths, damage: damage ? await damage.of(unit, widths) : widths.map(() => 0) })
+    options.signal?.throwIfAborted()
+    report(u + 1, units.length)
+  }
   const bits = units.map(() => 0)
   for (const kind of ['weight', 'activation'] as const) {
     const members = units.map((_, u) => u).filter((u) => (units[u].kind === 'weight') === (kind === 'weight'))
-    const damage = extrapolate(
-      members.map((u) => measured[u].slice(1)),
-      at.slice(1),
-      widths,
-    )
     const chosen = allocateGreedy(
-      members.map((u, i) => ({ elements: units[u].elements, bits: widths, damage: damage[i] })),
+      members.map((u) => choices[u]),
       average,
     )
     members.forEach((u, i) => {

@@ -51,35 +51,3 @@ export async function divergence(
     session.dispose()
   }
 }
-
-/**
- * Damage of each unit at each of `widths` (the first is the background that all other units have): KL divergence with this unit alone narrower,
- * minus that of the background.
- */
-export async function measureDamage(
-  graph: Graph,
-  units: Unit[],
-  widths: number[],
-  candidates: Candidates,
-  calibration: Calibration,
-  reference: Float32Array,
-  options: RunOptions,
-): Promise<number[][]> {
-  const background = units.map(() => widths[0])
-  const total = 1 + units.length * (widths.length - 1)
-  let done = 0
-  const measure = async (bits: number[]) => {
-    options.signal?.throwIfAborted()
-    const kl = await divergence(await assemble(graph, units, bits, candidates), calibration, reference, options)
-    options.onProgress?.(++done, total)
-    return kl
-  }
-  const base = await measure(background)
-  const damage: number[][] = []
-  for (let u = 0; u < units.length; u++) {
-    const row = [0]
-    for (const width of widths.slice(1)) row.push((await measure(background.with(u, width))) - base)
-    damage.push(row)
-  }
-  return damage
-}

@@ -1,7 +1,7 @@
 import type { breather } from '../codes/breathe.js'
 import { Histogram } from '../codes/histogram.js'
 import type { Observation } from '../codes/observation.js'
-import { searchSymmetric } from '../codes/search.js'
+import { searchCodebook, searchUniform } from '../codes/search.js'
 import { searchRow } from '../codes/weights.js'
 import type { Edge, Graph, Node, Tensor } from '../graph/graph.js'
 import { type ActivationOperand, type LinearNode, tensorOf } from './operands.js'
@@ -19,11 +19,16 @@ import { type ActivationOperand, type LinearNode, tensorOf } from './operands.js
  * too. Both are our addition.
  */
 
-/** 0.5 is SmoothQuant's default; the exponent with the least error of the layer's output at REFERENCE_BITS wins. */
-const EXPONENTS = [0.25, 0.4, 0.5, 0.6, 0.75, 0.9]
-const REFERENCE_BITS = 4
-/** Weight rows looked at when exponents are compared. */
+/** 0.5 is SmoothQuant's default; reach and largest weight (SmoothQuant's) or root mean squares. The least product of errors at REFERENCE_BITS wins. */
+const EXPONENTS = [0.25, 0.5, 0.75, 1]
+const MEASURES = ['reach', 'rms'] as const
+/** Widths at which factors are compared: a code of few levels may leave gaps where nothing lies, one of 8 bits takes the whole byte. */
+const REFERENCE_BITS = [4, 8]
+/** Rows of weights and of samples looked at when factors are compared. */
 const ROWS_COMPARED = 64
+const SAMPLES_COMPARED = 1024
+/** What compensation leaves of the error of plainly rounded weights, about. */
+const COMPENSATED = 0.5
 
 interface Fold {
   shift: Float64Array
@@ -89,41 +94,56 @@ async function searchFold(
   const shift = mean ?? new Float64Array(observation.width)
   let best: Fold = { shift, factor: new Float64Array(observation.width).fill(1) }
   let bestLoss = await foldLoss(weights, observation, best, breathe)
-  for (const exponent of EXPONENTS) {
-    const fold: Fold = { shift, factor: smoothingFactor(weights, observation, shift, exponent) }
-    const loss = await foldLoss(weights, observation, fold, breathe)
-    if (loss < bestLoss) {
-      bestLoss = loss
-      best = fold
+  for (const measure of MEASURES) {
+    for (const exponent of EXPONENTS) {
+      const fold: Fold = { shift, factor: smoothingFactor(weights, observation, shift, measure, exponent) }
+      const loss = await foldLoss(weights, observation, fold, breathe)
+      if (loss < bestLoss) {
+        bestLoss = loss
+        best = fold
+      }
     }
   }
   return best
 }
 
 /** eps_j; 1 for a channel that is constant over calibration. */
-function smoothingFactor(weights: Tensor[], observation: Observation, shift: Float64Array, exponent: number): Float64Array {
-  const { width, min, max } = observation
+function smoothingFactor(
+  weights: Tensor[],
+  observation: Observation,
+  shift: Float64Array,
+  measure: (typeof MEASURES)[number],
+  exponent: number,
+): Float64Array {
+  const { width, min, max, mean, meanSquare } = observation
   const largest = new Float64Array(width)
-  for (const { data } of weights) {
-    for (let i = 0; i < data.length; i++) largest[i % width] = Math.max(largest[i % width], Math.abs(data[i]))
+  const squares = new Float64Array(width)
+  let rows = 0
+  for (const { shape, data } of weights) {
+    rows += shape[0]
+    for (let i = 0; i < data.length; i++) {
+      largest[i % width] = Math.max(largest[i % width], Math.abs(data[i]))
+      squares[i % width] += data[i] * data[i]
+    }
   }
   return Float64Array.from({ length: width }, (_, j) => {
     const reach = Math.max(max[j] - shift[j], shift[j] - min[j])
     if (reach <= 0) return 1
-    return Math.max(1e-5, reach ** exponent / Math.max(1e-5, largest[j]) ** (1 - exponent))
+    const rms = Math.sqrt(Math.max(0, meanSquare[j] - 2 * shift[j] * mean[j] + shift[j] ** 2))
+    const [x, w] = measure === 'reach' ? [reach, largest[j]] : [rms, Math.sqrt(squares[j] / rows)]
+    return Math.max(1e-5, x ** exponent / Math.max(1e-5, w) ** (1 - exponent))
   })
 }
 
 /** Expected squared error of the layers' outputs per row, from quantized inputs plus from quantized weights, errors taken as uncorrelated. */
 async function foldLoss(weights: Tensor[], observation: Observation, fold: Fold, breathe: ReturnType<typeof breather>): Promise<number> {
   const { width } = observation
-  const folded = foldObservation(observation, fold)
+  const folded = foldObservation(fewerSamples(observation), fold)
   const energy = new Float64Array(width)
-  let weightLoss = 0
+  const losses = REFERENCE_BITS.map(() => 0)
   for (const { shape, data } of weights) {
     const stride = Math.max(1, Math.floor(shape[0] / ROWS_COMPARED))
-    let compared = 0
-    let loss = 0
+    const compared = Math.ceil(shape[0] / stride)
     for (let o = 0; o < shape[0]; o++) {
       const row = data.slice(o * width, (o + 1) * width)
       for (let j = 0; j < width; j++) {
@@ -131,15 +151,28 @@ async function foldLoss(weights: Tensor[], observation: Observation, fold: Fold,
         energy[j] += row[j] * row[j]
       }
       if (o % stride) continue
-      compared++
-      loss += searchRow(row, folded.meanSquare, REFERENCE_BITS).loss
+      REFERENCE_BITS.forEach((bits, i) => {
+        losses[i] += (COMPENSATED * searchRow(row, folded.meanSquare, bits).loss * shape[0]) / compared
+      })
       await breathe()
     }
-    weightLoss += (loss * shape[0]) / compared
   }
   const histogram = new Histogram(folded, energy)
-  await breathe()
-  return weightLoss + searchSymmetric(histogram, REFERENCE_BITS).loss / (folded.samples.length / width)
+  for (const [i, bits] of REFERENCE_BITS.entries()) {
+    await breathe()
+    losses[i] += searchCodebook(histogram, bits, searchUniform(histogram, bits)).loss / (folded.samples.length / width)
+  }
+  return losses.reduce((product, loss) => product * loss, 1)
+}
+
+/** Every nth of the sampled rows. */
+function fewerSamples(observation: Observation): Observation {
+  const { samples, width } = observation
+  const stride = Math.max(1, Math.floor(samples.length / width / SAMPLES_COMPARED))
+  const rows = Math.floor(samples.length / width / stride)
+  const kept = new Float32Array(rows * width)
+  for (let t = 0; t < rows; t++) kept.set(samples.subarray(t * stride * width, (t * stride + 1) * width), t * width)
+  return { ...observation, samples: kept }
 }
 
 function foldNorm(graph: Graph, norm: NodeOf<'layernorm'>, { shift, factor }: Fold): void {

@@ -1,0 +1,55 @@
+import { prepareWeights } from '../graph/constants.js'
+import { type Graph, inputsOf, type Node } from '../graph/graph.js'
+import { lower } from '../graph/lower.js'
+import { Session } from '../runtime/session.js'
+import type { RunOptions } from './observe.js'
+
+/** The values of an edge on all images, [images][rows][width]. */
+export type Values = Float32Array
+
+/**
+ * Runs one node of a graph by itself, in float, on values of the edges that it reads.
+ *
+ * @returns the values of its output
+ */
+export async function evaluateNode(
+  graph: Graph,
+  node: Node,
+  values: (edge: string) => Values,
+  images: number,
+  options: RunOptions,
+): Promise<Values> {
+  const inputs = [...new Set(inputsOf(node))]
+  const [input, ...moreInputs] = inputs
+  const part: Graph = {
+    ...graph,
+    nodes: [node],
+    edges: new Map([...inputs, node.output].map((edge) => [edge, graph.edges.get(edge) as { rows: number; width: number }])),
+    input,
+    moreInputs,
+    output: node.output,
+  }
+  await prepareWeights(part, null, options.signal)
+  const session = new Session(lower(part, null, { outputs: [node.output] }).plan, { threads: options.threads })
+  try {
+    const joined = inputs.length === 1 ? values(input) : sideBySide(inputs.map(values), images)
+    return await session.run(joined, images, { signal: options.signal })
+  } finally {
+    session.dispose()
+  }
+}
+
+/** For each image the values of one edge behind those of another. */
+function sideBySide(edges: Values[], images: number): Values {
+  const sizes = edges.map(({ length }) => length / images)
+  const size = sizes.reduce((a, b) => a + b, 0)
+  const joined = new Float32Array(size * images)
+  for (let image = 0; image < images; image++) {
+    let at = image * size
+    edges.forEach((edge, i) => {
+      joined.set(edge.subarray(image * sizes[i], (image + 1) * sizes[i]), at)
+      at += sizes[i]
+    })
+  }
+  return joined
+}

@@ -1,0 +1,198 @@
+import type { breather } from '../codes/breathe.js'
+import { compensator } from '../codes/compensate.js'
+import { Histogram } from '../codes/histogram.js'
+import type { Observation } from '../codes/observation.js'
+import { roundValues } from '../codes/round.js'
+import { type Graph, inputsOf, type Node } from '../graph/graph.js'
+import { storageOf } from '../graph/operands.js'
+import { probabilitiesOf, type Scheme } from '../graph/scheme.js'
+import { columnImportance, encodeWeight, searchCode } from './choose.js'
+import { evaluateNode, type Values } from './evaluate.js'
+import { secondMoments } from './moments.js'
+import { type Calibration, type RunOptions, SAMPLE_ROWS, sampleStride } from './observe.js'
+import { type ActivationOperand, type LinearNode, type Operands, tensorOf } from './operands.js'
+import { inverseVariances, streamWriter } from './row-weights.js'
+
+/**
+ * The codes that are kept, for widths that are chosen: node after node, each on what the quantized nodes before it make of the calibration images,
+ * so that a layer's code, the compensation of its weights and the correction of its bias know the errors which reach it.
+ *
+ * Softmax outputs are the exception: their code is found on the float model, and they pass through here without being rounded.
+ */
+export interface Choice {
+  bits(operand: string): number
+  compensate: boolean
+}
+
+export async function quantizeInSequence(
+  float: Graph,
+  operands: Operands,
+  observations: Map<string, Observation>,
+  choice: Choice,
+  calibration: Calibration,
+  breathe: ReturnType<typeof breather>,
+  options: RunOptions,
+): Promise<{ graph: Graph; scheme: Scheme }> {
+  const sequence = new Sequence(float, operands, observations, choice, calibration, breathe, options)
+  for (const [i, node] of float.nodes.entries()) {
+    await sequence.next(node)
+    options.onProgress?.(i + 1, float.nodes.length)
+  }
+  return { graph: sequence.graph, scheme: sequence.scheme }
+}
+
+/** Means of the columns of an edge before and after rounding, and the second moments after it. */
+interface Rounded {
+  meanBefore: Float64Array
+  mean: Float64Array
+  moments: Float64Array
+}
+
+/** Second moments are taken from all rows, or from every nth when there are more than this. */
+const MOMENT_ROWS = 1 << 15
+
+class Sequence {
+  readonly graph: Graph
+  readonly scheme: Scheme = { coverage: 'partial', weights: new Map(), edges: new Map() }
+  /** Float constants as the quantized ones stand for them. */
+  private readonly decoded: Graph
+  private readonly values = new Map<string, Values>()
+  private readonly rounded = new Map<string, Rounded>()
+  private readonly activations: Map<string, ActivationOperand>
+  private readonly stored: ReturnType<typeof storageOf>
+  private readonly lastReader: Map<string, string>
+
+  constructor(
+    private readonly float: Graph,
+    operands: Operands,
+    private readonly observations: Map<string, Observation>,
+    private readonly choice: Choice,
+    private readonly calibration: Calibration,
+    private readonly breathe: ReturnType<typeof breather>,
+    private readonly options: RunOptions,
+  ) {
+    this.graph = { ...float, nodes: float.nodes.map((node) => ({ ...node })), constants: new Map(float.constants) }
+    this.decoded = { ...float, constants: new Map(float.constants) }
+    this.activations = new Map(operands.activations.map((operand) => [operand.name, operand]))
+    this.stored = storageOf(float)
+    this.lastReader = new Map(float.nodes.flatMap((node) => inputsOf(node).map((edge) => [edge, node.name] as const)))
+    this.values.set(float.input, calibration.pixels)
+  }
+
+  async next(node: Node): Promise<void> {
+    const { images } = this.calibration
+    if (node.op === 'linear') await this.quantizeLinear(node)
+    const replaced = node.op === 'linear' ? (this.graph.nodes.find(({ name }) => name === node.name) as LinearNode) : node
+    const values = await evaluateNode(this.decoded, replaced, (edge) => this.values.get(edge) as Values, images, this.options)
+    for (const edge of inputsOf(node)) if (this.lastReader.get(edge) === node.name) this.values.delete(edge)
+    this.values.set(node.output, values)
+    if (node.op === 'attention') await this.chooseProbabilities(probabilitiesOf(node))
+    const operand = this.activations.get(node.output)
+    if (operand) await this.round(operand, values)
+  }
+
+  private async chooseProbabilities(name: string): Promise<void> {
+    const operand = this.activations.get(name) as ActivationOperand
+    const histogram = new Histogram(this.observations.get(name) as Observation, null)
+    this.scheme.edges.set(name, searchCode(operand, histogram, this.choice.bits(name)))
+    await this.breathe()
+  }
+
+  /** Chooses the code of an edge and rounds its values in place. */
+  private async round(operand: ActivationOperand, values: Values): Promise<void> {
+    const { name, width } = operand
+    const observation = await this.observe(values, width, null)
+    const weights = operand.readers.length === 0 ? null : await this.rowWeights(operand, values)
+    const before = weights ? (await this.observe(values, width, weights)).mean : observation.mean
+    const importance = columnImportance(this.float, operand, (edge) => (this.observations.get(edge) as Observation).meanSquare)
+    const code = searchCode(operand, new Histogram(observation, importance), this.choice.bits(name))
+    this.scheme.edges.set(name, code)
+    await roundValues(values, code, this.breathe)
+    if (operand.readers.length === 0) return
+    const { mean } = await this.observe(values, width, weights)
+    this.rounded.set(name, { meanBefore: before, mean, moments: await this.moments(values, width, weights) })
+  }
+
+  /** See row-weights.ts; null: all rows alike. */
+  private async rowWeights(operand: ActivationOperand, values: Values): Promise<Float64Array | null> {
+    const writer = streamWriter(this.float, operand)
+    const residual = writer && this.values.get(writer.residual)
+    if (!residual) return null
+    const [reader] = operand.readers
+    const written = await evaluateNode(this.float, reader, () => values, this.calibration.images, this.options)
+    for (let i = 0; i < written.length; i++) written[i] += residual[i]
+    return inverseVariances(written, this.float.edges.get(reader.output)?.width as number)
+  }
+
+  private async moments(values: Values, width: number, weights: Float64Array | null): Promise<Float64Array> {
+    const rows = values.length / width
+    const stride = Math.ceil(rows / MOMENT_ROWS)
+    if (stride === 1) return secondMoments(values, width, weights, this.breathe, this.options)
+    const kept = new Float32Array(Math.floor(rows / stride) * width)
+    for (let t = 0; t * width < kept.length; t++) {
+      kept.set(values.subarray(t * stride * width, (t * stride + 1) * width), t * width)
+      if (t % 64 === 0) await this.breathe()
+    }
+    const keptWeights = weights && Float64Array.from({ length: kept.length / width }, (_, t) => weights[t * stride])
+    return secondMoments(kept, width, keptWeights, this.breathe, this.options)
+  }
+
+  private sampling(rows: number): { stride: number; kept: number } {
+    const stride = sampleStride(rows, rows / this.calibration.images)
+    return { stride, kept: Math.min(SAMPLE_ROWS, Math.ceil(rows / stride)) }
+  }
+
+  private async quantizeLinear(node: LinearNode): Promise<void> {
+    const input = this.activations.get(this.stored(node.input).edge) as ActivationOperand
+    const { meanBefore, mean, moments } = this.rounded.get(input.name) as Rounded
+    const { width } = input
+    const bits = this.choice.bits(node.weight)
+    const factor = this.choice.compensate && bits < 8 ? await compensator(moments, width, this.breathe) : null
+    const weight = tensorOf(this.float, node.weight)
+    const meanSquare = Float64Array.from({ length: width }, (_, j) => moments[j * width + j])
+    const { code, levels } = await encodeWeight(weight, meanSquare, bits, factor, this.breathe)
+    this.scheme.weights.set(node.weight, code)
+
+    const decoded = new Float32Array(levels.length)
+    const bias = node.bias === null ? new Float32Array(code.outputs) : tensorOf(this.float, node.bias).data.slice()
+    for (let o = 0; o < code.outputs; o++) {
+      let error = 0
+      for (let i = o * width; i < (o + 1) * width; i++) {
+        decoded[i] = levels[i] * code.steps[o]
+        error += decoded[i] * mean[i % width] - weight.data[i] * meanBefore[i % width]
+      }
+      bias[o] -= error
+      await this.breathe()
+    }
+    const changed = this.graph.nodes.find(({ name }) => name === node.name) as LinearNode
+    changed.bias ??= `${node.name}.bias`
+    const tensor = { shape: [code.outputs], data: bias }
+    this.graph.constants.set(changed.bias, tensor)
+    this.decoded.constants.set(changed.bias, tensor)
+    this.decoded.constants.set(node.weight, { shape: weight.shape, data: decoded })
+  }
+
+  /** Statistics of all rows, and sampled ones. */
+  private async observe(values: Values, width: number, weights: ArrayLike<number> | null): Promise<Observation> {
+    const count = values.length / width
+    const { stride, kept } = this.sampling(count)
+    const samples = new Float32Array(kept * width)
+    const [mean, meanSquare] = [new Float64Array(width), new Float64Array(width)]
+    const min = new Float64Array(width).fill(Number.POSITIVE_INFINITY)
+    const max = new Float64Array(width).fill(Number.NEGATIVE_INFINITY)
+    for (let t = 0; t < count; t++) {
+      const row = values.subarray(t * width, (t + 1) * width)
+      const share = (weights ? weights[t] : 1) / count
+      if (t % stride === 0 && t / stride < kept) samples.set(row, (t / stride) * width)
+      for (let j = 0; j < width; j++) {
+        const x = row[j]
+        mean[j] += x * share
+        meanSquare[j] += x * x * share
+        if (x < min[j]) min[j] = x
+        if (x > max[j]) max[j] = x
+      }
+      if (t % 16 === 0) await this.breathe()
+    }
+    return { count, width, mean, meanSquare, min, max, samples }
+  }
+}
