@@ -95,6 +95,9 @@ it('refuses what cannot be', async () => {
   await expect(quantize(float, { calibrate: [] })).rejects.toThrow('no images')
   await expect(float.save(join(folder, 'float'))).rejects.toThrow('quantize it first')
   await expect(float.run(new Float32Array(783), 1)).rejects.toThrow('784 values')
+  for (const model of [float, small]) {
+    await expect(model.run(new Float32Array(2 * 784).fill(Number.NaN, 1000), 2)).rejects.toThrow('image 1 has NaN at value 216')
+  }
   await expect(load(join(folder, 'nowhere'))).rejects.toThrow('does not exist')
   const short = { data: new Uint8Array(10), width: 28, height: 28, channels: 1 as const }
   expect(() => memoryDataset([short])).toThrow('data has 10')
