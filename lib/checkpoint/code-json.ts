@@ -1,6 +1,6 @@
 import type { Code } from '../graph/scheme.js'
 import { validateCode } from '../graph/validate-scheme.js'
-import { isObject, type JsonObject } from './json.js'
+import { isObject, type JsonObject } from '../values.js'
 
 /**
  * Codes of edges as JSON. Levels of a uniform code follow from the lowest; others are bytes above the lowest. Factors 1 and 2^m are a bit

@@ -3,9 +3,10 @@ import type { Scheme, WeightCode } from '../graph/scheme.js'
 import { constantShapes, validateGraph } from '../graph/validate.js'
 import { validateScheme, validateWeightCode } from '../graph/validate-scheme.js'
 import { packWeight, unpackWeight } from '../runtime/blobs.js'
+import { isObject, type JsonObject } from '../values.js'
 import { codeFromJson, codeToJson } from './code-json.js'
 import { graphFromJson, graphToJson } from './graph-json.js'
-import { isObject, type JsonObject, parseJson } from './json.js'
+import { parseJson } from './json.js'
 import { openSafetensors, type SafetensorsFile } from './safetensors.js'
 import { safetensorsBytes, type TensorToWrite, writeSafetensors } from './safetensors-write.js'
 
@@ -101,7 +102,10 @@ export async function parseContainer(file: SafetensorsFile): Promise<Container> 
   try {
     return await parse(file)
   } catch (cause) {
-    throw new Error(`${file.what}: ${(cause as Error).message}`, { cause })
+    const { message } = cause as Error
+    // The file names itself where a tensor of it is at fault.
+    if (message.startsWith(file.what)) throw cause
+    throw new Error(`${file.what}: ${message}`, { cause })
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js'
-import type { JsonObject } from '../checkpoint/json.js'
 import type { TensorSource } from '../checkpoint/safetensors.js'
 import type { Graph } from '../graph/graph.js'
+import { type JsonObject, show } from '../values.js'
 import { pairOf, positive, positives } from './config.js'
 import { buildSwin, type SwinShape } from './swin.js'
 import { shapeOfTensor, takeTensor } from './tensors.js'
@@ -67,10 +67,10 @@ export async function buildTransformersSwin({ config, tensors }: Pick<Checkpoint
 
 function checkSupported(config: JsonObject): void {
   const { hidden_act: activation = 'gelu', architectures } = config
-  if (activation !== 'gelu') throw new Error(`config.json: hidden_act ${JSON.stringify(activation)} is not supported, only "gelu"`)
+  if (activation !== 'gelu') throw new Error(`config.json: hidden_act ${show(activation)} is not supported, only "gelu"`)
   if (config.use_absolute_embeddings) throw new Error('config.json: use_absolute_embeddings is not supported')
   if (Array.isArray(architectures) && !architectures.includes(CLASS)) {
-    throw new Error(`config.json: ${architectures.join(', ')} is not supported, only ${CLASS}`)
+    throw new Error(`config.json: ${show(architectures)} is not supported, only ${CLASS}`)
   }
 }
 
@@ -79,7 +79,7 @@ function stagesOf(config: JsonObject): SwinShape['stages'] {
   const depths = positives(config, 'depths', [2, 2, 6, 2])
   const heads = positives(config, 'num_heads', [3, 6, 12, 24])
   const { mlp_ratio: ratio = 4 } = config
-  if (typeof ratio !== 'number' || !(ratio > 0)) throw new Error(`config.json: mlp_ratio is ${JSON.stringify(ratio)}, expected a number`)
+  if (typeof ratio !== 'number' || !(ratio > 0)) throw new Error(`config.json: mlp_ratio is ${show(ratio)}, expected a number`)
   if (heads.length !== depths.length) throw new Error(`config.json: num_heads has ${heads.length} entries, depths has ${depths.length}`)
   return depths.map((depth, s) => {
     const hidden = embed * 2 ** s

@@ -1,7 +1,7 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js'
-import type { JsonObject } from '../checkpoint/json.js'
 import type { TensorSource } from '../checkpoint/safetensors.js'
 import type { Graph } from '../graph/graph.js'
+import { type JsonObject, show } from '../values.js'
 import { pairOf, positive } from './config.js'
 import { checkPositions, shapeOfTensor, takeTensor } from './tensors.js'
 import { buildVit, type VitShape } from './vit.js'
@@ -74,9 +74,9 @@ export async function buildTransformersVit(checkpoint: Pick<Checkpoint, 'config'
 
 function checkSupported(config: JsonObject): void {
   const { hidden_act: activation = 'gelu', architectures } = config
-  if (activation !== 'gelu') throw new Error(`config.json: hidden_act ${JSON.stringify(activation)} is not supported, only "gelu"`)
+  if (activation !== 'gelu') throw new Error(`config.json: hidden_act ${show(activation)} is not supported, only "gelu"`)
   if (Array.isArray(architectures) && !architectures.some((name) => CLASSES.includes(name))) {
-    throw new Error(`config.json: ${architectures.join(', ')} is not supported, only ${CLASSES.join(', ')}`)
+    throw new Error(`config.json: ${show(architectures)} is not supported, only ${CLASSES.join(', ')}`)
   }
 }
 

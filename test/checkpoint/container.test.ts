@@ -170,6 +170,13 @@ describe('refuses', () => {
   const editWeight = (value: unknown) =>
     edit('scheme', (scheme: { weights: object }) => ({ ...scheme, weights: { ...scheme.weights, 'head.weight': value } }))
 
+  it('with one name of the file, also when it is bytes', async () => {
+    const bytes = await readFile(path)
+    const head = bytes.indexOf('"dtype":"F32"')
+    bytes.write('"dtype":"I32"', head)
+    await expect(readContainer(bytes)).rejects.toThrow(/^a buffer of \d+ bytes: tensor \S+ is I32, expected F32, F16 or BF16$/)
+  })
+
   it.each<[string, (old: Metadata) => Metadata, string]>([
     ['another format', (old) => ({ ...old, format: 'pt' }), 'this is not a .fewbit model'],
     [

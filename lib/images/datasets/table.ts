@@ -1,6 +1,7 @@
 /** labels.csv: a header row with at least the columns `file` and `label`, then a row an image. */
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { show } from '../../values.js'
 import type { Dataset, DatasetOptions } from '../dataset.js'
 import { parseCsv } from './csv.js'
 import { fileDataset } from './files.js'
@@ -19,7 +20,7 @@ export async function openTable(path: string, folder: string, { labels: classes 
   const labelColumn = header?.cells.indexOf('label') ?? -1
   if (fileColumn < 0 || labelColumn < 0) {
     throw new Error(
-      `${path}: the first line must name the columns, among them file and label, but is ${JSON.stringify(header?.cells.join(',') ?? '')}`,
+      `${path}: the first line must name the columns, among them file and label, but is ${show(header?.cells.join(',') ?? '')}`,
     )
   }
   if (rows.length === 0) throw new Error(`${path} lists no images`)
