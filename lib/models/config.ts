@@ -19,6 +19,15 @@ export function positives(config: JsonObject, key: string, standard: number[]): 
   return value
 }
 
+/** @throws Error when layer_norm_eps is no number from 0 to 1 */
+export function epsilon(config: JsonObject, standard: number): number {
+  const value = config.layer_norm_eps ?? standard
+  if (typeof value !== 'number' || !(value >= 0 && value < 1)) {
+    throw new Error(`config.json: layer_norm_eps is ${show(value)}, expected a number from 0 to 1`)
+  }
+  return value
+}
+
 /**
  * A size in pixels, given as one number or as height and width.
  *

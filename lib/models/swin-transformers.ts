@@ -2,9 +2,9 @@ import type { Checkpoint } from '../checkpoint/checkpoint.js'
 import type { TensorSource } from '../checkpoint/safetensors.js'
 import type { Graph } from '../graph/graph.js'
 import { type JsonObject, show } from '../values.js'
-import { pairOf, positive, positives } from './config.js'
+import { epsilon, pairOf, positive, positives } from './config.js'
 import { buildSwin, type SwinShape } from './swin.js'
-import { shapeOfTensor, takeTensor } from './tensors.js'
+import { checkLayersTaken, shapeOfTensor, takeTensor } from './tensors.js'
 
 /**
  * Swin as transformers stores it, under the names up to version 4 and those from version 5 on.
@@ -36,6 +36,9 @@ const BLOCK_PARTS: Record<'old' | 'new', Record<string, string>> = {
   },
 }
 
+/** Tensors of a block or of merging in either version; some files also hold the table of indices, which follows from the window. */
+const LAYER = /^(swin\.)?encoder\.layers\.\d+\.(?!.*relative_position_index$)/
+
 const CLASS = 'SwinForImageClassification'
 
 /** @throws Error that names the option or tensor which does not fit */
@@ -53,16 +56,20 @@ export async function buildTransformersSwin({ config, tensors }: Pick<Checkpoint
     stages: stagesOf(config),
     window: [window, window],
     clip: 'both',
-    eps: typeof config.layer_norm_eps === 'number' ? config.layer_norm_eps : 1e-5,
+    eps: epsilon(config, 1e-5),
     classes: shapeOfTensor(tensors, 'classifier.weight', 2)[0],
   }
   const names = translator(tensors)
-  return buildSwin(shape, async (name, expected) => {
+  const taken = new Set<string>()
+  const graph = await buildSwin(shape, async (name, expected) => {
     const found = names(name)
+    taken.add(found)
     const optional = (/attention\.(query|key|value)\.bias$/.test(name) && config.qkv_bias === false) || name.endsWith('reduction.bias')
     if (optional && !tensors.info(found)) return null
     return takeTensor(tensors, found, expected)
   })
+  checkLayersTaken(tensors, taken, LAYER)
+  return graph
 }
 
 function checkSupported(config: JsonObject): void {
