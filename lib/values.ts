@@ -1,5 +1,5 @@
 /**
- * Values from files that nobody vouches for.
+ * Values that nobody vouches for: from files and callers.
  */
 
 export type JsonObject = { [key: string]: unknown }
@@ -15,4 +15,11 @@ const LONGEST = 100
 export function show(value: unknown): string {
   const text = JSON.stringify(typeof value === 'string' ? value.slice(0, LONGEST + 1) : value) ?? String(value)
   return text.length > LONGEST ? `${text.slice(0, LONGEST)}…` : text
+}
+
+/** What was handed in where something else is wanted. */
+export function kindOf(value: unknown): string {
+  if (value === null || value === undefined) return String(value)
+  if (Array.isArray(value)) return 'an array'
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
 }

@@ -1,6 +1,7 @@
 /** Images with or without labels, by index, from wherever they lie. */
 import { readdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { kindOf } from '../values.js'
 import { isCifarBatch, openCifar } from './datasets/cifar.js'
 import { fileDataset, isImageFile } from './datasets/files.js'
 import { openFolder } from './datasets/folder.js'
@@ -20,6 +21,21 @@ export interface Dataset {
   name(index: number): string
   /** What this is, for messages: "5000 images of test_batch.bin". */
   describe(): string
+}
+
+/**
+ * Refuses what is no dataset, for datasets that callers made themselves.
+ *
+ * @param name what to call it in the message
+ * @throws TypeError for another object, RangeError for a length that is none
+ */
+export function checkDataset(dataset: Dataset, name: string): void {
+  if (typeof dataset?.load !== 'function') {
+    throw new TypeError(`${name} must be a path or a dataset; memoryDataset makes one of a list of images; this is ${kindOf(dataset)}`)
+  }
+  const { length } = dataset
+  if (!Number.isInteger(length) || length < 1)
+    throw new RangeError(`${name}: the length of a dataset must be an integer from 1 on, not ${length}`)
 }
 
 export interface DatasetOptions {

@@ -5,7 +5,8 @@ import { isBytes } from '../images/image.js'
 import { checkPreprocessing, type Preprocessing, preprocessingFromConfig } from '../images/preprocess.js'
 import { buildGraph } from '../models/index.js'
 import { randomGraph } from '../models/random.js'
-import { show } from '../values.js'
+import { checkSeed } from '../random.js'
+import { kindOf } from '../values.js'
 import { checkDevice } from './device.js'
 import { type DeviceOptions, Model, type ModelParts } from './model.js'
 
@@ -22,7 +23,7 @@ export interface LoadOptions extends DeviceOptions {
 export async function load(source: string | Uint8Array, options: LoadOptions = {}): Promise<Model> {
   const { signal, ...device } = options
   if (typeof source !== 'string' && !isBytes(source)) {
-    throw new TypeError(`load takes a checkpoint's folder, a .fewbit file or the bytes of one, not ${show(source)}`)
+    throw new TypeError(`load takes a checkpoint's folder, a .fewbit file or the bytes of one, not ${kindOf(source)}`)
   }
   checkDevice(device)
   signal?.throwIfAborted()
@@ -38,6 +39,7 @@ export async function load(source: string | Uint8Array, options: LoadOptions = {
 export async function randomModel(architecture: string, options: LoadOptions & { seed?: number } = {}): Promise<Model> {
   const { seed = 0, signal, ...device } = options
   checkDevice(device)
+  checkSeed(seed)
   const graph = await randomGraph(architecture, seed)
   signal?.throwIfAborted()
   const { channels, height, width } = imageSize(graph)
