@@ -3,10 +3,10 @@ import { readdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { kindOf } from '../values.js'
 import { isCifarBatch, openCifar } from './datasets/cifar.js'
-import { fileDataset, isImageFile } from './datasets/files.js'
+import { attempt, fileDataset, isImageFile } from './datasets/files.js'
 import { openFolder } from './datasets/folder.js'
 import { openTable } from './datasets/table.js'
-import type { RawImage } from './image.js'
+import type { RawImage, Reserve } from './image.js'
 
 export { memoryDataset } from './datasets/memory.js'
 
@@ -15,8 +15,11 @@ export interface Dataset {
   readonly length: number
   /** Class of each image, as the model counts; null when there are no labels. */
   readonly labels: Int32Array | null
-  /** @throws Error naming the image when it cannot be read or decoded; RangeError when there is no such index */
-  load(index: number): Promise<RawImage>
+  /**
+   * @param reserve awaited with the number of pixels before an image is decoded, by datasets that decode: bounds memory
+   * @throws Error naming the image when it cannot be read or decoded; RangeError when there is no such index
+   */
+  load(index: number, reserve?: Reserve): Promise<RawImage>
   /** What to call the image in messages: a path, or a place in a file. */
   name(index: number): string
   /** What this is, for messages: "5000 images of test_batch.bin". */
@@ -60,7 +63,8 @@ export interface DatasetOptions {
  */
 export async function openDataset(path: string, options: DatasetOptions = {}): Promise<Dataset> {
   const found = await attempt(path, () => stat(path))
-  if (!found.isDirectory()) return openFile(path, options)
+  if (found.isFile()) return openFile(path, options)
+  if (!found.isDirectory()) throw new Error(`${path} is neither a file nor a folder`)
   const names = await attempt(path, () => readdir(path))
   if (names.includes('labels.csv')) return openTable(join(path, 'labels.csv'), path, options)
   const batches = names.filter(isCifarBatch).sort()
@@ -79,12 +83,4 @@ function openFile(path: string, options: DatasetOptions): Promise<Dataset> | Dat
 function inSplit(batches: string[], split: 'train' | 'test' | undefined): string[] {
   const chosen = batches.filter((name) => split === undefined || name.startsWith('test') === (split === 'test'))
   return chosen.length > 0 ? chosen : batches
-}
-
-async function attempt<T>(path: string, read: () => Promise<T>): Promise<T> {
-  try {
-    return await read()
-  } catch (error) {
-    throw new Error(`cannot read ${path}: ${(error as Error).message}`, { cause: error })
-  }
 }
