@@ -3,8 +3,8 @@
  * that it sees, which frees the memory under their feet.
  */
 
-/** Floats copied and checked between two chances for the event loop: a few milliseconds. */
-const SLICE = 1 << 20
+/** Floats copied and checked between two chances for the event loop: about a millisecond. */
+const SLICE = 1 << 18
 
 /** Fresh memory costs more than a copy, so one buffer is kept for the next run; larger ones are freed. 16 MiB. */
 const LARGEST_SPARE = 1 << 22
