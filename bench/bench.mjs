@@ -42,9 +42,9 @@ for (let round = -WARM_UP; round < ROUNDS; round++) {
 peaks.push(measurePeak())
 
 const ms = Object.fromEntries(models.map(({ name }) => [name, median(times.get(name))]))
-const operations = deitSmallOperations()
+const operations = 2 * float.info().macs
 const peak = peaks.includes(null) ? null : Math.max(...peaks.map(({ gflops }) => gflops))
-const reached = operations.total / 1e6 / ms.float
+const reached = operations / 1e6 / ms.float
 const share = peak === null ? null : reached / peak
 
 console.log(`${ARCHITECTURE}, 224 x 224, batch 1, one thread of ${cpus()[0]?.model.trim()}, median of ${ROUNDS} interleaved runs\n`)
@@ -65,7 +65,7 @@ console.log(
         name,
         ms[name].toFixed(2),
         `${Math.min(...times.get(name)).toFixed(2)} .. ${Math.max(...times.get(name)).toFixed(2)}`,
-        (operations.total / 1e6 / ms[name]).toFixed(0),
+        (operations / 1e6 / ms[name]).toFixed(0),
         `${(ms.float / ms[name]).toFixed(2)} x`,
         info.weightBits.toFixed(2),
         info.activationBits.toFixed(2),
@@ -74,12 +74,12 @@ console.log(
   ),
 )
 
-console.log(`\nOperations an image (a multiply-add counts 2): ${operations.text} = ${(operations.total / 1e9).toFixed(2)} GOP`)
+console.log(`\nOperations an image (a multiply-add counts 2): ${(operations / 1e9).toFixed(2)} GOP`)
 if (peak === null) console.log('FMA peak: not measured (needs a C++ compiler and an x86 processor with FMA)')
 else {
   console.log(`FMA peak of one core, measured before and after: ${peaks.map(({ gflops }) => gflops.toFixed(1)).join(' and ')} GFLOP/s`)
   console.log(
-    `float: ${(operations.total / 1e9).toFixed(2)} GOP / ${ms.float.toFixed(2)} ms = ${reached.toFixed(1)} GFLOP/s = ${(100 * share).toFixed(1)} % of ${peak.toFixed(1)}`,
+    `float: ${(operations / 1e9).toFixed(2)} GOP / ${ms.float.toFixed(2)} ms = ${reached.toFixed(1)} GFLOP/s = ${(100 * share).toFixed(1)} % of ${peak.toFixed(1)}`,
   )
 }
 const cpu = devices().filter(({ device }) => device === 'cpu')
@@ -93,18 +93,3 @@ for (const { name } of models.slice(1)) {
   console.log(`${name} at least ${SPEED_UP} times faster than float: ${verdict(ms.float / ms[name] >= SPEED_UP)}`)
 }
 for (const { model } of models) model.dispose()
-
-/** 12 blocks of width 384 on 197 tokens of 16 x 16 patches. */
-function deitSmallOperations() {
-  const [tokens, width, depth] = [197, 384, 12]
-  const parts = [
-    ['patches', 196 * 768 * width],
-    ['linear layers', depth * tokens * 12 * width * width],
-    ['attention', depth * 2 * tokens * tokens * width],
-    ['head', width * 1000],
-  ].map(([name, macs]) => [name, 2 * macs])
-  return {
-    total: parts.reduce((sum, [, count]) => sum + count, 0),
-    text: parts.map(([name, count]) => `${name} ${(count / 1e9).toFixed(3)}`).join(' + '),
-  }
-}

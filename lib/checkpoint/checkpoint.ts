@@ -1,8 +1,8 @@
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { JsonObject } from '../values.js'
 import { labelsOf, readJsonFile } from './config.js'
 import { type Container, isContainer, parseContainer } from './container.js'
-import type { JsonObject } from './json.js'
 import { openSafetensors, type TensorSource } from './safetensors.js'
 import { openSharded } from './sharded.js'
 
@@ -35,8 +35,8 @@ export interface CheckpointParts {
  * @throws Error that says which part is missing or broken, and what to do
  */
 export async function openCheckpoint(source: string | Uint8Array | CheckpointParts): Promise<Checkpoint | Container> {
-  if (source instanceof Uint8Array) return openFile(source)
   if (typeof source !== 'string') {
+    if (ArrayBuffer.isView(source)) return openFile(source)
     const { config, preprocessorConfig = null, weights } = source
     const labels = labelsOf(config)
     return { kind: 'checkpoint', what: 'the checkpoint', config, preprocessorConfig, tensors: await openSafetensors(weights), labels }

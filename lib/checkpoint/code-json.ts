@@ -1,6 +1,6 @@
 import type { Code } from '../graph/scheme.js'
 import { validateCode } from '../graph/validate-scheme.js'
-import { isObject, type JsonObject } from './json.js'
+import { isObject, type JsonObject, show } from '../values.js'
 
 /**
  * Codes of edges as JSON. Levels of a uniform code follow from the lowest; others are bytes above the lowest. Factors 1 and 2^m are a bit
@@ -62,7 +62,7 @@ function factorsFromJson(json: unknown, name: string): Float32Array {
   const { count, shift } = json
   const mask = Buffer.from(String(json.mask ?? ''), 'base64')
   if (typeof count !== 'number' || !Number.isInteger(count) || count < 1 || count > MOST_FACTORS || mask.length !== Math.ceil(count / 8)) {
-    throw new Error(`${name}: a mask of ${mask.length} bytes for ${JSON.stringify(count)} factors`)
+    throw new Error(`${name}: a mask of ${mask.length} bytes for ${show(count)} factors`)
   }
   if (typeof shift !== 'number' || !Number.isInteger(shift)) throw new Error(`${name}: its factors have no shift`)
   return Float32Array.from({ length: count }, (_, i) => (mask[i >> 3] & (1 << (i & 7)) ? 2 ** shift : 1))

@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises'
-import { isObject, type JsonObject, parseJsonObject } from './json.js'
+import { isObject, type JsonObject } from '../values.js'
+import { parseJsonObject } from './json.js'
 
 /**
  * config.json, preprocessor_config.json, and the names of the classes in them.

@@ -1,11 +1,12 @@
 import { constantsOf, type Graph, type Tensor } from '../graph/graph.js'
 import type { Scheme, WeightCode } from '../graph/scheme.js'
-import { constantShapes, validateGraph } from '../graph/validate.js'
+import { checkAllRead, constantShapes, validateGraph } from '../graph/validate.js'
 import { validateScheme, validateWeightCode } from '../graph/validate-scheme.js'
 import { packWeight, unpackWeight } from '../runtime/blobs.js'
+import { isObject, type JsonObject, show } from '../values.js'
 import { codeFromJson, codeToJson } from './code-json.js'
 import { graphFromJson, graphToJson } from './graph-json.js'
-import { isObject, type JsonObject, parseJson } from './json.js'
+import { parseJson } from './json.js'
 import { openSafetensors, type SafetensorsFile } from './safetensors.js'
 import { safetensorsBytes, type TensorToWrite, writeSafetensors } from './safetensors-write.js'
 
@@ -54,6 +55,7 @@ export function containerBytes(parts: ContainerParts): number {
 function encode(parts: ContainerParts): { tensors: TensorToWrite[]; metadata: Record<string, string> } {
   const { graph, scheme, preprocessing, labels, report = null } = parts
   validateGraph(graph, scheme)
+  checkAllRead(graph)
   validateScheme(graph, scheme)
   checkLabels(graph, labels)
   const used = new Set(graph.nodes.flatMap(constantsOf))
@@ -101,7 +103,10 @@ export async function parseContainer(file: SafetensorsFile): Promise<Container> 
   try {
     return await parse(file)
   } catch (cause) {
-    throw new Error(`${file.what}: ${(cause as Error).message}`, { cause })
+    const { message } = cause as Error
+    // The file names itself where a tensor of it is at fault.
+    if (message.startsWith(file.what)) throw cause
+    throw new Error(`${file.what}: ${message}`, { cause })
   }
 }
 
@@ -120,6 +125,7 @@ async function parse(file: SafetensorsFile): Promise<Container> {
   const constants = await readConstants(file, scheme)
   const graph: Graph = { ...graphFromJson(part('graph'), constantShapes({ constants }, scheme)), constants }
   validateGraph(graph, scheme)
+  checkAllRead(graph)
   validateScheme(graph, scheme)
   const labels = part('labels')
   checkLabels(graph, labels)
@@ -142,7 +148,7 @@ async function readConstants(file: SafetensorsFile, scheme: Scheme): Promise<Map
 async function readScheme(file: SafetensorsFile, json: unknown): Promise<Scheme> {
   if (!isObject(json) || !isObject(json.weights) || !isObject(json.edges)) throw new Error('the scheme lacks weights or edges')
   const { coverage = 'partial' } = json
-  if (coverage !== 'partial' && coverage !== 'full') throw new Error(`unknown coverage ${JSON.stringify(coverage)} of the scheme`)
+  if (coverage !== 'partial' && coverage !== 'full') throw new Error(`unknown coverage ${show(coverage)} of the scheme`)
   const scheme: Scheme = { weights: new Map(), edges: new Map(), coverage }
   for (const [name, code] of Object.entries(json.edges)) scheme.edges.set(name, codeFromJson(code, name))
   for (const [name, shape] of Object.entries(json.weights)) scheme.weights.set(name, await readWeight(file, name, shape))

@@ -1,6 +1,6 @@
 import type { Edge, Graph, Node } from '../graph/graph.js'
 import { type ConstantShape, inferEdges, isDimension } from '../graph/validate.js'
-import { isObject, type JsonObject } from './json.js'
+import { isObject, type JsonObject, show } from '../values.js'
 
 /**
  * A graph as JSON. Names that follow from the name of a node are left out (its output, `<name>.weight`, `<name>.bias`), and so are all shapes
@@ -73,13 +73,13 @@ export function graphFromJson(json: unknown, shapeOf: ConstantShape): Omit<Graph
 function nodeFromJson(json: unknown, index: number): Node {
   if (!isObject(json) || typeof json.name !== 'string') throw new Error(`node ${index} of the graph has no name`)
   const { name, op } = json
-  if (typeof op !== 'string' || !Object.hasOwn(FIELDS, op)) throw new Error(`${name}: unknown operation ${JSON.stringify(op)}`)
+  if (typeof op !== 'string' || !Object.hasOwn(FIELDS, op)) throw new Error(`${name}: unknown operation ${show(op)}`)
   const output = json.output ?? name
   if (typeof output !== 'string') throw new Error(`${name}: output is not a string`)
   const node: JsonObject = { name, op, output }
   for (const [key, type] of Object.entries(FIELDS[op as StoredOp])) {
     const value = json[key] === undefined ? implied(name, key) : json[key]
-    if (!hasType(value, type)) throw new Error(`${name}: ${key} is ${JSON.stringify(value)}, expected ${type}`)
+    if (!hasType(value, type)) throw new Error(`${name}: ${key} is ${show(value)}, expected ${type}`)
     if (value !== undefined) node[key] = value
   }
   return node as unknown as Node

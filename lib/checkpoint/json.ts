@@ -1,13 +1,16 @@
+import { isObject, type JsonObject } from '../values.js'
+
 /**
  * JSON from files that nobody vouches for.
  */
 
-export type JsonObject = { [key: string]: unknown }
-
 /** A model's description is flat; anything deeper is an attack or another format. */
 const DEEPEST = 32
 
-/** @throws Error when the text is not JSON or nests deeper than 32 levels; `what` names it */
+/** A value of two bytes becomes an object of fifty. Headers have about ten values a tensor. */
+const MOST_VALUES = 1 << 20
+
+/** @throws Error when the text is not JSON, nests deeper than 32 levels or has more than a million values; `what` names it */
 export function parseJson(bytes: Uint8Array, what: string): unknown {
   return parse(bytes, what).value
 }
@@ -35,14 +38,12 @@ function parse(bytes: Uint8Array, what: string): { value: unknown; members: numb
   }
 }
 
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-/** Bounds the depth before a parser sees the text, and counts the members of the outermost object. */
+/** Bounds depth and values before a parser sees the text, and counts the members of the outermost object. */
 function scan(text: string, what: string): number {
   let depth = 0
   let members = 0
+  // Each value but the first follows on a comma or on what opens a list or object.
+  let values = 1
   for (let i = 0; i < text.length; i++) {
     switch (text.charCodeAt(i)) {
       case 0x22: // "
@@ -51,6 +52,10 @@ function scan(text: string, what: string): number {
       case 0x5b: // [
       case 0x7b: // {
         if (++depth > DEEPEST) throw new Error(`${what} nests deeper than ${DEEPEST} levels`)
+        values++
+        break
+      case 0x2c: // ,
+        values++
         break
       case 0x5d: // ]
       case 0x7d: // }
@@ -60,6 +65,7 @@ function scan(text: string, what: string): number {
         if (depth === 1) members++
         break
     }
+    if (values > MOST_VALUES) throw new Error(`${what} has more than ${MOST_VALUES} values`)
   }
   return members
 }

@@ -1,4 +1,5 @@
-import { isObject, parseJsonObject } from './json.js'
+import { isObject, show } from '../values.js'
+import { parseJsonObject } from './json.js'
 
 /**
  * The header of a safetensors file: 8 bytes of length (little endian), then JSON that says where each tensor lies in the data behind it.
@@ -42,8 +43,10 @@ export interface Header {
 
 export const LENGTH_BYTES = 8
 
-/** As in the reference implementation. */
-const LARGEST_HEADER = 100_000_000
+/** The format allows 100 MB; headers of image models have at most a few hundred kilobytes, containers a few megabytes. */
+const LARGEST_HEADER = 1 << 24
+
+const MOST_DIMENSIONS = 16
 
 /**
  * @param prefix the first 8 bytes (or fewer, of a shorter file)
@@ -76,7 +79,7 @@ export function parseHeader(json: Uint8Array, fileBytes: number, what: string): 
   }
   const tensors = new Map<string, TensorInfo>()
   for (const [name, entry] of Object.entries(entries)) {
-    tensors.set(name, parseTensor(entry, dataStart, fileBytes, `${what}: tensor ${JSON.stringify(name)}`))
+    tensors.set(name, parseTensor(entry, dataStart, fileBytes, `${what}: tensor ${show(name)}`))
   }
   checkCoverage(tensors, dataStart, fileBytes, what)
   return { tensors, metadata: metadata as Record<string, string> }
@@ -86,13 +89,14 @@ function parseTensor(entry: unknown, dataStart: number, fileBytes: number, what:
   if (!isObject(entry)) throw new Error(`${what} is not described by an object`)
   const { dtype, shape, data_offsets: offsets } = entry
   if (typeof dtype !== 'string' || !Object.hasOwn(ELEMENT_BYTES, dtype)) {
-    throw new Error(`${what} has the unknown type ${JSON.stringify(dtype)}`)
+    throw new Error(`${what} has the unknown type ${show(dtype)}`)
   }
   if (!Array.isArray(shape) || !shape.every(isCount)) {
-    throw new Error(`${what} has the shape ${JSON.stringify(shape)}, expected integers from 0 on`)
+    throw new Error(`${what} has the shape ${show(shape)}, expected integers from 0 on`)
   }
+  if (shape.length > MOST_DIMENSIONS) throw new Error(`${what} has ${shape.length} dimensions, at most ${MOST_DIMENSIONS} are allowed`)
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount) || offsets[0] > offsets[1]) {
-    throw new Error(`${what} has the offsets ${JSON.stringify(offsets)}, expected [begin, end]`)
+    throw new Error(`${what} has the offsets ${show(offsets)}, expected [begin, end]`)
   }
   const [begin, end] = offsets as [number, number]
   if (end > fileBytes - dataStart) {
@@ -115,8 +119,8 @@ function checkCoverage(tensors: Map<string, TensorInfo>, dataStart: number, file
   const sorted = [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)
   let covered = dataStart
   for (const [name, { begin, end }] of sorted) {
-    if (begin < covered) throw new Error(`${what}: tensor ${JSON.stringify(name)} overlaps another`)
-    if (begin > covered) throw new Error(`${what}: ${begin - covered} bytes before tensor ${JSON.stringify(name)} belong to no tensor`)
+    if (begin < covered) throw new Error(`${what}: tensor ${show(name)} overlaps another`)
+    if (begin > covered) throw new Error(`${what}: ${begin - covered} bytes before tensor ${show(name)} belong to no tensor`)
     covered = end
   }
   if (covered !== fileBytes) throw new Error(`${what}: the last ${fileBytes - covered} bytes belong to no tensor`)

@@ -1,10 +1,9 @@
-import { randomBytes } from 'node:crypto'
-import { type FileHandle, open, rename, unlink } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import type { FileHandle } from 'node:fs/promises'
+import { replaceFile } from './replace-file.js'
 import { type Dtype, ELEMENT_BYTES, LENGTH_BYTES } from './safetensors-header.js'
 
 /**
- * Writing safetensors files: completely or not at all.
+ * Writing safetensors files.
  */
 
 export interface TensorToWrite {
@@ -20,33 +19,21 @@ const ALIGNMENT = 64
 const WRITE_BYTES = 1 << 24
 
 /**
- * Writes a temporary file beside `path`, forces it to the disk and renames it. The same tensors give the same bytes in any order.
+ * Writes the file completely or not at all, see {@link replaceFile}. The same tensors give the same bytes in any order.
  *
  * @returns the bytes of the file
- * @throws Error when anything fails; the temporary file is gone and `path` is as it was
+ * @throws Error when anything fails; `path` is as it was
  */
 export async function writeSafetensors(path: string, tensors: TensorToWrite[], metadata: Record<string, string> = {}): Promise<number> {
   const ordered = [...tensors].sort(compare)
   const header = encodeHeader(ordered, metadata)
-  const temporary = join(dirname(path), `.${basename(path)}.${randomBytes(6).toString('hex')}.tmp`)
-  let handle: FileHandle | null = null
-  try {
-    handle = await open(temporary, 'wx')
+  return replaceFile(path, async (handle) => {
     let bytes = await writeAll(handle, header)
     for (const { data } of ordered) {
       bytes += await writeAll(handle, new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
     }
-    await handle.sync()
-    await handle.close()
-    handle = null
-    await rename(temporary, path)
-    await syncFolder(dirname(path))
     return bytes
-  } catch (cause) {
-    await handle?.close().catch(() => {})
-    await unlink(temporary).catch(() => {})
-    throw new Error(`cannot write ${path}: ${(cause as Error).message}`, { cause })
-  }
+  })
 }
 
 /** The bytes of the file that {@link writeSafetensors} would write. */
@@ -87,11 +74,4 @@ async function writeAll(handle: FileHandle, bytes: Uint8Array): Promise<number> 
     done += bytesWritten
   }
   return bytes.length
-}
-
-/** Makes the rename itself last. Windows and some network file systems cannot open folders, and need not. */
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r').catch(() => null)
-  await folder?.sync().catch(() => {})
-  await folder?.close()
 }

@@ -1,4 +1,4 @@
-import { type FileHandle, open } from 'node:fs/promises'
+import { open, stat } from 'node:fs/promises'
 import type { Tensor } from '../graph/graph.js'
 import { findNonFinite, fromBfloat16, fromFloat16 } from './floats.js'
 import { headerLength, LENGTH_BYTES, parseHeader, type TensorInfo } from './safetensors-header.js'
@@ -110,12 +110,12 @@ class Reader implements SafetensorsFile {
 }
 
 async function openFile(path: string): Promise<Bytes> {
-  const handle: FileHandle = await open(path, 'r')
+  // Before it is opened, which waits for ever when it is a pipe that nobody writes to.
+  if (!(await stat(path)).isFile()) throw new Error(`${path} is not a file`)
+  const handle = await open(path, 'r')
   try {
-    const status = await handle.stat()
-    if (!status.isFile()) throw new Error(`${path} is not a file`)
     return {
-      length: status.size,
+      length: (await handle.stat()).size,
       async read(target, position) {
         for (let done = 0; done < target.length; ) {
           const length = Math.min(target.length - done, LARGEST_READ)

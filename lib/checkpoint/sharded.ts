@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Tensor } from '../graph/graph.js'
-import { isObject, parseJsonObject } from './json.js'
+import { isObject, show } from '../values.js'
+import { readJsonFile } from './config.js'
 import { openSafetensors, type SafetensorsFile, type TensorSource } from './safetensors.js'
 import type { TensorInfo } from './safetensors-header.js'
 
@@ -11,12 +11,12 @@ import type { TensorInfo } from './safetensors-header.js'
  * @throws Error that names the shard or tensor which is missing
  */
 export async function openSharded(indexPath: string): Promise<TensorSource> {
-  const { weight_map: map } = parseJsonObject(await readFile(indexPath), indexPath)
+  const map = (await readJsonFile(indexPath))?.weight_map
   if (!isObject(map)) throw new Error(`${indexPath} has no weight_map`)
   const shardOf = new Map<string, string>()
   for (const [tensor, shard] of Object.entries(map)) {
     if (typeof shard !== 'string' || !/^[^/\\:]+\.safetensors$/.test(shard)) {
-      throw new Error(`${indexPath}: ${JSON.stringify(shard)} is not the name of a safetensors file in the same folder`)
+      throw new Error(`${indexPath}: ${show(shard)} is not the name of a safetensors file in the same folder`)
     }
     shardOf.set(tensor, shard)
   }

@@ -12,8 +12,9 @@ process.once('SIGTERM', () => {
 
 // `fewbit info model | head -1`: the reader left, which is no reason to complain. 141 is what the shell gives other tools then.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error
-  process.exit(141)
+  if (error.code === 'EPIPE') process.exit(141)
+  process.stderr.write(`fewbit: cannot write the output: ${error.message}\n`)
+  process.exit(1)
 })
 
 // No process.exit() below: what was written to a pipe must be flushed first.

@@ -23,7 +23,9 @@ const MAX_SEED = 2 ** 32 - 1
 /** Makes a fresh Option each time: commander keeps state in them. */
 export const options = {
   bits: () =>
-    new Option('--bits <n>', 'bits of every weight and matrix-product activation').argParser(integer(2, 8)).conflicts('averageBits'),
+    new Option('--bits <n>', 'bits of every weight and matrix-product activation; patch embedding and head keep 8')
+      .argParser(integer(2, 8))
+      .conflicts('averageBits'),
   averageBits: () =>
     new Option('--average-bits <x>', 'bound on the average bits of weights and, separately, of activations').argParser(decimal(2, 8)),
   calibrationImages: () =>

@@ -1,4 +1,5 @@
 import { Command, CommanderError } from 'commander'
+import { printable } from '../report/terminal.js'
 import { benchCommand } from './bench.js'
 import { classifyCommand } from './classify.js'
 import { doctorCommand } from './doctor.js'
@@ -43,7 +44,9 @@ export async function run(argv: string[], terminal: Terminal): Promise<number> {
   }
 }
 
+/** Messages quote files, whose names and contents are strangers' text. */
 function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error)
-  return process.env.FEWBIT_DEBUG === '1' ? (error.stack ?? error.message) : error.message
+  if (!(error instanceof Error)) return printable(String(error))
+  const text = process.env.FEWBIT_DEBUG === '1' ? (error.stack ?? error.message) : error.message
+  return text.split('\n').map(printable).join('\n')
 }

@@ -1,6 +1,5 @@
-import { stat } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
 import { Command } from 'commander'
+import { checkReplaceable } from '../checkpoint/replace-file.js'
 import { load, quantize } from '../index.js'
 import { formatBytes, pairs } from '../report/terminal.js'
 import { type BitOptions, options } from './options.js'
@@ -33,7 +32,8 @@ export function quantizeCommand(terminal: Terminal): Command {
 
 async function action(terminal: Terminal, checkpoint: string, given: Options): Promise<void> {
   const { json = false, output, ...settings } = given
-  await mustBeWritable(output)
+  // Minutes of work are not for a file that cannot be written.
+  await checkReplaceable(output)
   const started = performance.now()
   const model = await load(checkpoint, { threads: given.threads, signal: terminal.signal })
   try {
@@ -62,13 +62,4 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
   } finally {
     model.dispose()
   }
-}
-
-/** Finds out before minutes of work, not after them. */
-async function mustBeWritable(file: string): Promise<void> {
-  const folder = dirname(resolve(file))
-  const parent = await stat(folder).catch(() => null)
-  if (!parent?.isDirectory()) throw new Error(`cannot write ${file}: the folder ${folder} does not exist`)
-  const target = await stat(file).catch(() => null)
-  if (target?.isDirectory()) throw new Error(`cannot write ${file}: it is a folder`)
 }

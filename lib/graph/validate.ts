@@ -169,7 +169,10 @@ function checkHeads({ heads, scale, windows }: Heads, { rows, width }: Edge, fai
   if (!isDimension(heads) || width % heads) fail(`a width of ${width} does not divide into ${heads} heads`)
   const scales = typeof scale === 'number' ? [scale] : scale
   if (typeof scale !== 'number' && scale.length !== heads) fail(`${scale.length} scales for ${heads} heads`)
-  for (const value of scales) if (!(value > 0 && Number.isFinite(value))) fail(`scale ${value} is not positive`)
+  for (const value of scales) {
+    const float = Math.fround(value)
+    if (!(float > 0 && Number.isFinite(float))) fail(`scale ${value} is not positive and finite in float32`)
+  }
   if (windows) checkWindows(windows, rows, fail)
 }
 
@@ -244,6 +247,15 @@ export function validateGraph(graph: Graph, scheme?: Scheme | null, classifier =
   const output = graph.edges.get(graph.output)
   if (!output) throw new Error(`the edge of the logits, ${graph.output}, is missing`)
   if (classifier && output.rows !== 1) throw new Error(`the edge of the logits, ${graph.output}, has ${output.rows} rows instead of one`)
+}
+
+/** @throws Error that names the last node whose output nothing reads: it would be computed for every image */
+export function checkAllRead({ nodes, output }: Pick<Graph, 'nodes' | 'output'>): void {
+  const read = new Set([output])
+  for (let i = nodes.length - 1; i >= 0; i--) {
+    if (!read.has(nodes[i].output)) throw new Error(`${nodes[i].name}: nothing reads its output ${nodes[i].output}`)
+    for (const edge of inputsOf(nodes[i])) read.add(edge)
+  }
 }
 
 export const isDimension = (size: number): boolean => Number.isInteger(size) && size > 0 && size <= LARGEST_DIMENSION

@@ -1,4 +1,5 @@
 /** The `pretrained_cfg` of a timm checkpoint -> preprocessing, as timm's evaluation transform does it. */
+import { show } from '../values.js'
 import { RESAMPLE_BY_NUMBER, type Resample } from './filters.js'
 import { checkPreprocessing, type Preprocessing } from './preprocessing.js'
 
@@ -16,24 +17,24 @@ export function preprocessingFromTimm(cfg: Record<string, unknown>): Preprocessi
   const source = 'config.json, pretrained_cfg'
   const size = cfg.input_size
   if (!Array.isArray(size) || size.length !== 3) {
-    throw new Error(`${source}: input_size must be [channels, height, width], not ${JSON.stringify(size)}`)
+    throw new Error(`${source}: input_size must be [channels, height, width], not ${show(size)}`)
   }
   const [channels, height, width] = size
   const { crop_pct, crop_mode, interpolation, mean, std } = cfg
   const fraction = crop_pct ?? 0.875
   if (typeof fraction !== 'number' || !(fraction > 0 && fraction <= 2)) {
-    throw new Error(`${source}: crop_pct must be a number above 0, mostly up to 1, not ${JSON.stringify(fraction)}`)
+    throw new Error(`${source}: crop_pct must be a number above 0, mostly up to 1, not ${show(fraction)}`)
   }
   const mode = crop_mode ?? 'center'
   if (mode !== 'center' && mode !== 'squash') {
-    throw new Error(`${source}: crop_mode ${JSON.stringify(mode)} is not supported; center and squash are`)
+    throw new Error(`${source}: crop_mode ${show(mode)} is not supported; center and squash are`)
   }
   if (mode === 'center' && height !== width) {
     throw new Error(`${source}: input_size ${height} x ${width} is not square, which crop_mode 'center' does not support`)
   }
   const resample = interpolation ?? 'bicubic'
   if (!RESAMPLE_BY_NUMBER.includes(resample as Resample)) {
-    throw new Error(`${source}: interpolation ${JSON.stringify(resample)} is unknown; known are ${RESAMPLE_BY_NUMBER.join(', ')}`)
+    throw new Error(`${source}: interpolation ${show(resample)} is unknown; known are ${RESAMPLE_BY_NUMBER.join(', ')}`)
   }
   const scaled = { height: Math.floor(height / fraction), width: Math.floor(width / fraction) }
   const same = scaled.height === height && scaled.width === width

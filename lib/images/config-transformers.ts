@@ -1,9 +1,9 @@
 /** preprocessor_config.json of transformers (image processors, and the feature extractors that they were called before) -> preprocessing. */
+import { isObject, type JsonObject, show } from '../values.js'
 import { preprocessingFromTimm } from './config-timm.js'
 import { RESAMPLE_BY_NUMBER, type Resample } from './filters.js'
 import { checkPreprocessing, type Preprocessing } from './preprocessing.js'
 
-type Json = Record<string, unknown>
 type Size = { height: number; width: number } | { edge: number }
 
 /** What a class does when its file does not say. */
@@ -60,12 +60,12 @@ const FILE = 'preprocessor_config.json'
  * @param model contents of config.json: num_channels (default 3), image_size, model_type
  * @throws Error naming the file and field
  */
-export function preprocessingFromConfig(preprocessor: Json | null, model: Json): Preprocessing {
+export function preprocessingFromConfig(preprocessor: JsonObject | null, model: JsonObject): Preprocessing {
   if (preprocessor === null) {
     if (isObject(model.pretrained_cfg)) return preprocessingFromTimm(model.pretrained_cfg)
     if (model.model_type !== 'vit' || typeof model.image_size !== 'number') {
       throw new Error(
-        `the checkpoint has no ${FILE}, so mean, deviation and resizing of a model of type ${JSON.stringify(model.model_type)} are ` +
+        `the checkpoint has no ${FILE}, so mean, deviation and resizing of a model of type ${show(model.model_type)} are ` +
           'unknown: put the file beside config.json',
       )
     }
@@ -93,7 +93,7 @@ export function preprocessingFromConfig(preprocessor: Json | null, model: Json):
   )
 }
 
-function processorName(preprocessor: Json, model: Json): string {
+function processorName(preprocessor: JsonObject, model: JsonObject): string {
   const given = preprocessor.image_processor_type ?? preprocessor.feature_extractor_type
   const name =
     typeof given === 'string'
@@ -103,18 +103,18 @@ function processorName(preprocessor: Json, model: Json): string {
   const known = Object.keys(PROCESSORS).map((key) => `${key}ImageProcessor`)
   throw new Error(
     given === undefined
-      ? `${FILE} names no image_processor_type, and models of type ${JSON.stringify(model.model_type)} have no default one`
-      : `${FILE}: image_processor_type ${JSON.stringify(given)} is not supported; supported are ${known.join(', ')}`,
+      ? `${FILE} names no image_processor_type, and models of type ${show(model.model_type)} have no default one`
+      : `${FILE}: image_processor_type ${show(given)} is not supported; supported are ${known.join(', ')}`,
   )
 }
 
-function geometry(kind: string, processor: Processor, config: Json): Pick<Preprocessing, 'resize' | 'crop'> {
+function geometry(kind: string, processor: Processor, config: JsonObject): Pick<Preprocessing, 'resize' | 'crop'> {
   const size = sizeOf('size', config.size, processor.square) ?? processor.size
   if (kind === 'ConvNext') return convNext(size, config)
   const crops = config.do_center_crop ?? processor.crop !== null
   const crop = crops ? (sizeOf('crop_size', config.crop_size, true) ?? processor.crop) : null
   if (crops && (crop === null || 'edge' in crop)) {
-    throw new Error(`${FILE}: do_center_crop needs crop_size as a number or { height, width }, not ${JSON.stringify(config.crop_size)}`)
+    throw new Error(`${FILE}: do_center_crop needs crop_size as a number or { height, width }, not ${show(config.crop_size)}`)
   }
   if (config.do_resize === false) return { resize: null, crop: crop as Preprocessing['crop'] }
   if ('edge' in size && crop === null) {
@@ -125,14 +125,14 @@ function geometry(kind: string, processor: Processor, config: Json): Pick<Prepro
 }
 
 /** ConvNext has a rule of its own, and ResNet shares it. */
-function convNext(size: Size, config: Json): Pick<Preprocessing, 'resize' | 'crop'> {
+function convNext(size: Size, config: JsonObject): Pick<Preprocessing, 'resize' | 'crop'> {
   if (config.do_resize === false) return { resize: null, crop: null }
-  if (!('edge' in size)) throw new Error(`${FILE}: size of this processor must be { shortest_edge }, not ${JSON.stringify(config.size)}`)
+  if (!('edge' in size)) throw new Error(`${FILE}: size of this processor must be { shortest_edge }, not ${show(config.size)}`)
   const { edge } = size
   if (edge >= CONVNEXT_WARP) return { resize: { mode: 'exact', height: edge, width: edge }, crop: null }
   const fraction = config.crop_pct ?? 224 / 256
   if (typeof fraction !== 'number' || !(fraction > 0 && fraction <= 1)) {
-    throw new Error(`${FILE}: crop_pct must be above 0 and at most 1, not ${JSON.stringify(fraction)}`)
+    throw new Error(`${FILE}: crop_pct must be above 0 and at most 1, not ${show(fraction)}`)
   }
   return { resize: { mode: 'shortest', edge: Math.trunc(edge / fraction) }, crop: { height: edge, width: edge } }
 }
@@ -146,10 +146,10 @@ function sizeOf(field: string, value: unknown, square: boolean): Size | null {
     if (typeof height === 'number' && typeof width === 'number') return { height, width }
     if (typeof edge === 'number' && value.longest_edge === undefined) return { edge }
   }
-  throw new Error(`${FILE}: ${field} must be a number, { height, width } or { shortest_edge }, not ${JSON.stringify(value)}`)
+  throw new Error(`${FILE}: ${field} must be a number, { height, width } or { shortest_edge }, not ${show(value)}`)
 }
 
-function imageSize(model: Json): { height: number; width: number } {
+function imageSize(model: JsonObject): { height: number; width: number } {
   const size = model.image_size
   if (typeof size === 'number') return { height: size, width: size }
   if (Array.isArray(size) && size.length === 2) return { height: size[0], width: size[1] }
@@ -161,7 +161,7 @@ function resampleOf(value: unknown, fallback: Resample): Resample {
   const resample = RESAMPLE_BY_NUMBER[value as number]
   if (resample !== undefined) return resample
   const known = RESAMPLE_BY_NUMBER.map((name, number) => `${number} (${name})`)
-  throw new Error(`${FILE}: resample ${JSON.stringify(value)} is unknown; known are ${known.join(', ')}`)
+  throw new Error(`${FILE}: resample ${show(value)} is unknown; known are ${known.join(', ')}`)
 }
 
 /** A number, or a list of one, stands for all channels; three equal defaults fit one channel too. */
@@ -169,8 +169,4 @@ function perChannel(value: unknown, channels: unknown): unknown {
   const list: unknown[] = Array.isArray(value) ? value : [value]
   if (list.length === 1 && (channels === 1 || channels === 3)) return Array(channels).fill(list[0])
   return value === HALF && channels === 1 ? [0.5] : list
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,11 +1,12 @@
 /** Images with or without labels, by index, from wherever they lie. */
 import { readdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { kindOf } from '../values.js'
 import { isCifarBatch, openCifar } from './datasets/cifar.js'
-import { fileDataset, isImageFile } from './datasets/files.js'
+import { attempt, fileDataset, isImageFile } from './datasets/files.js'
 import { openFolder } from './datasets/folder.js'
 import { openTable } from './datasets/table.js'
-import type { RawImage } from './image.js'
+import type { RawImage, Reserve } from './image.js'
 
 export { memoryDataset } from './datasets/memory.js'
 
@@ -14,12 +15,30 @@ export interface Dataset {
   readonly length: number
   /** Class of each image, as the model counts; null when there are no labels. */
   readonly labels: Int32Array | null
-  /** @throws Error naming the image when it cannot be read or decoded; RangeError when there is no such index */
-  load(index: number): Promise<RawImage>
+  /**
+   * @param reserve awaited with the number of pixels before an image is decoded, by datasets that decode: bounds memory
+   * @throws Error naming the image when it cannot be read or decoded; RangeError when there is no such index
+   */
+  load(index: number, reserve?: Reserve): Promise<RawImage>
   /** What to call the image in messages: a path, or a place in a file. */
   name(index: number): string
   /** What this is, for messages: "5000 images of test_batch.bin". */
   describe(): string
+}
+
+/**
+ * Refuses what is no dataset, for datasets that callers made themselves.
+ *
+ * @param name what to call it in the message
+ * @throws TypeError for another object, RangeError for a length that is none
+ */
+export function checkDataset(dataset: Dataset, name: string): void {
+  if (typeof dataset?.load !== 'function') {
+    throw new TypeError(`${name} must be a path or a dataset; memoryDataset makes one of a list of images; this is ${kindOf(dataset)}`)
+  }
+  const { length } = dataset
+  if (!Number.isInteger(length) || length < 1)
+    throw new RangeError(`${name}: the length of a dataset must be an integer from 1 on, not ${length}`)
 }
 
 export interface DatasetOptions {
@@ -44,7 +63,8 @@ export interface DatasetOptions {
  */
 export async function openDataset(path: string, options: DatasetOptions = {}): Promise<Dataset> {
   const found = await attempt(path, () => stat(path))
-  if (!found.isDirectory()) return openFile(path, options)
+  if (found.isFile()) return openFile(path, options)
+  if (!found.isDirectory()) throw new Error(`${path} is neither a file nor a folder`)
   const names = await attempt(path, () => readdir(path))
   if (names.includes('labels.csv')) return openTable(join(path, 'labels.csv'), path, options)
   const batches = names.filter(isCifarBatch).sort()
@@ -63,12 +83,4 @@ function openFile(path: string, options: DatasetOptions): Promise<Dataset> | Dat
 function inSplit(batches: string[], split: 'train' | 'test' | undefined): string[] {
   const chosen = batches.filter((name) => split === undefined || name.startsWith('test') === (split === 'test'))
   return chosen.length > 0 ? chosen : batches
-}
-
-async function attempt<T>(path: string, read: () => Promise<T>): Promise<T> {
-  try {
-    return await read()
-  } catch (error) {
-    throw new Error(`cannot read ${path}: ${(error as Error).message}`, { cause: error })
-  }
 }

@@ -1,7 +1,13 @@
 /** Encoded files -> pixels, through sharp (optional: whoever hands in pixels does not need it). */
 import { readFile } from 'node:fs/promises'
 import type Sharp from 'sharp'
-import { checkRawImage, type ImageInput, isBytes, type RawImage } from './image.js'
+import { checkRawImage, type ImageInput, isBytes, type RawImage, type Reserve } from './image.js'
+
+/** Of a photograph; 400 MB in colour. */
+const MOST_PIXELS = 2 ** 27
+
+/** What sharp calls the formats that are read. AVIF is the one of the HEIF family that it decodes. */
+const FORMATS = ['jpeg', 'png', 'webp', 'gif', 'tiff', 'heif', 'avif']
 
 let loading: Promise<typeof Sharp> | undefined
 
@@ -11,33 +17,37 @@ let loading: Promise<typeof Sharp> | undefined
  * through colour management (its own profile or a common one), where Pillow's formula gives brighter colours. Of several frames, the first.
  *
  * @param name what to call the image in messages; default: its path
+ * @param reserve awaited before encoded pixels are decoded
  * @returns raw pixels are checked and returned as they are
- * @throws Error naming the image when it cannot be read, is no image, is damaged or cut off, or has more than 268 million pixels
+ * @throws Error naming the image when it cannot be read, is no image, is damaged or cut off, or has more than 134 million pixels
  */
-export async function decodeImage(input: ImageInput, name?: string): Promise<RawImage> {
-  if (typeof input === 'string') return decodeFile(input, name ?? input)
-  if (isBytes(input)) return decodeBytes(input, name ?? 'the image')
+export async function decodeImage(input: ImageInput, name?: string, reserve?: Reserve): Promise<RawImage> {
+  if (typeof input === 'string') return decodeFile(input, name ?? input, reserve)
+  if (isBytes(input)) return decodeBytes(input, name ?? 'the image', reserve)
   checkRawImage(input, name)
   return input
 }
 
-async function decodeFile(path: string, name: string): Promise<RawImage> {
+async function decodeFile(path: string, name: string, reserve?: Reserve): Promise<RawImage> {
   let bytes: Uint8Array
   try {
     bytes = await readFile(path)
   } catch (error) {
     throw new Error(`cannot read ${name}: ${message(error)}`, { cause: error })
   }
-  return decodeBytes(bytes, name)
+  return decodeBytes(bytes, name, reserve)
 }
 
-async function decodeBytes(bytes: Uint8Array, name: string): Promise<RawImage> {
+async function decodeBytes(bytes: Uint8Array, name: string, reserve?: Reserve): Promise<RawImage> {
   if (bytes.byteLength === 0) throw new Error(`${name} is empty (0 bytes)`)
   const sharp = await loadSharp(name)
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   try {
-    const { space } = await sharp(buffer).metadata()
-    const { data, info } = await sharp(buffer, { failOn: 'error', autoOrient: true, ignoreIcc: space !== 'cmyk' })
+    const limits = { limitInputPixels: MOST_PIXELS, failOn: 'warning' } as const
+    const { format, space, width, height } = await sharp(buffer, limits).metadata()
+    if (!FORMATS.includes(format)) throw new Error(`unsupported image format ${format}`)
+    await reserve?.(width * height)
+    const { data, info } = await sharp(buffer, { ...limits, autoOrient: true, ignoreIcc: space !== 'cmyk' })
       .toColourspace('srgb')
       .removeAlpha()
       .raw({ depth: 'uchar' })
@@ -50,8 +60,8 @@ async function decodeBytes(bytes: Uint8Array, name: string): Promise<RawImage> {
 
 /** sharp's messages in the words of someone who has a file before them. */
 function explain(text: string): string {
-  if (/unsupported image format/i.test(text)) return 'not an image in a format that sharp reads (JPEG, PNG, WebP, GIF, TIFF, AVIF)'
-  if (/exceeds pixel limit/i.test(text)) return 'it has more than 268 million pixels; scale it down first'
+  if (/unsupported image format/i.test(text)) return 'not an image in a format that is read (JPEG, PNG, WebP, GIF, TIFF, AVIF)'
+  if (/exceeds pixel limit/i.test(text)) return 'it has more than 134 million pixels; scale it down first'
   return `the file is damaged or incomplete (${text.trim().split('\n')[0]})`
 }
 

@@ -13,6 +13,9 @@ export interface RawImage {
 /** A path, the bytes of an encoded file (JPEG, PNG, WebP, GIF, TIFF, AVIF), or pixels. */
 export type ImageInput = string | Uint8Array | RawImage
 
+/** Resolves when there is memory for an image of so many pixels. */
+export type Reserve = (pixels: number) => Promise<void>
+
 const MAX_SIDE = 65535
 
 /** True for the bytes of a file. No instanceof: jest and Electron hand over arrays of another realm. */

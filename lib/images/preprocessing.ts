@@ -1,4 +1,5 @@
 /** The recipe that makes a model's input of an image: plain data, stored in a .fewbit file as it is. */
+import { show } from '../values.js'
 import { RESAMPLE_BY_NUMBER, type Resample } from './filters.js'
 
 export interface Preprocessing {
@@ -37,7 +38,7 @@ function isSide(value: unknown): value is number {
  */
 export function checkPreprocessing(value: unknown, source = 'preprocessing'): Preprocessing {
   const fail = (field: string, wanted: string, found: unknown): never => {
-    throw new Error(`${source}: ${field} must be ${wanted}, not ${JSON.stringify(found)}`)
+    throw new Error(`${source}: ${field} must be ${wanted}, not ${show(found)}`)
   }
   if (typeof value !== 'object' || value === null) return fail('preprocessing', 'an object', value)
   const p = value as Preprocessing

@@ -1,12 +1,13 @@
-import { randomValues } from '../random.js'
+import { checkSeed, randomValues } from '../random.js'
 import type { Model, RunOptions } from './model.js'
 import { median } from './statistics.js'
 
 export interface BenchmarkOptions extends RunOptions {
-  /** Images a run, default 1. */
+  /** Images a run, from 1 on; default 1. */
   batch?: number
-  /** Timed runs after the warm-up, default 20. */
+  /** Timed runs after the warm-up, from 1 on; default 20. */
   runs?: number
+  /** Fixes the input, 0 .. 2^32 - 1; default 0. */
   seed?: number
 }
 
@@ -21,8 +22,13 @@ export interface BenchmarkResult {
 
 const WARM_UP = 3
 
+/** @throws RangeError for options out of range */
 export async function benchmark(model: Model, options: BenchmarkOptions): Promise<BenchmarkResult> {
   const { batch = 1, runs = 20, seed = 0, threads, signal, onProgress } = options
+  for (const [name, value] of Object.entries({ batch, runs })) {
+    if (!Number.isInteger(value) || value < 1) throw new RangeError(`${name} must be a positive integer, not ${value}`)
+  }
+  checkSeed(seed)
   const { channels, height, width } = model.input
   const pixels = randomValues(batch * channels * height * width, seed)
   const times: number[] = []

@@ -1,14 +1,16 @@
+import { choosePath } from '../runtime/devices.js'
+import { chooseThreads } from '../runtime/threads.js'
 import type { DeviceOptions } from './model.js'
 
 let warned = false
 
 /**
- * @throws Error when device is 'cuda', which this version has no kernels for; 'auto' warns once instead
+ * @throws Error when device is 'cuda', which this version has no kernels for ('auto' warns once instead), when `isa` (or FEWBIT_ISA) does not
+ *   run here, or for a wrong number of threads
  */
-export function checkDevice({ device = 'cpu', threads }: DeviceOptions): void {
-  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1 && threads <= 256)) {
-    throw new RangeError(`threads must be an integer from 1 to 256, not ${threads}`)
-  }
+export function checkDevice({ device = 'cpu', threads, isa }: DeviceOptions): void {
+  chooseThreads(threads)
+  choosePath(isa)
   const reason = 'this version of fewbit was built without CUDA kernels'
   if (device === 'cuda') throw new Error(`device 'cuda' cannot be used: ${reason}. Use 'cpu' or 'auto'.`)
   if (device === 'auto' && !warned) {

@@ -1,4 +1,4 @@
-import { type Dataset, openDataset } from '../images/dataset.js'
+import { checkDataset, type Dataset, openDataset } from '../images/dataset.js'
 import { forEachBatch } from './batches.js'
 import type { Model, RunOptions } from './model.js'
 import { topIndices, wilsonInterval } from './statistics.js'
@@ -17,8 +17,10 @@ export interface Evaluation {
 
 export async function evaluate(model: Model, data: string | Dataset, options: RunOptions): Promise<Evaluation> {
   const dataset = typeof data === 'string' ? await openDataset(data, { split: 'test', labels: model.labels }) : data
+  checkDataset(dataset, 'data')
   const { labels, length: images } = dataset
-  if (labels === null) throw new Error(`${dataset.describe()} has no labels, and an evaluation needs them`)
+  if (!labels) throw new Error(`${dataset.describe()} has no labels, and an evaluation needs them`)
+  if (labels.length !== images) throw new RangeError(`${dataset.describe()}: there are ${images} images but ${labels.length} labels`)
   const wrong = labels.find((label) => label < 0 || label >= model.labels.length)
   if (wrong !== undefined) {
     throw new Error(`${dataset.describe()} has the label ${wrong}, but the model knows ${model.labels.length} classes`)

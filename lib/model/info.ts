@@ -1,7 +1,7 @@
 import { containerBytes } from '../checkpoint/container.js'
 import { costOf } from '../graph/cost.js'
-import { codeOfOperand, isStored } from '../graph/operands.js'
-import type { Code, Scheme } from '../graph/scheme.js'
+import { isStored, type Operand } from '../graph/operands.js'
+import type { Code, Scheme, WeightCode } from '../graph/scheme.js'
 import type { ModelParts } from './model.js'
 
 export interface OperandInfo {
@@ -13,6 +13,13 @@ export interface OperandInfo {
   /** 32 for a float. */
   bits: number
   family: 'float' | Code['family']
+  /** What a level is multiplied with (and with the factor of its column where full coverage gives an edge factors); null for a float, and for a weight, which has a step for each row. */
+  step: number | null
+  /** The lowest and highest of its integers, both null for a float: a uniform code of `bits` bits has its zero at index -low. */
+  low: number | null
+  high: number | null
+  /** All 2^bits integers where they are not consecutive, ascending; null elsewhere. */
+  levels: number[] | null
   /** Parameters of a weight; elements per image of an activation. */
   elements: number
 }
@@ -25,7 +32,7 @@ export interface ModelInfo {
   input: { channels: number; height: number; width: number }
   /** Number of classes. */
   labels: number
-  /** All numbers that the float model stores. */
+  /** All numbers of weights, biases and other constants, without steps and codes; smoothing adds a few factors to those of the float model. */
   parameters: number
   /** Multiply-adds per image. */
   macs: number
@@ -64,8 +71,20 @@ export function describe(parts: ModelParts): ModelInfo {
       operand: operand.kind === 'weight' ? 'weight' : isStored(operand) ? 'activation' : 'rounded',
       name: operand.name,
       bits: operand.bits,
-      family: operand.kind === 'weight' ? (scheme ? 'uniform' : 'float') : ((codeOfOperand(scheme, operand) as Code)?.family ?? 'float'),
+      ...describeCode(scheme, operand),
       elements: operand.elements,
     })),
   }
+}
+
+function describeCode(scheme: Scheme | null, { kind, name }: Operand): Pick<OperandInfo, 'family' | 'step' | 'low' | 'high' | 'levels'> {
+  if (kind === 'weight' && scheme) {
+    const half = 2 ** ((scheme.weights.get(name) as WeightCode).bits - 1)
+    return { family: 'uniform', step: null, low: -half, high: half - 1, levels: null }
+  }
+  const code = scheme?.edges.get(name)
+  if (!code) return { family: 'float', step: null, low: null, high: null, levels: null }
+  const { family, step, levels } = code
+  const [low, high] = [levels[0], levels[levels.length - 1]]
+  return { family, step, low, high, levels: high - low === levels.length - 1 ? null : [...levels] }
 }

@@ -1,9 +1,12 @@
 import { type Checkpoint, openCheckpoint } from '../checkpoint/checkpoint.js'
 import type { Container } from '../checkpoint/container.js'
 import type { Graph } from '../graph/graph.js'
+import { isBytes } from '../images/image.js'
 import { checkPreprocessing, type Preprocessing, preprocessingFromConfig } from '../images/preprocess.js'
 import { buildGraph } from '../models/index.js'
 import { randomGraph } from '../models/random.js'
+import { checkSeed } from '../random.js'
+import { kindOf } from '../values.js'
 import { checkDevice } from './device.js'
 import { type DeviceOptions, Model, type ModelParts } from './model.js'
 
@@ -19,11 +22,13 @@ export interface LoadOptions extends DeviceOptions {
  */
 export async function load(source: string | Uint8Array, options: LoadOptions = {}): Promise<Model> {
   const { signal, ...device } = options
+  if (typeof source !== 'string' && !isBytes(source)) {
+    throw new TypeError(`load takes a checkpoint's folder, a .fewbit file or the bytes of one, not ${kindOf(source)}`)
+  }
   checkDevice(device)
   signal?.throwIfAborted()
   const opened = await openCheckpoint(source)
-  signal?.throwIfAborted()
-  const parts = opened.kind === 'container' ? fromContainer(opened) : await fromCheckpoint(opened)
+  const parts = opened.kind === 'container' ? fromContainer(opened) : await fromCheckpoint(opened, signal)
   signal?.throwIfAborted()
   return new Model(parts, device)
 }
@@ -34,6 +39,7 @@ export async function load(source: string | Uint8Array, options: LoadOptions = {
 export async function randomModel(architecture: string, options: LoadOptions & { seed?: number } = {}): Promise<Model> {
   const { seed = 0, signal, ...device } = options
   checkDevice(device)
+  checkSeed(seed)
   const graph = await randomGraph(architecture, seed)
   signal?.throwIfAborted()
   const { channels, height, width } = imageSize(graph)
@@ -57,9 +63,10 @@ function fromContainer({ what, graph, scheme, preprocessing, labels }: Container
   return { graph, scheme, preprocessing: checked, labels }
 }
 
-async function fromCheckpoint(checkpoint: Checkpoint): Promise<ModelParts> {
+async function fromCheckpoint(checkpoint: Checkpoint, signal: AbortSignal | undefined): Promise<ModelParts> {
   const { what, config, preprocessorConfig, tensors } = checkpoint
   try {
+    signal?.throwIfAborted()
     const graph = await buildGraph(checkpoint)
     const preprocessing = preprocessingFromConfig(preprocessorConfig, config)
     checkInput(what, graph, preprocessing)

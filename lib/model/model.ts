@@ -69,9 +69,9 @@ export class Model {
   }
 
   /**
-   * @param pixels [images][channels][height][width], normalised as the checkpoint wants it
+   * @param pixels [images][channels][height][width], normalised as the checkpoint wants it; to be left alone until the promise settles
    * @returns logits [images][classes]
-   * @throws RangeError when the number of pixels is not that of `images` images
+   * @throws RangeError when the number of pixels is not that of `images` images, or one of them is not finite
    */
   async run(pixels: Float32Array, images: number, options: RunOptions = {}): Promise<Float32Array> {
     const { channels, height, width } = this.input

@@ -1,9 +1,11 @@
 import { loadBatch } from '../images/batch.js'
-import { type Dataset, memoryDataset, openDataset } from '../images/dataset.js'
+import { checkDataset, type Dataset, memoryDataset, openDataset } from '../images/dataset.js'
 import type { ImageInput } from '../images/image.js'
 import { sampleIndices } from '../images/sample.js'
 import type { Calibration } from '../quant/observe.js'
 import { type Progress, quantizeGraph } from '../quant/quantize.js'
+import { checkSeed } from '../random.js'
+import { kindOf } from '../values.js'
 import { checkDevice } from './device.js'
 import { load } from './load.js'
 import { type DeviceOptions, Model } from './model.js'
@@ -37,9 +39,11 @@ const READ_AT_ONCE = 16
  * @throws Error for bits outside 2..8, an empty calibration set, a model that is quantized already, values that are not finite
  */
 export async function quantize(source: string | Model, options: QuantizeOptions): Promise<Model> {
-  checkOptions(options)
+  checkOptions(options ?? {})
   const { signal, device, threads, isa } = options
   const float = typeof source === 'string' ? await load(source, { signal }) : source
+  // No instanceof: the model may come from the package's other build.
+  if (!float?.parts) throw new TypeError(`quantize takes a checkpoint's folder or a model, not ${kindOf(source)}`)
   if (float.quantized) throw new Error('this model is quantized already: start from its float checkpoint')
   const calibration = await readCalibration(float, options)
   const bits = options.bits ?? (options.averageBits === undefined ? 8 : undefined)
@@ -56,7 +60,7 @@ export async function quantize(source: string | Model, options: QuantizeOptions)
 }
 
 function checkOptions(options: QuantizeOptions): void {
-  const { bits, averageBits, calibrationImages, seed } = options
+  const { bits, averageBits, allocation, calibrationImages, seed } = options
   checkDevice(options)
   if (options.calibrate === undefined) throw new TypeError('calibrate is required: images that are like those the model will see')
   if (bits !== undefined && averageBits !== undefined) throw new TypeError('give either bits or averageBits, not both')
@@ -66,18 +70,19 @@ function checkOptions(options: QuantizeOptions): void {
   if (averageBits !== undefined && !(averageBits >= 2 && averageBits <= 8)) {
     throw new RangeError(`averageBits must be from 2 to 8, not ${averageBits}`)
   }
+  if (allocation !== undefined && allocation !== 'greedy' && allocation !== 'even') {
+    throw new TypeError(`allocation must be 'greedy' or 'even', not '${allocation}'`)
+  }
   if (calibrationImages !== undefined && !(Number.isInteger(calibrationImages) && calibrationImages >= 1)) {
     throw new RangeError(`calibrationImages must be a positive integer, not ${calibrationImages}`)
   }
-  if (seed !== undefined && !(Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32)) {
-    throw new RangeError(`seed must be an integer from 0 to 2^32 - 1, not ${seed}`)
-  }
+  if (seed !== undefined) checkSeed(seed)
 }
 
 async function readCalibration(float: Model, options: QuantizeOptions): Promise<Calibration> {
   const { calibrate, calibrationImages = CALIBRATION_IMAGES, seed = 0, signal, onProgress } = options
   const dataset = await toDataset(calibrate)
-  if (dataset.length === 0) throw new Error('the calibration set is empty')
+  checkDataset(dataset, 'calibrate')
   const images = Math.min(calibrationImages, dataset.length)
   const indices = sampleIndices(dataset.length, images, seed)
   const { channels, height, width } = float.input

@@ -1,13 +1,12 @@
-import { isObject, type JsonObject } from '../checkpoint/json.js'
-
 /**
  * Settings of config.json.
  */
+import { isObject, type JsonObject, show } from '../values.js'
 
 /** @throws Error that names the key when it is no positive integer */
 export function positive(config: JsonObject, key: string, standard: number): number {
   const value = config[key] ?? standard
-  if (!isPositive(value)) throw new Error(`config.json: ${key} is ${JSON.stringify(value)}, expected a positive integer`)
+  if (!isPositive(value)) throw new Error(`config.json: ${key} is ${show(value)}, expected a positive integer`)
   return value
 }
 
@@ -15,7 +14,16 @@ export function positive(config: JsonObject, key: string, standard: number): num
 export function positives(config: JsonObject, key: string, standard: number[]): number[] {
   const value = config[key] ?? standard
   if (!Array.isArray(value) || value.length === 0 || !value.every(isPositive)) {
-    throw new Error(`config.json: ${key} is ${JSON.stringify(value)}, expected a list of positive integers`)
+    throw new Error(`config.json: ${key} is ${show(value)}, expected a list of positive integers`)
+  }
+  return value
+}
+
+/** @throws Error when layer_norm_eps is no number from 0 to 1 */
+export function epsilon(config: JsonObject, standard: number): number {
+  const value = config.layer_norm_eps ?? standard
+  if (typeof value !== 'number' || !(value >= 0 && value < 1)) {
+    throw new Error(`config.json: layer_norm_eps is ${show(value)}, expected a number from 0 to 1`)
   }
   return value
 }
@@ -29,7 +37,7 @@ export function pairOf(config: JsonObject, key: string, standard: number): [heig
   const value = config[key] ?? standard
   const [height, width] = Array.isArray(value) ? value : [value, value]
   if (!isPositive(height) || !isPositive(width)) {
-    throw new Error(`config.json: ${key} is ${JSON.stringify(value)}, expected a size in pixels`)
+    throw new Error(`config.json: ${key} is ${show(value)}, expected a size in pixels`)
   }
   return [height, width]
 }
@@ -40,7 +48,7 @@ export function timmImageSize(config: JsonObject, args: JsonObject, named: numbe
   const value = args.img_size ?? (Array.isArray(pretrained) ? pretrained.slice(1) : named)
   const [height, width] = Array.isArray(value) ? value : [value, value]
   if (!isPositive(height) || !isPositive(width)) {
-    throw new Error(`config.json: the image size ${JSON.stringify(value)} is not a size in pixels`)
+    throw new Error(`config.json: the image size ${show(value)} is not a size in pixels`)
   }
   return [height, width]
 }

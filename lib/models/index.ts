@@ -1,5 +1,6 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js'
 import type { Graph } from '../graph/graph.js'
+import { show } from '../values.js'
 import { buildTimmSwin, TIMM_SWIN } from './swin-timm.js'
 import { buildTransformersSwin } from './swin-transformers.js'
 import { buildTimmVit, TIMM_VIT } from './vit-timm.js'
@@ -41,6 +42,6 @@ export async function buildGraph(checkpoint: Pick<Checkpoint, 'config' | 'tensor
   const known = ARCHITECTURES.find((architecture) => architecture.matches(config))
   if (known) return known.build(checkpoint)
   const name = config.model_type ?? config.architecture
-  const what = name === undefined ? 'config.json names neither model_type nor architecture' : `${JSON.stringify(name)} is not supported`
+  const what = name === undefined ? 'config.json names neither model_type nor architecture' : `${show(name)} is not supported`
   throw new Error(`${tensors.what}: ${what}; known are ${ARCHITECTURES.map((architecture) => architecture.name).join('; ')}`)
 }

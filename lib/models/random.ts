@@ -1,5 +1,6 @@
 import type { Graph } from '../graph/graph.js'
 import { randomValues } from '../random.js'
+import { show } from '../values.js'
 import type { Tensors } from './builder.js'
 import { buildSwin, type SwinShape } from './swin.js'
 import { buildVit, type VitShape } from './vit.js'
@@ -38,7 +39,7 @@ export const RANDOM_ARCHITECTURES = [...VITS, 'swin-tiny']
  */
 export async function randomGraph(name: string, seed = 0): Promise<Graph> {
   if (!RANDOM_ARCHITECTURES.includes(name)) {
-    throw new Error(`${JSON.stringify(name)} is not one of ${RANDOM_ARCHITECTURES.join(', ')}`)
+    throw new Error(`${show(name)} is not one of ${RANDOM_ARCHITECTURES.join(', ')}`)
   }
   if (name === 'swin-tiny') return randomSwinOf(SWIN_TINY, seed)
   const [architecture, size] = name.split('-')

@@ -1,7 +1,7 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js'
-import { isObject, type JsonObject } from '../checkpoint/json.js'
 import type { TensorSource } from '../checkpoint/safetensors.js'
 import type { Graph, Tensor } from '../graph/graph.js'
+import { isObject, type JsonObject, show } from '../values.js'
 import { pairOf, timmImageSize } from './config.js'
 import { buildSwin, type SwinShape } from './swin.js'
 import { countLayers, shapeOfTensor, takeTensor, takeThird } from './tensors.js'
@@ -64,12 +64,12 @@ export async function buildTimmSwin({ config, tensors }: Pick<Checkpoint, 'confi
 
 function checkSupported(config: JsonObject, args: JsonObject, tensors: TensorSource): void {
   const pool = args.global_pool ?? config.global_pool ?? 'avg'
-  if (pool !== 'avg') throw new Error(`config.json: global_pool ${JSON.stringify(pool)} is not supported, only "avg"`)
+  if (pool !== 'avg') throw new Error(`config.json: global_pool ${show(pool)} is not supported, only "avg"`)
   for (const [key, value] of Object.entries(args)) {
     const off = value === null || value === false
     if (HARMLESS_ARGS.includes(key) || key === 'global_pool' || /drop|strict_img_size/.test(key) || (OFF_ARGS.includes(key) && off))
       continue
-    throw new Error(`config.json: model_args.${key} = ${JSON.stringify(value)} is not supported`)
+    throw new Error(`config.json: model_args.${key} = ${show(value)} is not supported`)
   }
   for (const name of tensors.names()) {
     const foreign = FOREIGN.find(([pattern]) => pattern.test(name))

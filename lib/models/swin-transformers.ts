@@ -1,10 +1,10 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js'
-import type { JsonObject } from '../checkpoint/json.js'
 import type { TensorSource } from '../checkpoint/safetensors.js'
 import type { Graph } from '../graph/graph.js'
-import { pairOf, positive, positives } from './config.js'
+import { type JsonObject, show } from '../values.js'
+import { epsilon, pairOf, positive, positives } from './config.js'
 import { buildSwin, type SwinShape } from './swin.js'
-import { shapeOfTensor, takeTensor } from './tensors.js'
+import { checkLayersTaken, shapeOfTensor, takeTensor } from './tensors.js'
 
 /**
  * Swin as transformers stores it, under the names up to version 4 and those from version 5 on.
@@ -36,6 +36,9 @@ const BLOCK_PARTS: Record<'old' | 'new', Record<string, string>> = {
   },
 }
 
+/** Tensors of a block or of merging in either version; some files also hold the table of indices, which follows from the window. */
+const LAYER = /^(swin\.)?encoder\.layers\.\d+\.(?!.*relative_position_index$)/
+
 const CLASS = 'SwinForImageClassification'
 
 /** @throws Error that names the option or tensor which does not fit */
@@ -53,24 +56,28 @@ export async function buildTransformersSwin({ config, tensors }: Pick<Checkpoint
     stages: stagesOf(config),
     window: [window, window],
     clip: 'both',
-    eps: typeof config.layer_norm_eps === 'number' ? config.layer_norm_eps : 1e-5,
+    eps: epsilon(config, 1e-5),
     classes: shapeOfTensor(tensors, 'classifier.weight', 2)[0],
   }
   const names = translator(tensors)
-  return buildSwin(shape, async (name, expected) => {
+  const taken = new Set<string>()
+  const graph = await buildSwin(shape, async (name, expected) => {
     const found = names(name)
+    taken.add(found)
     const optional = (/attention\.(query|key|value)\.bias$/.test(name) && config.qkv_bias === false) || name.endsWith('reduction.bias')
     if (optional && !tensors.info(found)) return null
     return takeTensor(tensors, found, expected)
   })
+  checkLayersTaken(tensors, taken, LAYER)
+  return graph
 }
 
 function checkSupported(config: JsonObject): void {
   const { hidden_act: activation = 'gelu', architectures } = config
-  if (activation !== 'gelu') throw new Error(`config.json: hidden_act ${JSON.stringify(activation)} is not supported, only "gelu"`)
+  if (activation !== 'gelu') throw new Error(`config.json: hidden_act ${show(activation)} is not supported, only "gelu"`)
   if (config.use_absolute_embeddings) throw new Error('config.json: use_absolute_embeddings is not supported')
   if (Array.isArray(architectures) && !architectures.includes(CLASS)) {
-    throw new Error(`config.json: ${architectures.join(', ')} is not supported, only ${CLASS}`)
+    throw new Error(`config.json: ${show(architectures)} is not supported, only ${CLASS}`)
   }
 }
 
@@ -79,7 +86,7 @@ function stagesOf(config: JsonObject): SwinShape['stages'] {
   const depths = positives(config, 'depths', [2, 2, 6, 2])
   const heads = positives(config, 'num_heads', [3, 6, 12, 24])
   const { mlp_ratio: ratio = 4 } = config
-  if (typeof ratio !== 'number' || !(ratio > 0)) throw new Error(`config.json: mlp_ratio is ${JSON.stringify(ratio)}, expected a number`)
+  if (typeof ratio !== 'number' || !(ratio > 0)) throw new Error(`config.json: mlp_ratio is ${show(ratio)}, expected a number`)
   if (heads.length !== depths.length) throw new Error(`config.json: num_heads has ${heads.length} entries, depths has ${depths.length}`)
   return depths.map((depth, s) => {
     const hidden = embed * 2 ** s

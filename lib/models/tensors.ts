@@ -51,6 +51,19 @@ export function countLayers(source: TensorSource, pattern: RegExp): number {
 }
 
 /**
+ * Layers without use mean that config.json describes another model, with fewer layers or other ones.
+ *
+ * @param taken names of the tensors that the graph was made of
+ * @param pattern finds the names of tensors that belong to a layer
+ * @throws Error that names the first tensor of a layer that was not taken
+ */
+export function checkLayersTaken(source: TensorSource, taken: Set<string>, pattern: RegExp): void {
+  const left = source.names().find((name) => pattern.test(name) && !taken.has(name))
+  if (left)
+    throw new Error(`${source.what}: tensor ${left} has no place in the model that config.json describes: is its number of layers right?`)
+}
+
+/**
  * The table of positions fits the image. Interpolation to another size is not offered.
  *
  * @throws Error that says which images it fits

@@ -1,7 +1,7 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js'
-import { isObject, type JsonObject } from '../checkpoint/json.js'
 import type { TensorSource } from '../checkpoint/safetensors.js'
 import type { Graph, Tensor } from '../graph/graph.js'
+import { isObject, type JsonObject, show } from '../values.js'
 import { timmImageSize } from './config.js'
 import { checkPositions, countLayers, shapeOfTensor, takeTensor, takeThird } from './tensors.js'
 import { buildVit, type VitShape } from './vit.js'
@@ -68,13 +68,13 @@ export async function buildTimmVit({ config, tensors }: Pick<Checkpoint, 'config
 
 function checkSupported(config: JsonObject, args: JsonObject, tensors: TensorSource): void {
   const pool = args.global_pool ?? config.global_pool ?? 'token'
-  if (pool !== 'token') throw new Error(`config.json: global_pool ${JSON.stringify(pool)} is not supported, only "token"`)
+  if (pool !== 'token') throw new Error(`config.json: global_pool ${show(pool)} is not supported, only "token"`)
   for (const [key, value] of Object.entries(args)) {
     const off = value === null || value === false || value === 0
     const standard = (key === 'class_token' && value === true) || (key === 'global_pool' && value === 'token')
     const dropout = /drop/.test(key)
     if (HARMLESS_ARGS.includes(key) || dropout || standard || (OFF_ARGS.includes(key) && key !== 'class_token' && off)) continue
-    throw new Error(`config.json: model_args.${key} = ${JSON.stringify(value)} is not supported`)
+    throw new Error(`config.json: model_args.${key} = ${show(value)} is not supported`)
   }
   for (const name of tensors.names()) {
     const foreign = FOREIGN.find(([pattern]) => pattern.test(name))

@@ -1,9 +1,9 @@
 import type { Checkpoint } from '../checkpoint/checkpoint.js'
-import type { JsonObject } from '../checkpoint/json.js'
 import type { TensorSource } from '../checkpoint/safetensors.js'
 import type { Graph } from '../graph/graph.js'
-import { pairOf, positive } from './config.js'
-import { checkPositions, shapeOfTensor, takeTensor } from './tensors.js'
+import { type JsonObject, show } from '../values.js'
+import { epsilon, pairOf, positive } from './config.js'
+import { checkLayersTaken, checkPositions, shapeOfTensor, takeTensor } from './tensors.js'
 import { buildVit, type VitShape } from './vit.js'
 
 /**
@@ -34,6 +34,9 @@ const LAYER_PARTS = {
   },
 } as const
 
+/** Tensors of a layer in either version. */
+const LAYER = /^(vit\.|deit\.)?(encoder\.layer|layers)\.\d+\./
+
 const CLASSES = ['ViTForImageClassification', 'DeiTForImageClassification', 'DeiTForImageClassificationWithTeacher']
 
 /** @throws Error that names the option or tensor which does not fit */
@@ -59,24 +62,28 @@ export async function buildTransformersVit(checkpoint: Pick<Checkpoint, 'config'
     heads: positive(config, 'num_attention_heads', 12),
     intermediate: positive(config, 'intermediate_size', 3072),
     layers: positive(config, 'num_hidden_layers', 12),
-    eps: typeof config.layer_norm_eps === 'number' ? config.layer_norm_eps : 1e-12,
+    eps: epsilon(config, 1e-12),
     distillationToken,
     distillationHead: twoHeads,
     classes: shapeOfTensor(tensors, `${head}.weight`, 2)[0],
   }
   const names = translator(tensors, prefix, head)
-  return buildVit(shape, async (name, expected) => {
+  const taken = new Set<string>()
+  const graph = await buildVit(shape, async (name, expected) => {
     const found = names(name)
+    taken.add(found)
     if (/attention\.(query|key|value)\.bias$/.test(name) && config.qkv_bias === false && !tensors.info(found)) return null
     return takeTensor(tensors, found, expected)
   })
+  checkLayersTaken(tensors, taken, LAYER)
+  return graph
 }
 
 function checkSupported(config: JsonObject): void {
   const { hidden_act: activation = 'gelu', architectures } = config
-  if (activation !== 'gelu') throw new Error(`config.json: hidden_act ${JSON.stringify(activation)} is not supported, only "gelu"`)
+  if (activation !== 'gelu') throw new Error(`config.json: hidden_act ${show(activation)} is not supported, only "gelu"`)
   if (Array.isArray(architectures) && !architectures.some((name) => CLASSES.includes(name))) {
-    throw new Error(`config.json: ${architectures.join(', ')} is not supported, only ${CLASSES.join(', ')}`)
+    throw new Error(`config.json: ${show(architectures)} is not supported, only ${CLASSES.join(', ')}`)
   }
 }
 

@@ -6,8 +6,12 @@ export interface Column {
   align?: 'left' | 'right'
 }
 
-/** Cells in aligned columns, two spaces apart, a rule under the titles. Every row must have one cell a column. */
-export function table(columns: Column[], rows: string[][]): string {
+/** Text without control characters and marks of direction, with which a label could move the cursor, colour or reorder what others printed. */
+export const printable = (text: string): string => text.replace(/[\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '\ufffd')
+
+/** Cells in aligned columns, two spaces apart, a rule under the titles, everything {@link printable}. Every row must have one cell a column. */
+export function table(columns: Column[], contents: string[][]): string {
+  const rows = contents.map((row) => row.map(printable))
   const widths = columns.map((column, c) => Math.max(column.title.length, ...rows.map((row) => row[c].length)))
   const line = (cells: string[]) =>
     cells
@@ -17,17 +21,10 @@ export function table(columns: Column[], rows: string[][]): string {
   return [line(columns.map((column) => column.title)), widths.map((width) => '─'.repeat(width)).join('  '), ...rows.map(line)].join('\n')
 }
 
-/** The same cells as a Markdown table. */
-export function markdownTable(columns: Column[], rows: string[][]): string {
-  const line = (cells: string[]) => `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
-  const rule = columns.map((column) => (column.align === 'right' ? '---:' : '---'))
-  return [line(columns.map((column) => column.title)), line(rule), ...rows.map(line)].join('\n')
-}
-
-/** `name  value` lines, the values aligned. */
+/** `name  value` lines, the values aligned and {@link printable}. */
 export function pairs(rows: [name: string, value: string][]): string {
   const width = Math.max(0, ...rows.map(([name]) => name.length))
-  return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`.trimEnd()).join('\n')
+  return rows.map(([name, value]) => `${name.padEnd(width)}  ${printable(value)}`.trimEnd()).join('\n')
 }
 
 const EIGHTHS = ['', '▏', '▎', '▍', '▌', '▋', '▊', '▉']

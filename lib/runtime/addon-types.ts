@@ -181,9 +181,9 @@ export interface NativeBlob {
 
 export interface NativeSession {
   /**
-   * Queues a run and returns its number. `input` and `output` hold `images` times inputBytes and outputBytes; they belong to native code until `done` is
-   * called, exactly once and never before run returns: with null, or with an Error (code 'ABORTED' after cancel or dispose). `progress` gets the
-   * number of images finished, at most 20 times a second.
+   * Queues a run and returns its number. `input` and `output` hold `images` times inputBytes and outputBytes. They belong to native code until
+   * `done` is called, so nobody else may reach them. That happens exactly once and never before run returns: with null, or with an Error
+   * (code 'ABORTED' after cancel or dispose). `progress` gets the number of images finished, at most 20 times a second.
    */
   run(
     input: Float32Array,

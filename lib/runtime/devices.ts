@@ -94,7 +94,12 @@ function advise(list: Device[], sharp: string | null): string[] {
   if (amx && chosen && !amx.runs && amx.reason.includes('permission')) {
     advice.push(`${amx.reason}: falling back to ${chosen.path}. Linux 5.16 or newer grants it, unless a sandbox filters arch_prctl.`)
   }
-  if (chosen?.path === 'portable') advice.push('Only the portable path runs here; it is many times slower than the vector paths.')
+  const fastest = list.findLast(({ device, runs }) => device === 'cpu' && runs)?.path
+  if (chosen && chosen.path !== fastest) {
+    advice.push(`FEWBIT_ISA chooses ${chosen.path}, though ${fastest} runs here and is faster.`)
+  } else if (chosen?.path === 'portable') {
+    advice.push('Only the portable path runs here; it is many times slower than the vector paths.')
+  }
   if (sharp === null) advice.push('sharp is not installed or does not load: image files cannot be decoded. npm install sharp')
   return advice
 }

@@ -1,6 +1,7 @@
 import addon from '#addon'
 import type { NativePath, NativeSession, Plan } from './addon-types.js'
 import { choosePath } from './devices.js'
+import { InputCopier } from './input.js'
 import { chooseThreads } from './threads.js'
 
 export interface SessionOptions {
@@ -29,6 +30,7 @@ export class Session {
   readonly threads: number
   private readonly imageInputs: number
   private readonly imageOutputs: number
+  private readonly inputs: InputCopier
   private native: NativeSession | null
 
   /** @throws Error when the path does not run here, or the plan does not hold; the message names the op */
@@ -37,31 +39,36 @@ export class Session {
     this.path = choosePath(path)
     this.imageInputs = plan.inputBytes / Float32Array.BYTES_PER_ELEMENT
     this.imageOutputs = plan.outputBytes / Float32Array.BYTES_PER_ELEMENT
+    this.inputs = new InputCopier(this.imageInputs)
     this.native = ownErrors(() => addon.createSession(plan, this.path))
   }
 
   /**
-   * @param input the floats of all images; must be neither changed nor transferred to another thread until the promise settles
+   * @param input the floats of all images; copied first, in slices when there are many, so leave it as it is until the promise settles
    * @returns the outputs of all images
+   * @throws RangeError when a value is not finite, which codes could not tell
    */
   async run(input: Float32Array, images: number, options: SessionRunOptions = {}): Promise<Float32Array> {
     const { signal, onProgress } = options
     const threads = options.threads === undefined ? this.threads : chooseThreads(options.threads)
     signal?.throwIfAborted()
-    const native = this.native
-    if (native === null) throw disposedError()
+    if (this.native === null) throw disposedError()
     if (!(Number.isSafeInteger(images) && images >= 0)) throw new RangeError(`images must be an integer, not ${images}`)
     if (Object.prototype.toString.call(input) !== '[object Float32Array]') throw new TypeError('the input must be a Float32Array')
     if (input.length !== images * this.imageInputs) {
       throw new RangeError(`the input has ${input.length} values, ${images} images need ${images} x ${this.imageInputs}`)
     }
     const output = new Float32Array(images * this.imageOutputs)
-    if (images > 0) await this.queue(native, { input, output, images, threads, signal, onProgress })
+    if (images > 0) {
+      await this.inputs.lend(input, signal, async (copy) => this.queue({ input: copy, output, images, threads, signal, onProgress }))
+    }
     return output
   }
 
-  private queue(native: NativeSession, job: Queued): Promise<void> {
+  private queue(job: Queued): Promise<void> {
     const { input, output, images, threads, signal, onProgress } = job
+    const native = this.native
+    if (native === null) throw disposedError()
     return new Promise((resolve, reject) => {
       let reported = -1
       let failure: { error: unknown } | null = null

@@ -1,4 +1,4 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Checkpoint, openCheckpoint } from '../../lib/checkpoint/checkpoint.js'
 import { labelsOf } from '../../lib/checkpoint/config.js'
@@ -107,6 +107,12 @@ describe('a checkpoint in shards', () => {
   ])('with %s is refused', async (_, map, message) => {
     await index(map)
     await expect(openCheckpoint(folder)).rejects.toThrow(message)
+  })
+
+  it('with a huge index is refused before it is read', async () => {
+    await put('model.safetensors.index.json', '')
+    await truncate(join(folder, 'model.safetensors.index.json'), 2 ** 33)
+    await expect(openCheckpoint(folder)).rejects.toThrow('index.json has 8589934592 bytes, too many')
   })
 
   it('with a broken shard is refused', async () => {

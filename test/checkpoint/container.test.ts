@@ -170,6 +170,13 @@ describe('refuses', () => {
   const editWeight = (value: unknown) =>
     edit('scheme', (scheme: { weights: object }) => ({ ...scheme, weights: { ...scheme.weights, 'head.weight': value } }))
 
+  it('with one name of the file, also when it is bytes', async () => {
+    const bytes = await readFile(path)
+    const head = bytes.indexOf('"dtype":"F32"')
+    bytes.write('"dtype":"I32"', head)
+    await expect(readContainer(bytes)).rejects.toThrow(/^a buffer of \d+ bytes: tensor \S+ is I32, expected F32, F16 or BF16$/)
+  })
+
   it.each<[string, (old: Metadata) => Metadata, string]>([
     ['another format', (old) => ({ ...old, format: 'pt' }), 'this is not a .fewbit model'],
     [
@@ -193,6 +200,14 @@ describe('refuses', () => {
     ['heads in halves', editNode('layers.0.attention', { heads: 1.5 }), 'layers.0.attention: heads is 1.5, expected integer'],
     ['an edge that is not there', editNode('norm', { input: 'x' }), 'norm: reads the edge x'],
     ['a constant that is not there', editNode('norm', { gamma: 'x' }), 'norm: reads the constant x'],
+    [
+      'a node that nothing reads',
+      edit('graph', (graph: { nodes: object[] }) => ({
+        ...graph,
+        nodes: [{ name: 'spare', op: 'gelu', input: 'pixels' }, ...graph.nodes],
+      })),
+      'spare: nothing reads its output spare',
+    ],
     ['bits out of range', editCode('norm', { bits: 40 }), 'norm: 40 bits'],
     ['levels out of range', editCode('norm', { low: -1000 }), 'do not fit into -128..127'],
     ['too few levels', editCode('norm', { family: 'v2sf', levels: 'AAAA' }), 'levels for'],

@@ -1,6 +1,18 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
@@ -8,6 +20,9 @@ import type { BenchmarkResult, Classification, Evaluation, ModelInfo, OperandInf
 import { fewbit, type Outcome, oneJsonLine } from '../support/command-line.js'
 import { writeDigits } from '../support/digit-files.js'
 import { DIGITS } from '../support/digits.js'
+
+jest.mock('node:fs/promises', () => ({ ...jest.requireActual('node:fs/promises') }))
+const fs = jest.requireMock<typeof import('node:fs/promises')>('node:fs/promises')
 
 interface Quantized {
   bytes: number
@@ -53,17 +68,43 @@ describe('quantize', () => {
   test('without --json it says what it wrote, and names its stages on stderr', async () => {
     const outcome = await quantize(at('plain.fewbit'), '--bits', '4')
     expect(outcome.code).toBe(0)
-    expect(outcome.stdout).toMatch(/file +.*plain\.fewbit\nsize +.* KiB|MiB\nbits +weights/)
+    expect(outcome.stdout).toMatch(/file +.*plain\.fewbit\nsize +\S+ (KiB|MiB)\nbits +weights/)
     expect(outcome.stderr).toMatch(/ \.\.\.\n/)
   })
 
-  test('an abort leaves no file behind', async () => {
+  test.each(['read', 'observe'])('an abort at the stage %s leaves no file behind', async (stage) => {
     const abort = new AbortController()
-    setTimeout(() => abort.abort(), 30)
+    const onError = (text: string) => text.includes(stage) && abort.abort()
     const target = at('aborted.fewbit')
-    const argv = ['quantize', DIGITS, '--calibrate', at('calibration'), '--average-bits', '4', '-o', target]
-    expect(await fewbit(argv, { signal: abort.signal })).toMatchObject({ code: 130, stdout: '' })
+    const argv = ['quantize', DIGITS, '--calibrate', at('calibration'), '--bits', '8', '-o', target]
+    expect(await fewbit(argv, { signal: abort.signal, onError })).toMatchObject({ code: 130, stdout: '' })
     expect(readdirSync(folder).filter((name) => name.includes('aborted'))).toEqual([])
+  })
+
+  test('an abort while the file is written leaves all of it and no other', async () => {
+    const abort = new AbortController()
+    const { rename } = fs
+    let before: string[] = []
+    const late = () => readdirSync(folder).filter((name) => name.includes('late'))
+    const spy = jest.spyOn(fs, 'rename').mockImplementation((...paths) => {
+      before = late()
+      abort.abort()
+      return rename(...paths)
+    })
+    const outcome = await fewbit(['quantize', DIGITS, '--calibrate', at('calibration'), '-o', at('late.fewbit')], { signal: abort.signal })
+    spy.mockRestore()
+    expect(before).toEqual([expect.stringMatching(/^\.late\.fewbit\..*\.tmp$/)])
+    expect(outcome.code).toBe(0)
+    expect(late()).toEqual(['late.fewbit'])
+  })
+
+  test.each([
+    ['no name', () => '', /^fewbit: cannot write : the name of the file is empty\n$/],
+    ['a name that is too long', () => at('x'.repeat(250)), /^fewbit: cannot write .*x: ENAMETOOLONG/],
+  ])('%s is found out before any work', async (_, target, message) => {
+    const outcome = await fewbit(['quantize', at('missing'), '--calibrate', at('missing'), '-o', target()])
+    expect(outcome).toMatchObject({ code: 1, stdout: '' })
+    expect(outcome.stderr).toMatch(message)
   })
 
   test('a folder that does not exist is found out before any work', async () => {
@@ -132,6 +173,13 @@ describe('info', () => {
       expect(average).toBeCloseTo(info[`${kind}Bits`], 6)
       for (const { bits } of operands) expect([2, 3, 4, 5, 6, 7, 8]).toContain(bits)
     }
+    for (const { operand, bits, family, step, low, high, levels } of info.operands) {
+      if (operand === 'weight') expect([step, low, high, levels]).toEqual([null, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1, null])
+      else expect(step).toBeGreaterThan(0)
+      if (family === 'uniform') expect([(high as number) - (low as number), levels]).toEqual([2 ** bits - 1, null])
+      else expect([levels?.length, levels?.[0], levels?.at(-1)]).toEqual([2 ** bits, low, high])
+    }
+    expect(new Set(info.operands.map(({ family }) => family)).size).toBeGreaterThan(1)
   })
 
   test('a float model has 32 bits everywhere', async () => {
@@ -139,7 +187,22 @@ describe('info', () => {
       quantized: false,
       weightBits: 32,
       activationBits: 32,
+      operands: expect.arrayContaining([expect.objectContaining({ family: 'float', step: null, low: null, high: null, levels: null })]),
     })
+  })
+
+  test('prints no control characters of a container', async () => {
+    const bytes = readFileSync(at('digits.fewbit'))
+    const text = Buffer.from('"architecture\\":\\"vit\\"')
+    const hostile = Buffer.from(bytes)
+    const start = bytes.indexOf(text)
+    expect(start).toBeGreaterThan(0)
+    // Three bytes for three: the header keeps its length.
+    hostile.write('\u009b\u007f', start + text.indexOf('vit'))
+    writeFileSync(at('hostile.fewbit'), hostile)
+    const { stdout, code } = await fewbit(['info', at('hostile.fewbit')])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^architecture +\ufffd\ufffd/)
   })
 
   test('is a table without --json', async () => {
@@ -241,10 +304,24 @@ describe('the built program', () => {
     expect(oneJsonLine<Evaluation>({ code: 0, stdout, stderr }).images).toBe(50)
   })
 
+  test('an output that cannot be written is one line', () => {
+    if (!existsSync('/dev/full')) return
+    for (const json of [[], ['--json']]) {
+      const full = openSync('/dev/full', 'w')
+      const { status, stderr } = spawnSync(process.execPath, [built, 'info', at('digits.fewbit'), ...json], {
+        encoding: 'utf8',
+        stdio: ['ignore', full, 'pipe'],
+      })
+      closeSync(full)
+      expect(status).toBe(1)
+      expect(stderr).toMatch(/^fewbit: cannot write the output: .*ENOSPC.*\n$/)
+    }
+  })
+
   test('Ctrl-C in mid-run ends it with 130 and leaves nothing behind', async () => {
     const argv = ['quantize', DIGITS, '--calibrate', at('calibration'), '--average-bits', '4', '-o', at('interrupted.fewbit')]
     const child = spawn(process.execPath, [built, ...argv], { stdio: ['ignore', 'ignore', 'pipe'] })
-    child.stderr.once('data', () => child.kill('SIGINT'))
+    child.stderr.on('data', (text) => String(text).includes('observe') && child.kill('SIGINT'))
     expect(await once(child, 'exit')).toEqual([130, null])
     expect(readdirSync(folder).filter((name) => name.includes('interrupted'))).toEqual([])
   })

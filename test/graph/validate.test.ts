@@ -45,6 +45,12 @@ it.each<[string, () => Graph, string]>([
   ['a constant without its elements', () => withConstant('head.bias', [11], 10), 'constant head.bias has 10 elements'],
   ['a missing constant', () => withNode('norm', { gamma: 'g' }), 'norm: reads the constant g, which is missing'],
   ['heads that do not divide', () => withNode('layers.0.attention', { heads: 5 }), 'a width of 36 does not divide into 5 heads'],
+  ['a scale beyond float32', () => withNode('layers.0.attention', { scale: 1e308 }), 'layers.0.attention: scale 1e+308'],
+  [
+    'a scale that is 0 as float32',
+    () => withNode('layers.0.attention', { scale: 1e-60 }),
+    'scale 1e-60 is not positive and finite in float32',
+  ],
   ['a scale that is no number', () => withNode('layers.0.attention', { scale: Number.NaN }), 'layers.0.attention: scale NaN'],
   ['a row that is not there', () => withNode('class_token', { row: 8 }), 'class_token: row 8 of 8'],
   ['a patch larger than the image', () => withNode('patches', { patchHeight: 22 }), 'do not fit into 21 x 14'],

@@ -50,6 +50,44 @@ describe('loadBatch', () => {
     expect(most).toBeGreaterThan(1)
   })
 
+  test('large images are decoded one by one, small ones beside them', async () => {
+    const [small, large] = [100, 40e6]
+    const pixels = [large, large, small, large, small, small, large, large]
+    let held = 0
+    let most = 0
+    const dataset: Dataset = {
+      ...memoryDataset([noise(8, 8, 3)]),
+      length: pixels.length,
+      name: String,
+      async load(index, reserve) {
+        // Later ones ask first.
+        for (let i = pixels.length - index; i > 0; i--) await new Promise((done) => setImmediate(done))
+        await reserve?.(pixels[index])
+        held += pixels[index]
+        most = Math.max(most, held)
+        await new Promise((done) => setImmediate(done))
+        held -= pixels[index]
+        return noise(8, 8, 3)
+      },
+    }
+    const batch = await loadBatch(dataset, [...pixels.keys()], SMALL)
+    expect(batch.length).toBe(pixels.length * 192)
+    expect(most).toBeGreaterThanOrEqual(large)
+    expect(most).toBeLessThanOrEqual(large + 2 ** 26)
+  })
+
+  test('a file is decoded when there is room for its pixels', async () => {
+    const file = await sharp({ create: { width: 30, height: 20, channels: 3, background: 'red' } })
+      .png()
+      .toBuffer()
+    const asked: number[] = []
+    const reserve = async (pixels: number) => void asked.push(pixels)
+    await memoryDataset([file]).load(0, reserve)
+    await memoryDataset([noise(8, 8, 3)]).load(0, reserve)
+    expect(asked).toEqual([600])
+    await expect(memoryDataset([file]).load(0, () => Promise.reject(new Error('full')))).rejects.toThrow('full')
+  })
+
   test('the first error names its image, later ones do not end the process', async () => {
     const bad = Buffer.from('no image')
     const dataset = memoryDataset([noise(8, 8, 3), bad, bad, bad])

@@ -151,6 +151,12 @@ describe('folders of classes', () => {
     expect(await contents(folder, { labels: PETS })).toEqual({ levels: [1, 1], labels: [0, 1] })
   })
 
+  test('a link that leads nowhere is named', async () => {
+    await lay({ 'cat/a.png': 1 })
+    await symlink('moved-away.png', join(folder, 'cat', 'b.png'))
+    await expect(openDataset(folder)).rejects.toThrow(/^cannot read the link .*cat.b\.png: ENOENT/)
+  })
+
   test('a link that leads back up ends', async () => {
     await lay({ 'cat/a.png': 1 })
     await symlink(folder, join(folder, 'cat', 'loop'))
@@ -186,6 +192,11 @@ describe('labels.csv', () => {
     await table('\ufefflabel,source,file\r\n2,"two\r\nlines",a.png\r\n\r\n Dog ,,"b, c.png"\r\n0,x,"deep/""d"".png"')
     expect(await contents(folder, { labels: PETS })).toEqual({ levels: [1, 2, 3], labels: [2, 1, 0] })
     expect(await contents(join(folder, 'labels.csv'), { labels: PETS })).toEqual({ levels: [1, 2, 3], labels: [2, 1, 0] })
+  })
+
+  test('an absolute path stays as it is', async () => {
+    await lay({ 'lists/labels.csv': `file,label\n${join(folder, 'a.png')},0\n../a.png,1\n` })
+    expect(await contents(join(folder, 'lists'), { labels: PETS })).toEqual({ levels: [1, 1], labels: [0, 1] })
   })
 
   test('without the model, indices stay and names mean nothing', async () => {

@@ -207,8 +207,23 @@ describe('what is refused', () => {
     await expect(decodeImage(bytes, 'damaged.png')).rejects.toThrow(/cannot decode damaged\.png/)
   })
 
+  test('a JPEG with damaged data, which decoders go on with', async () => {
+    const bytes = await encode(noise(64, 64, 3))
+      .jpeg()
+      .toBuffer()
+    bytes.fill(0x55, 1000, 1200)
+    expect((await sharp(bytes, { failOn: 'error' }).raw().toBuffer()).length).toBe(64 * 64 * 3)
+    await expect(decodeImage(bytes, 'damaged.jpg')).rejects.toThrow(/cannot decode damaged\.jpg: the file is damaged or incomplete/)
+  })
+
+  test('a drawing, though sharp would read it', async () => {
+    const svg = Buffer.from('<svg xmlns="http://www.w3.org/2000/svg" width="4" height="4"><rect width="4" height="4"/></svg>')
+    expect((await sharp(svg).metadata()).format).toBe('svg')
+    await expect(decodeImage(svg, 'drawing.jpg')).rejects.toThrow(/cannot decode drawing\.jpg: not an image in a format that is read/)
+  })
+
   test('more pixels than memory should hold', async () => {
-    await expect(decodeImage(png(30000, 30000, 8, 0, [[0]]), 'bomb.png')).rejects.toThrow(/bomb\.png: it has more than 268 million pixels/)
+    await expect(decodeImage(png(30000, 30000, 8, 0, [[0]]), 'bomb.png')).rejects.toThrow(/bomb\.png: it has more than 134 million pixels/)
   })
 
   test('pixels of another size than they say', async () => {

@@ -86,6 +86,8 @@ it.each([
   [{ seed: -1 }, /seed must be/],
   [{ threads: 0 }, /threads must be/],
   [{ device: 'cuda' as const }, /without CUDA/],
+  [{ isa: 'sse2' }, /isa 'sse2' is not known; known are portable/],
+  [{ allocation: 'bogus' as never }, /allocation must be 'greedy' or 'even', not 'bogus'/],
 ])('refuses %j', async (options, message) => {
   await expect(quantize(float, { calibrate, ...options })).rejects.toThrow(message)
 })
@@ -95,11 +97,42 @@ it('refuses what cannot be', async () => {
   await expect(quantize(float, { calibrate: [] })).rejects.toThrow('no images')
   await expect(float.save(join(folder, 'float'))).rejects.toThrow('quantize it first')
   await expect(float.run(new Float32Array(783), 1)).rejects.toThrow('784 values')
+  for (const model of [float, small]) {
+    await expect(model.run(new Float32Array(2 * 784).fill(Number.NaN, 1000), 2)).rejects.toThrow('image 1 has NaN at value 216')
+  }
   await expect(load(join(folder, 'nowhere'))).rejects.toThrow('does not exist')
   const short = { data: new Uint8Array(10), width: 28, height: 28, channels: 1 as const }
   expect(() => memoryDataset([short])).toThrow('data has 10')
   await expect(float.classify(short)).rejects.toThrow('data has 10')
   await expect(quantize(float, { calibrate: [short] })).rejects.toThrow('data has 10')
+})
+
+it('refuses arguments that are something else', async () => {
+  const image = await test.load(0)
+  await expect(quantize(float, undefined as never)).rejects.toThrow('calibrate is required')
+  await expect(quantize(undefined as never, { calibrate })).rejects.toThrow('a model, not undefined')
+  await expect(quantize(float, { calibrate: image as never })).rejects.toThrow(
+    /calibrate must be a path or a dataset; .*; this is an object/,
+  )
+  await expect(float.evaluate([image] as never)).rejects.toThrow(/data must be a path or a dataset; memoryDataset .*; this is an array/)
+  await expect(load(DIGITS, { isa: 'sse2' })).rejects.toThrow("isa 'sse2' is not known")
+})
+
+it('refuses datasets that do not fit together', async () => {
+  await expect(float.evaluate({ ...test, length: 0 })).rejects.toThrow('data: the length of a dataset must be an integer from 1 on, not 0')
+  await expect(float.evaluate({ ...test, labels: new Int32Array(3) })).rejects.toThrow('there are 200 images but 3 labels')
+  await expect(float.evaluate({ ...test, labels: null })).rejects.toThrow('has no labels')
+  await expect(quantize(float, { calibrate: { ...test, length: 1.5 } })).rejects.toThrow('calibrate: the length of a dataset')
+})
+
+it.each([
+  [{ runs: 0 }, 'runs must be a positive integer, not 0'],
+  [{ runs: -1 }, 'runs must be a positive integer, not -1'],
+  [{ runs: 1.5 }, 'runs must be a positive integer, not 1.5'],
+  [{ batch: 0 }, 'batch must be a positive integer, not 0'],
+  [{ seed: Number.NaN }, 'seed must be an integer from 0 to 2^32 - 1, not NaN'],
+])('refuses a benchmark with %j', async (options, message) => {
+  await expect(float.benchmark(options)).rejects.toThrow(message)
 })
 
 it('leaves nothing behind when it cannot write', async () => {

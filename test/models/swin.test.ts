@@ -140,7 +140,7 @@ describe('transformers', () => {
   it.each<[string, Config, Shapes, string]>([
     ['another activation', { hidden_act: 'relu' }, {}, 'hidden_act "relu" is not supported, only "gelu"'],
     ['absolute positions', { use_absolute_embeddings: true }, {}, 'use_absolute_embeddings is not supported'],
-    ['a model without a head', { architectures: ['SwinModel'] }, {}, 'SwinModel is not supported, only SwinForImageClassification'],
+    ['a model without a head', { architectures: ['SwinModel'] }, {}, '["SwinModel"] is not supported, only SwinForImageClassification'],
     ['heads for fewer stages', { num_heads: [2] }, {}, 'num_heads has 1 entries, depths has 2'],
     ['depths in words', { depths: '2' }, {}, 'depths is "2", expected a list of positive integers'],
     ['heads that do not divide', { num_heads: [3, 4] }, {}, 'a hidden size of 8 does not divide into 3 heads'],

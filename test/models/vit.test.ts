@@ -119,7 +119,7 @@ describe('transformers', () => {
 
   it.each<[string, Config, Shapes, string]>([
     ['another activation', { hidden_act: 'quick_gelu' }, {}, 'hidden_act "quick_gelu" is not supported, only "gelu"'],
-    ['a model without a head', { architectures: ['ViTModel'] }, {}, 'ViTModel is not supported, only ViTForImageClassification'],
+    ['a model without a head', { architectures: ['ViTModel'] }, {}, '["ViTModel"] is not supported, only ViTForImageClassification'],
     [
       'positions of another image size',
       { image_size: 16 },
@@ -128,6 +128,10 @@ describe('transformers', () => {
     ],
     ['heads that do not divide', { num_attention_heads: 5 }, {}, 'a hidden size of 12 does not divide into 5 heads'],
     ['more layers than there are', { num_hidden_layers: 3 }, {}, 'tensor vit.layers.2.layernorm_before.weight is missing'],
+    ['fewer layers than there are', { num_hidden_layers: 1 }, {}, 'tensor vit.layers.1.attention.q_proj.weight has no place in the model'],
+    ['a part of a layer that nothing reads', {}, { 'vit.layers.0.layer_scale1.lambda1': [12] }, 'layer_scale1.lambda1 has no place in'],
+    ['an eps in words', { layer_norm_eps: '1e-5' }, {}, 'layer_norm_eps is "1e-5", expected a number from 0 to 1'],
+    ['an eps below 0', { layer_norm_eps: -1 }, {}, 'layer_norm_eps is -1, expected a number from 0 to 1'],
     ['a size in words', { hidden_size: '12' }, {}, 'hidden_size is "12", expected a positive integer'],
     ['no patch size', { patch_size: 0 }, {}, 'patch_size is 0, expected a size in pixels'],
     [

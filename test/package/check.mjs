@@ -19,9 +19,15 @@ try {
     .split('\n')
   const wanted = [
     `package/prebuilds/${process.platform}-${process.arch}/fewbit.node`,
-    ...['lib/addon.cjs', 'dist/esm/index.js', 'dist/esm/index.d.ts', 'dist/cjs/index.js', 'dist/cjs/index.d.ts', 'LICENSE'].map(
-      (name) => `package/${name}`,
-    ),
+    ...[
+      'lib/addon.cjs',
+      'dist/esm/index.js',
+      'dist/esm/index.d.ts',
+      'dist/cjs/index.js',
+      'dist/cjs/index.d.ts',
+      'docs/architecture.md',
+      'LICENSE',
+    ].map((name) => `package/${name}`),
   ]
   for (const name of wanted) if (!files.includes(name)) throw new Error(`${name} is not in the tarball`)
   for (const name of files) if (/\/(test|build|node_modules|bench)\//.test(name)) throw new Error(`${name} is in the tarball`)

@@ -8,8 +8,8 @@ import {
   formatInterval,
   formatMs,
   formatPercent,
-  markdownTable,
   pairs,
+  printable,
   table,
 } from '../../lib/report/terminal.js'
 
@@ -30,8 +30,12 @@ describe('tables', () => {
     expect(table(columns, [])).toBe('model  ms\n─────  ──')
   })
 
-  test('Markdown escapes the bar', () => {
-    expect(markdownTable(columns, [['a|b', '1']])).toBe('| model | ms |\n| --- | ---: |\n| a\\|b | 1 |')
+  test('nothing in a cell reaches the terminal as a command', () => {
+    const hostile = 'a\u001b[31m\r\nb\u009b2J\u007f\u202ec'
+    const harmless = 'a\ufffd[31m\ufffd\ufffdb\ufffd2J\ufffd\ufffdc'
+    expect(table([{ title: 'x' }], [[hostile]]).split('\n')).toEqual(['x', '─'.repeat(harmless.length), harmless])
+    expect(pairs([['x', hostile]])).toBe(`x  ${harmless}`)
+    expect(printable('größer, 鳥 🐦\u200d⬛')).toBe('größer, 鳥 🐦\u200d⬛')
   })
 
   test('pairs align their values', () => {

@@ -31,6 +31,22 @@ describe('devices', () => {
     expect(doctor().advice).toContainEqual(expect.stringContaining("FEWBIT_ISA 'mmx' is not known"))
   })
 
+  test('advice tells a slow machine from a slow choice', () => {
+    const portable = { name: 'portable' as const, built: true, runs: true, reason: 'plain C++' }
+    const vector = { name: 'avx512vnni' as const, built: true, runs: true, reason: 'AVX-512 with VNNI' }
+    const spy = jest.spyOn(addon, 'paths').mockReturnValue([portable, vector])
+    const advice = () => doctor().advice.filter((line) => /portable/.test(line))
+    try {
+      expect(advice()).toEqual([])
+      process.env.FEWBIT_ISA = 'portable'
+      expect(advice()).toEqual(['FEWBIT_ISA chooses portable, though avx512vnni runs here and is faster.'])
+      spy.mockReturnValue([portable, { ...vector, runs: false }])
+      expect(advice()).toEqual([expect.stringMatching(/^Only the portable path runs here/)])
+    } finally {
+      spy.mockRestore()
+    }
+  })
+
   test('a path that does not run here says why', () => {
     const spy = jest.spyOn(addon, 'paths').mockReturnValue([
       { name: 'portable', built: true, runs: true, reason: 'plain C++' },

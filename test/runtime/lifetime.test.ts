@@ -42,6 +42,10 @@ test('a run that nobody waits for keeps the process alive until it is finished',
   expect(await child('pending.cjs')).toEqual({ code: 0, signal: null, stdout: 'finished' })
 })
 
+test('an input that is transferred away in mid-run', async () => {
+  expect(await child('transfer.cjs', '--expose-gc')).toEqual({ code: 0, signal: null, stdout: 'same' })
+})
+
 test('an idle session does not keep the process alive', async () => {
   expect(await child('idle.cjs')).toEqual({ code: 0, signal: null, stdout: '' })
 })

@@ -167,6 +167,61 @@ test('the event loop goes on during a run', async () => {
   expect(delay.percentile(99)).toBeLessThan(20e6)
 })
 
+describe('the input is copied', () => {
+  /** More floats than one slice of the copy. */
+  const LONG = 3 << 20
+  const plan = heavyPlan({ rows: 1, width: 64, layers: 1 })
+  const images = LONG / 64
+
+  test('from shared and resizable memory too', async () => {
+    const { plan } = tokensPlan()
+    const session = new Session(plan)
+    const input = randomInput(plan, 2)
+    const wanted = await session.run(input, 2)
+    const Resizable = ArrayBuffer as unknown as new (length: number, options: { maxByteLength: number }) => ArrayBuffer
+    for (const buffer of [new SharedArrayBuffer(280), new Resizable(280, { maxByteLength: 560 })]) {
+      const other = new Float32Array(buffer, 0, 70)
+      other.set(input)
+      expect(await session.run(other, 2)).toEqual(wanted)
+    }
+  })
+
+  test('in slices: a transfer before the last one is an error, after which runs go on', async () => {
+    const session = new Session(plan)
+    const input = new Float32Array(LONG)
+    const run = rejection(session.run(input, images))
+    structuredClone(input.buffer, { transfer: [input.buffer] })
+    expect((await run).message).toMatch(/the input was transferred/)
+    expect(await session.run(new Float32Array(64), 1)).toHaveLength(64)
+  })
+
+  test('in the order of the calls, short ones too', async () => {
+    const session = new Session(plan)
+    const order: number[] = []
+    const run = async (count: number) => {
+      await session.run(new Float32Array(count * 64), count)
+      order.push(count)
+    }
+    await Promise.all([run(images), run(1), run(images - 1), run(2)])
+    expect(order).toEqual([images, 1, images - 1, 2])
+  })
+
+  test('once for each of several runs of a session', async () => {
+    const { plan, expected } = tokensPlan()
+    const session = new Session(plan)
+    const inputs = [1, 2, 3].map((seed) => randomInput(plan, 1, seed))
+    const outputs = await Promise.all(inputs.map((input) => session.run(input, 1)))
+    outputs.forEach((output, i) => expected(inputs[i]).forEach((y, j) => expect(output[j]).toBeCloseTo(y, 4)))
+  })
+
+  test('and an abort ends the copy', async () => {
+    const controller = new AbortController()
+    const run = rejection(new Session(plan).run(new Float32Array(LONG), images, { signal: controller.signal }))
+    controller.abort('enough')
+    expect(await run).toBe('enough')
+  })
+})
+
 describe('bad arguments', () => {
   const { plan } = tokensPlan()
   const session = new Session(plan)
@@ -179,18 +234,29 @@ describe('bad arguments', () => {
     ['another array', () => session.run(new Float64Array(70) as never, 2), /must be a Float32Array/],
     ['images', () => session.run(good, 1.5), /images must be an integer, not 1.5/],
     ['threads of a run', () => session.run(good, 2, { threads: 257 }), /threads must be an integer/],
-    ['shared memory', () => session.run(new Float32Array(new SharedArrayBuffer(280)), 2), /SharedArrayBuffer/],
+    [
+      'a value that is not a number',
+      () =>
+        session.run(
+          good.map((x, i) => (i === 38 ? Number.NaN : x)),
+          2,
+        ),
+      /not finite: image 1 has NaN at value 3/,
+    ],
+    [
+      'an infinite value',
+      () =>
+        session.run(
+          good.map((x, i) => (i === 5 ? Number.NEGATIVE_INFINITY : x)),
+          2,
+        ),
+      /image 0 has -Infinity at value 5/,
+    ],
     ['path', () => new Session(plan, { path: 'sse2' }), /isa 'sse2' is not known; known are portable/],
   ])('%s', async (_, call, message) => {
     const error = await rejection((async () => call())())
     expect(error.message).toMatch(message)
     expect(error).toBeInstanceOf(Error)
-  })
-
-  test('resizable buffer', async () => {
-    const Resizable = ArrayBuffer as unknown as new (length: number, options: { maxByteLength: number }) => ArrayBuffer
-    const input = new Float32Array(new Resizable(280, { maxByteLength: 560 }), 0, 70)
-    expect((await rejection(session.run(input, 2))).message).toMatch(/resizable/)
   })
 
   test('detached buffer', () => {

@@ -7,18 +7,22 @@ export interface Outcome {
   stderr: string
 }
 
-/** Runs a command line in this process with streams of its own. */
-export async function fewbit(argv: string[], options: { signal?: AbortSignal; isTTY?: boolean } = {}): Promise<Outcome> {
+/** Runs a command line in this process with streams of its own; `onError` hears what goes to stderr. */
+export async function fewbit(
+  argv: string[],
+  options: { signal?: AbortSignal; isTTY?: boolean; onError?: (text: string) => void } = {},
+): Promise<Outcome> {
   const out: string[] = []
   const err: string[] = []
-  const collect = (parts: string[]) =>
+  const collect = (parts: string[], hear?: (text: string) => void) =>
     new Writable({
       write(chunk, _encoding, done) {
         parts.push(String(chunk))
+        hear?.(String(chunk))
         done()
       },
     })
-  const stderr = Object.assign(collect(err), { isTTY: options.isTTY ?? false })
+  const stderr = Object.assign(collect(err, options.onError), { isTTY: options.isTTY ?? false })
   const signal = options.signal ?? new AbortController().signal
   const code = await run(argv, { stdout: collect(out), stderr, signal, version: '1.2.3' })
   return { code, stdout: out.join(''), stderr: err.join('') }

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { Dataset, DatasetOptions } from '../dataset.js'
-import { checkIndex } from './files.js'
+import { attempt, checkIndex } from './files.js'
 
 const SIDE = 32
 const PLANE = SIDE * SIDE
@@ -56,12 +56,7 @@ export async function openCifar(names: string[], folder: string, options: Datase
 }
 
 async function readBatch(file: string): Promise<Uint8Array> {
-  let bytes: Uint8Array
-  try {
-    bytes = await readFile(file)
-  } catch (error) {
-    throw new Error(`cannot read ${file}: ${(error as Error).message}`, { cause: error })
-  }
+  const bytes = await attempt(file, () => readFile(file))
   if (bytes.length === 0) throw new Error(`${file} is empty (0 bytes)`)
   if (bytes.length % RECORD !== 0) {
     throw new Error(`${file} has ${bytes.length} bytes, which is no multiple of ${RECORD}, the size of a CIFAR-10 image and its label`)

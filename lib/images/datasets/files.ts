@@ -24,17 +24,23 @@ export function checkIndex(index: number, length: number): void {
 export async function listFolder(folder: string): Promise<{ images: string[]; folders: string[] }> {
   const images: string[] = []
   const folders: string[] = []
-  try {
-    for (const entry of await readdir(folder, { withFileTypes: true })) {
-      if (entry.name.startsWith('.')) continue
-      const kind = entry.isSymbolicLink() ? await stat(join(folder, entry.name)) : entry
-      if (kind.isDirectory()) folders.push(entry.name)
-      else if (kind.isFile() && isImageFile(entry.name)) images.push(entry.name)
-    }
-  } catch (error) {
-    throw new Error(`cannot read the folder ${folder}: ${(error as Error).message}`, { cause: error })
+  for (const entry of await attempt(`the folder ${folder}`, () => readdir(folder, { withFileTypes: true }))) {
+    if (entry.name.startsWith('.')) continue
+    const path = join(folder, entry.name)
+    const kind = entry.isSymbolicLink() ? await attempt(`the link ${path}`, () => stat(path)) : entry
+    if (kind.isDirectory()) folders.push(entry.name)
+    else if (kind.isFile() && isImageFile(entry.name)) images.push(entry.name)
   }
   return { images: images.sort(), folders: folders.sort() }
+}
+
+/** Says what could not be read when it cannot. */
+export async function attempt<T>(what: string, read: () => Promise<T>): Promise<T> {
+  try {
+    return await read()
+  } catch (error) {
+    throw new Error(`cannot read ${what}: ${(error as Error).message}`, { cause: error })
+  }
 }
 
 /** Deeper than any set of images, and an end to a link that leads back up. */
@@ -57,9 +63,9 @@ export function fileDataset(files: readonly string[], labels: Int32Array | null,
   return {
     length: files.length,
     labels,
-    async load(index) {
+    async load(index, reserve) {
       checkIndex(index, files.length)
-      return decodeImage(files[index])
+      return decodeImage(files[index], files[index], reserve)
     },
     name(index) {
       checkIndex(index, files.length)

@@ -1,4 +1,5 @@
 /** Words in files and folder names -> the model's classes. */
+import { show } from '../../values.js'
 
 /** Letter case and underscores do not distinguish classes. */
 function fold(name: string): string {
@@ -46,7 +47,7 @@ export function classOfLabel(label: string, classes: readonly string[] | undefin
   if (classes === undefined) return null
   const found = findClass(label, classes, where)
   if (found !== null) return found
-  throw new Error(`${where}: label ${JSON.stringify(label)} is neither an index nor one of the model's classes (${examples(classes)})`)
+  throw new Error(`${where}: label ${show(label)} is neither an index nor one of the model's classes (${examples(classes)})`)
 }
 
 /**

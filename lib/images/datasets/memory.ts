@@ -24,7 +24,7 @@ export function memoryDataset(images: readonly ImageInput[], labels?: ArrayLike<
   return {
     length,
     labels: labels === undefined ? null : Int32Array.from(labels),
-    load: async (index) => decodeImage(images[index], name(index)),
+    load: async (index, reserve) => decodeImage(images[index], name(index), reserve),
     name,
     describe: () => `${length} images in memory`,
   }

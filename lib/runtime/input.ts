@@ -1,0 +1,78 @@
+/**
+ * The input of a run in memory that nobody else can reach: threads read it while JavaScript goes on, and JavaScript may transfer any buffer
+ * that it sees, which frees the memory under their feet.
+ */
+
+/** Floats copied and checked between two chances for the event loop: about a millisecond. */
+const SLICE = 1 << 18
+
+/** Fresh memory costs more than a copy, so one buffer is kept for the next run; larger ones are freed. 16 MiB. */
+const LARGEST_SPARE = 1 << 22
+
+/** The last copy under way in this thread. Later ones wait for it, however short they are: runs keep the order of their calls. */
+let last: Promise<unknown> | null = null
+
+export class InputCopier {
+  private spare: Float32Array | null = null
+
+  constructor(private readonly imageInputs: number) {}
+
+  /**
+   * Hands a copy to `run`, which queues a run before it returns. The copy is used again when its promise has settled.
+   *
+   * @throws TypeError when the input is transferred before the copy is complete; RangeError that names the image when a value is not finite
+   */
+  async lend<T>(input: Float32Array, signal: AbortSignal | undefined, run: (copy: Float32Array) => Promise<T>): Promise<T> {
+    const { length } = input
+    const buffer = this.spare !== null && this.spare.length >= length ? this.spare : new Float32Array(length)
+    this.spare = null
+    const copy = buffer.subarray(0, length)
+    try {
+      if (last === null && length <= SLICE) {
+        this.copySlice(input, copy, 0)
+        return await run(copy)
+      }
+      return await (await this.inTurn(input, copy, signal, run)).run
+    } finally {
+      if (buffer.length <= LARGEST_SPARE) this.spare = buffer
+    }
+  }
+
+  /** Wrapped, because the next copy waits until the run is queued, and not until it is finished. */
+  private inTurn<T>(
+    input: Float32Array,
+    copy: Float32Array,
+    signal: AbortSignal | undefined,
+    run: (copy: Float32Array) => Promise<T>,
+  ): Promise<{ run: Promise<T> }> {
+    const previous = last
+    const turn = (async () => {
+      await previous?.catch(() => {})
+      for (let begin = 0; begin < copy.length; begin += SLICE) {
+        if (begin > 0) await new Promise((resolve) => setImmediate(resolve))
+        signal?.throwIfAborted()
+        this.copySlice(input, copy, begin)
+      }
+      return { run: run(copy) }
+    })()
+    last = turn
+    const end = () => {
+      if (last === turn) last = null
+    }
+    turn.then(end, end)
+    return turn
+  }
+
+  private copySlice(input: Float32Array, copy: Float32Array, begin: number): void {
+    if (input.length !== copy.length) throw new TypeError('the input was transferred or resized before it was copied')
+    const slice = copy.subarray(begin, begin + SLICE)
+    slice.set(input.subarray(begin, begin + SLICE))
+    // Finite floats cannot overflow a double: the sum is finite exactly when all of them are.
+    let sum = 0
+    for (let i = 0; i < slice.length; i++) sum += slice[i]
+    if (Number.isFinite(sum)) return
+    const bad = begin + slice.findIndex((value) => !Number.isFinite(value))
+    const [image, element] = [Math.floor(bad / this.imageInputs), bad % this.imageInputs]
+    throw new RangeError(`the input is not finite: image ${image} has ${copy[bad]} at value ${element}`)
+  }
+}
