@@ -24,25 +24,41 @@ export class Histogram {
    * @param weights [width] importance of each column (>= 0), or null for 1
    * @param rowWeights [sampled rows] importance of each row, of mean 1, or null for 1
    */
-  constructor(observation: Observation, weights: ArrayLike<number> | null, rowWeights: ArrayLike<number> | null = null, bins = 1 << 14) {
-    const { samples, width, count } = observation
+  static async of(
+    observation: Observation,
+    weights: ArrayLike<number> | null,
+    breathe: () => Promise<void> | void,
+    rowWeights: ArrayLike<number> | null = null,
+  ): Promise<Histogram> {
+    const histogram = new Histogram(observation)
+    const { samples, width } = observation
+    for (let i = 0, t = 0; i < samples.length; t++) {
+      const row = rowWeights ? rowWeights[t] : 1
+      for (let c = 0; c < width; c++, i++) histogram.add(samples[i], weights ? row * weights[c] : row)
+      if (t % 16 === 0) await breathe()
+    }
+    histogram.addExtremes(observation, weights)
+    return histogram
+  }
+
+  private constructor(observation: Observation, bins = 1 << 14) {
     this.min = observation.min.reduce((a, b) => Math.min(a, b), 0)
     this.max = observation.max.reduce((a, b) => Math.max(a, b), 0)
     this.perBin = this.max > this.min ? bins / (this.max - this.min) : 1
     this.h = new Float64Array(bins + 1)
     this.hx = new Float64Array(bins + 1)
     this.hxx = new Float64Array(bins + 1)
-    for (let i = 0, t = 0; i < samples.length; t++) {
-      const row = rowWeights ? rowWeights[t] : 1
-      for (let c = 0; c < width; c++, i++) this.add(samples[i], weights ? row * weights[c] : row)
-    }
+  }
+
+  /** The last values; sums up. */
+  private addExtremes({ samples, width, count, min, max }: Observation, weights: ArrayLike<number> | null): void {
     // A sampled row stands for count / rows rows, an extreme for one.
     const rare = samples.length / width / count
     for (let c = 0; c < width; c++) {
-      this.add(observation.min[c], rare * (weights ? weights[c] : 1))
-      this.add(observation.max[c], rare * (weights ? weights[c] : 1))
+      this.add(min[c], rare * (weights ? weights[c] : 1))
+      this.add(max[c], rare * (weights ? weights[c] : 1))
     }
-    for (let i = 0; i < bins; i++) {
+    for (let i = 0; i + 1 < this.h.length; i++) {
       this.h[i + 1] += this.h[i]
       this.hx[i + 1] += this.hx[i]
       this.hxx[i + 1] += this.hxx[i]

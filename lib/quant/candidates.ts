@@ -4,7 +4,7 @@ import { Histogram } from '../codes/histogram.js'
 import type { Observation } from '../codes/observation.js'
 import type { Graph } from '../graph/graph.js'
 import type { Code, WeightCode } from '../graph/scheme.js'
-import { columnImportance, encodeWeight, searchCode } from './choose.js'
+import { encodeWeight, searchCode } from './choose.js'
 import { secondMoments } from './moments.js'
 import type { ActivationOperand, WeightOperand } from './operands.js'
 import { tensorOf } from './operands.js'
@@ -30,6 +30,7 @@ export class Candidates {
     private readonly observations: Map<string, Observation>,
     private readonly breathe: ReturnType<typeof breather>,
     private readonly compensate: boolean,
+    private readonly importance: (operand: ActivationOperand) => ArrayLike<number> | null,
   ) {}
 
   async activation(operand: ActivationOperand, bits: number): Promise<Code> {
@@ -37,7 +38,7 @@ export class Candidates {
     let code = this.codes.get(key)
     if (!code) {
       await this.breathe()
-      code = searchCode(operand, this.histogramOf(operand), bits)
+      code = searchCode(operand, await this.histogramOf(operand), bits)
       this.codes.set(key, code)
     }
     return code
@@ -79,11 +80,10 @@ export class Candidates {
     return observation
   }
 
-  private histogramOf(operand: ActivationOperand): Histogram {
+  private async histogramOf(operand: ActivationOperand): Promise<Histogram> {
     let histogram = this.histograms.get(operand.name)
     if (!histogram) {
-      const importance = columnImportance(this.graph, operand, (name) => this.observation(name).meanSquare)
-      histogram = new Histogram(this.observation(operand.name), importance)
+      histogram = await Histogram.of(this.observation(operand.name), this.importance(operand), this.breathe)
       this.histograms.set(operand.name, histogram)
     }
     return histogram

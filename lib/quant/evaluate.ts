@@ -1,3 +1,4 @@
+import type { breather } from '../codes/breathe.js'
 import { prepareWeights } from '../graph/constants.js'
 import { type Graph, inputsOf, type Node } from '../graph/graph.js'
 import { lower } from '../graph/lower.js'
@@ -17,6 +18,7 @@ export async function evaluateNode(
   node: Node,
   values: (edge: string) => Values,
   images: number,
+  breathe: ReturnType<typeof breather>,
   options: RunOptions,
 ): Promise<Values> {
   const inputs = [...new Set(inputsOf(node))]
@@ -32,7 +34,7 @@ export async function evaluateNode(
   await prepareWeights(part, null, options.signal)
   const session = new Session(lower(part, null, { outputs: [node.output] }).plan, { threads: options.threads })
   try {
-    const joined = inputs.length === 1 ? values(input) : sideBySide(inputs.map(values), images)
+    const joined = inputs.length === 1 ? values(input) : await sideBySide(inputs.map(values), images, breathe)
     return await session.run(joined, images, { signal: options.signal })
   } finally {
     session.dispose()
@@ -40,7 +42,7 @@ export async function evaluateNode(
 }
 
 /** For each image the values of one edge behind those of another. */
-function sideBySide(edges: Values[], images: number): Values {
+async function sideBySide(edges: Values[], images: number, breathe: ReturnType<typeof breather>): Promise<Values> {
   const sizes = edges.map(({ length }) => length / images)
   const size = sizes.reduce((a, b) => a + b, 0)
   const joined = new Float32Array(size * images)
@@ -50,6 +52,7 @@ function sideBySide(edges: Values[], images: number): Values {
       joined.set(edge.subarray(image * sizes[i], (image + 1) * sizes[i]), at)
       at += sizes[i]
     })
+    await breathe()
   }
   return joined
 }

@@ -1,3 +1,4 @@
+import { breather } from '../codes/breathe.js'
 import { type Observation, parseObservation } from '../codes/observation.js'
 import { prepareWeights } from '../graph/constants.js'
 import type { Graph } from '../graph/graph.js'
@@ -41,6 +42,7 @@ export async function observe(
   await prepareWeights(graph, null, options.signal)
   const { plan, states } = lower(graph, null, { observe: wanted })
   const session = new Session(plan, { threads: options.threads })
+  const breathe = breather(options.signal)
   try {
     const logits = await session.run(calibration.pixels, calibration.images, {
       signal: options.signal,
@@ -58,6 +60,7 @@ export async function observe(
         throw new Error(`${name}: the float model computes values that are not finite on the calibration images`)
       }
       observations.set(name, observation)
+      await breathe()
     }
     return { observations, logits }
   } finally {

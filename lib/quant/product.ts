@@ -1,3 +1,4 @@
+import { prepareWeights } from '../graph/constants.js'
 import type { Graph, Tensor } from '../graph/graph.js'
 import { lower } from '../graph/lower.js'
 import { Session } from '../runtime/session.js'
@@ -25,6 +26,7 @@ export async function multiplyRows(x: Float32Array, weight: Tensor, { threads, s
     input: 'x',
     output: 'y',
   }
+  await prepareWeights(graph, null, signal)
   const session = new Session(lower(graph, null).plan, { threads })
   try {
     return await session.run(x, x.length / inputs, { signal })

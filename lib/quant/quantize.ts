@@ -1,11 +1,14 @@
 import { allocateGreedy } from '../codes/allocate.js'
 import { breather } from '../codes/breathe.js'
+import type { Observation } from '../codes/observation.js'
 import type { Graph } from '../graph/graph.js'
 import type { Scheme } from '../graph/scheme.js'
 import { Candidates } from './candidates.js'
+import { columnImportance } from './choose.js'
 import { Damage } from './damage.js'
+import { measureInformation } from './information.js'
 import { type Calibration, observe } from './observe.js'
-import { findOperands } from './operands.js'
+import { type ActivationOperand, findOperands } from './operands.js'
 import { rotate } from './rotate.js'
 import { assemble, divergence, type Unit } from './sensitivity.js'
 import { quantizeInSequence } from './sequential.js'
@@ -31,6 +34,8 @@ export interface QuantizeGraphOptions {
   rotate?: boolean
   /** Quantize layer after layer, each on the outputs of the quantized ones before it (default). */
   sequential?: boolean
+  /** Weigh errors by Fisher information (default); widths cannot be chosen without. */
+  informed?: boolean
   /** Compensate the rounding of weights (default); costs seconds. */
   compensate?: boolean
   threads?: number
@@ -64,16 +69,17 @@ export async function quantizeGraph(float: Graph, calibration: Calibration, opti
   const { graph, observations } = await smooth(rotated, operands, observed.observations, breathe)
   report('smooth')(1, 1)
 
-  const candidates = new Candidates(graph, observations, breathe, options.compensate !== false)
   const found = findOperands(graph)
   const units: Unit[] = [...found.weights, ...found.activations]
-  const damage =
-    options.averageBits === undefined || options.allocation === 'even'
-      ? null
-      : await Damage.measure(graph, found, observations, candidates, calibration, observed.logits, breathe, { threads, signal })
+  const informed = options.allocation !== 'even' && options.informed !== false
+  const information = informed ? await measureInformation(graph, found, calibration, observed.logits, { threads, signal }) : null
+  const importance = (operand: ActivationOperand) =>
+    information?.columns(operand) ?? columnImportance(graph, operand, (edge) => (observations.get(edge) as Observation).meanSquare)
+  const candidates = new Candidates(graph, observations, breathe, options.compensate !== false, importance)
+  const damage = information && new Damage(graph, observations, candidates, information, breathe, { threads, signal })
   const bits = await chooseBits(graph, units, damage, options, report('measure'))
   const width = new Map(units.map((unit, u) => [unit.name, bits[u]]))
-  const choice = { bits: (name: string) => width.get(name) as number, compensate: options.compensate !== false }
+  const choice = { bits: (name: string) => width.get(name) as number, compensate: options.compensate !== false, importance }
   const quantized =
     options.sequential === false
       ? await assemble(graph, units, bits, candidates)

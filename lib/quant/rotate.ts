@@ -1,3 +1,4 @@
+import { breather } from '../codes/breathe.js'
 import { type Graph, inputsOf, type Node, type Tensor } from '../graph/graph.js'
 import { randomUniform } from '../random.js'
 import type { RunOptions } from './observe.js'
@@ -33,7 +34,7 @@ export async function rotate(float: Graph, options: RunOptions & { seed?: number
   for (const [i, stream] of streamsOf(graph).entries()) {
     const norms = normsOf(graph, stream)
     if (norms === null) continue
-    const rotation = orthogonal(stream.channels, (options.seed ?? 0) + i)
+    const rotation = await orthogonal(stream.channels, (options.seed ?? 0) + i, breather(options.signal))
     for (const norm of norms) absorbNorm(graph, norm)
     for (const node of graph.nodes) {
       if (node.op === 'linear' && stream.edges.has(node.output)) await rotateOutputs(graph, node, rotation, options)
@@ -139,7 +140,7 @@ function transposed({ shape: [rows, columns], data }: Tensor): Tensor {
  * Q D Q^T with the orthonormal cosine transform Q (DCT-II), whose first column is constant, and random signs D that leave this column alone: symmetric,
  * orthogonal, 1 -> 1, and every other unit vector is spread over all channels. It exists for every width, where Hadamard matrices do not.
  */
-export function orthogonal(width: number, seed: number): Tensor {
+export async function orthogonal(width: number, seed: number, breathe: () => Promise<void> | void): Promise<Tensor> {
   const next = randomUniform(seed)
   const signs = Float64Array.from({ length: width }, (_, k) => (k === 0 || next() < 0.5 ? 1 : -1))
   const basis = new Float64Array(width * width)
@@ -156,6 +157,7 @@ export function orthogonal(width: number, seed: number): Tensor {
       data[i * width + j] = sum
       data[j * width + i] = sum
     }
+    await breathe()
   }
   return { shape: [width, width], data }
 }

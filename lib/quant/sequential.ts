@@ -6,7 +6,7 @@ import { roundValues } from '../codes/round.js'
 import { type Graph, inputsOf, type Node } from '../graph/graph.js'
 import { storageOf } from '../graph/operands.js'
 import { probabilitiesOf, type Scheme } from '../graph/scheme.js'
-import { columnImportance, encodeWeight, searchCode } from './choose.js'
+import { encodeWeight, searchCode } from './choose.js'
 import { evaluateNode, type Values } from './evaluate.js'
 import { secondMoments } from './moments.js'
 import { type Calibration, type RunOptions, SAMPLE_ROWS, sampleStride } from './observe.js'
@@ -22,6 +22,8 @@ import { inverseVariances, streamWriter } from './row-weights.js'
 export interface Choice {
   bits(operand: string): number
   compensate: boolean
+  /** Of errors of the columns of an edge; null: all alike. */
+  importance(operand: ActivationOperand): ArrayLike<number> | null
 }
 
 export async function quantizeInSequence(
@@ -83,7 +85,7 @@ class Sequence {
     const { images } = this.calibration
     if (node.op === 'linear') await this.quantizeLinear(node)
     const replaced = node.op === 'linear' ? (this.graph.nodes.find(({ name }) => name === node.name) as LinearNode) : node
-    const values = await evaluateNode(this.decoded, replaced, (edge) => this.values.get(edge) as Values, images, this.options)
+    const values = await evaluateNode(this.decoded, replaced, (edge) => this.values.get(edge) as Values, images, this.breathe, this.options)
     for (const edge of inputsOf(node)) if (this.lastReader.get(edge) === node.name) this.values.delete(edge)
     this.values.set(node.output, values)
     if (node.op === 'attention') await this.chooseProbabilities(probabilitiesOf(node))
@@ -93,7 +95,7 @@ class Sequence {
 
   private async chooseProbabilities(name: string): Promise<void> {
     const operand = this.activations.get(name) as ActivationOperand
-    const histogram = new Histogram(this.observations.get(name) as Observation, null)
+    const histogram = await Histogram.of(this.observations.get(name) as Observation, null, this.breathe)
     this.scheme.edges.set(name, searchCode(operand, histogram, this.choice.bits(name)))
     await this.breathe()
   }
@@ -104,8 +106,8 @@ class Sequence {
     const observation = await this.observe(values, width, null)
     const weights = operand.readers.length === 0 ? null : await this.rowWeights(operand, values)
     const before = weights ? (await this.observe(values, width, weights)).mean : observation.mean
-    const importance = columnImportance(this.float, operand, (edge) => (this.observations.get(edge) as Observation).meanSquare)
-    const code = searchCode(operand, new Histogram(observation, importance), this.choice.bits(name))
+    const histogram = await Histogram.of(observation, this.choice.importance(operand), this.breathe)
+    const code = searchCode(operand, histogram, this.choice.bits(name))
     this.scheme.edges.set(name, code)
     await roundValues(values, code, this.breathe)
     if (operand.readers.length === 0) return
@@ -119,7 +121,7 @@ class Sequence {
     const residual = writer && this.values.get(writer.residual)
     if (!residual) return null
     const [reader] = operand.readers
-    const written = await evaluateNode(this.float, reader, () => values, this.calibration.images, this.options)
+    const written = await evaluateNode(this.float, reader, () => values, this.calibration.images, this.breathe, this.options)
     for (let i = 0; i < written.length; i++) written[i] += residual[i]
     return inverseVariances(written, this.float.edges.get(reader.output)?.width as number)
   }

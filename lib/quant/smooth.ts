@@ -20,10 +20,10 @@ import { type ActivationOperand, type LinearNode, tensorOf } from './operands.js
  */
 
 /** 0.5 is SmoothQuant's default; reach and largest weight (SmoothQuant's) or root mean squares. The least product of errors at REFERENCE_BITS wins. */
-const EXPONENTS = [0.25, 0.5, 0.75, 1]
+const EXPONENTS = [0.4, 0.5, 0.6, 0.75]
 const MEASURES = ['reach', 'rms'] as const
 /** Widths at which factors are compared: a code of few levels may leave gaps where nothing lies, one of 8 bits takes the whole byte. */
-const REFERENCE_BITS = [4, 8]
+const REFERENCE_BITS = [4, 5, 8]
 /** Rows of weights and of samples looked at when factors are compared. */
 const ROWS_COMPARED = 64
 const SAMPLES_COMPARED = 1024
@@ -64,12 +64,12 @@ export async function smooth(
       const fold = await searchFold(weights, observation, observation.mean, breathe)
       foldNorm(graph, producer, fold)
       for (const reader of readers) foldLinear(graph, reader, fold)
-      folded.set(name, foldObservation(observation, fold))
+      folded.set(name, await foldObservation(observation, fold, breathe))
     } else if (producer.op === 'gelu') {
       const fold = await searchFold(weights, observation, null, breathe)
       insertScale(graph, producer, fold)
       for (const reader of readers) foldLinear(graph, reader, fold)
-      folded.set(name, foldObservation(observation, fold))
+      folded.set(name, await foldObservation(observation, fold, breathe))
     } else if (producer.op === 'attention') {
       const value = graph.nodes.find((node): node is NodeOf<'linear'> => node.op === 'linear' && node.output === producer.v)
       const values = folded.get(producer.v)
@@ -77,8 +77,8 @@ export async function smooth(
       const fold = await searchFold(weights, observation, null, breathe)
       foldOutputs(graph, value, fold)
       for (const reader of readers) foldLinear(graph, reader, fold)
-      folded.set(name, foldObservation(observation, fold))
-      folded.set(producer.v, foldObservation(values, fold))
+      folded.set(name, await foldObservation(observation, fold, breathe))
+      folded.set(producer.v, await foldObservation(values, fold, breathe))
     }
   }
   return { graph, observations: folded }
@@ -138,7 +138,7 @@ function smoothingFactor(
 /** Expected squared error of the layers' outputs per row, from quantized inputs plus from quantized weights, errors taken as uncorrelated. */
 async function foldLoss(weights: Tensor[], observation: Observation, fold: Fold, breathe: ReturnType<typeof breather>): Promise<number> {
   const { width } = observation
-  const folded = foldObservation(fewerSamples(observation), fold)
+  const folded = await foldObservation(fewerSamples(observation), fold, breathe)
   const energy = new Float64Array(width)
   const losses = REFERENCE_BITS.map(() => 0)
   for (const { shape, data } of weights) {
@@ -157,7 +157,7 @@ async function foldLoss(weights: Tensor[], observation: Observation, fold: Fold,
       await breathe()
     }
   }
-  const histogram = new Histogram(folded, energy)
+  const histogram = await Histogram.of(folded, energy, breathe)
   for (const [i, bits] of REFERENCE_BITS.entries()) {
     await breathe()
     losses[i] += searchCodebook(histogram, bits, searchUniform(histogram, bits)).loss / (folded.samples.length / width)
@@ -220,14 +220,23 @@ function foldLinear(graph: Graph, reader: LinearNode, { shift, factor }: Fold): 
   })
 }
 
-function foldObservation(observation: Observation, { shift, factor }: Fold): Observation {
-  const { width, mean, meanSquare, min, max, samples } = observation
+async function foldObservation(
+  observation: Observation,
+  { shift, factor }: Fold,
+  breathe: ReturnType<typeof breather>,
+): Promise<Observation> {
+  const { width, mean, meanSquare, min, max } = observation
+  const samples = observation.samples.slice()
+  for (let i = 0; i < samples.length; ) {
+    for (let j = 0; j < width; j++, i++) samples[i] = (samples[i] - shift[j]) / factor[j]
+    if ((i / width) % 16 === 0) await breathe()
+  }
   return {
     ...observation,
     mean: mean.map((m, j) => (m - shift[j]) / factor[j]),
     meanSquare: meanSquare.map((s, j) => Math.max(0, s - 2 * shift[j] * mean[j] + shift[j] ** 2) / factor[j] ** 2),
     min: min.map((x, j) => (x - shift[j]) / factor[j]),
     max: max.map((x, j) => (x - shift[j]) / factor[j]),
-    samples: samples.map((x, i) => (x - shift[i % width]) / factor[i % width]),
+    samples,
   }
 }

@@ -5,6 +5,7 @@ import { searchCodebook, searchSymmetric, searchTwoScale, searchUniform } from '
 import type { Code } from '../../lib/graph/scheme.js'
 import { normals, uniforms } from '../support/random.js'
 
+const idle = () => {}
 const WIDTH = 16
 
 function bruteForce(values: Float32Array, weights: Float64Array | null, code: Code): number {
@@ -25,27 +26,27 @@ describe('loss', () => {
     ['zero point', uniformCode(5, 0.1, -11)],
     ['two-scale', twoScaleCode(4, 0.1, 3, true)],
     ['clipping everything', uniformCode(3, 1e-3, -4)],
-  ])('equals the sum over all values: %s', (_, code) => {
+  ])('equals the sum over all values: %s', async (_, code) => {
     const exact = bruteForce(values, weights, code)
-    expect(new Histogram(rowsOnly(values), weights).lossOf(code)).toBeCloseTo(exact, -Math.log10(exact * 2e-3))
+    expect((await Histogram.of(rowsOnly(values), weights, idle)).lossOf(code)).toBeCloseTo(exact, -Math.log10(exact * 2e-3))
   })
 
-  it('knows the extremes of columns that no sample shows', () => {
+  it('knows the extremes of columns that no sample shows', async () => {
     const observation = observationOf(values, WIDTH)
     observation.max[3] = 50
     observation.count *= 4
     const code = uniformCode(4, 0.3, -8)
     const clipped = (50 - 7 * 0.3) ** 2 / 4
-    const histogram = new Histogram(observation, null)
+    const histogram = await Histogram.of(observation, null, idle)
     expect(histogram.max).toBe(50)
     expect(histogram.lossOf(code) / (bruteForce(values, null, code) + clipped)).toBeCloseTo(1, 1)
   })
 })
 
 describe('search', () => {
-  it('never does worse with a zero point, nor with two scales', () => {
+  it('never does worse with a zero point, nor with two scales', async () => {
     const skewed = normals(5, WIDTH * 400).map(gelu)
-    const histogram = new Histogram(observationOf(skewed, WIDTH), null)
+    const histogram = await Histogram.of(observationOf(skewed, WIDTH), null, idle)
     for (let bits = 2; bits <= 8; bits++) {
       const symmetric = searchSymmetric(histogram, bits).loss
       const uniform = searchUniform(histogram, bits).loss
@@ -56,9 +57,9 @@ describe('search', () => {
     expect(searchTwoScale(histogram, 4).loss).toBeLessThan(0.8 * searchSymmetric(histogram, 4).loss)
   })
 
-  it('never does worse with a codebook, whose levels are distinct bytes with 0 among them', () => {
+  it('never does worse with a codebook, whose levels are distinct bytes with 0 among them', async () => {
     for (const values of [normals(7, WIDTH * 400), normals(8, WIDTH * 400).map(gelu), normals(9, WIDTH * 400).map((x) => x ** 4)]) {
-      const histogram = new Histogram(observationOf(values, WIDTH), null)
+      const histogram = await Histogram.of(observationOf(values, WIDTH), null, idle)
       for (const bits of [2, 3, 4, 6]) {
         const start = searchUniform(histogram, bits)
         const { code, loss } = searchCodebook(histogram, bits, start)
@@ -70,23 +71,23 @@ describe('search', () => {
     }
   })
 
-  it('beats every uniform code on normal values: 0.0115 at 4 bits, where free levels (Lloyd, Max) reach 0.0095 and the byte grid costs some', () => {
-    const histogram = new Histogram(observationOf(normals(7, WIDTH * 4000), WIDTH), null)
+  it('beats every uniform code on normal values: 0.0115 at 4 bits, where free levels (Lloyd, Max) reach 0.0095 and the byte grid costs some', async () => {
+    const histogram = await Histogram.of(observationOf(normals(7, WIDTH * 4000), WIDTH), null, idle)
     expect(searchCodebook(histogram, 4, searchUniform(histogram, 4)).loss / (WIDTH * 4000)).toBeLessThan(0.0109)
   })
 
-  it('beats min-max on values with outliers', () => {
+  it('beats min-max on values with outliers', async () => {
     const values = normals(6, WIDTH * 400)
     values[0] = 40
-    const histogram = new Histogram(observationOf(values, WIDTH), null)
+    const histogram = await Histogram.of(observationOf(values, WIDTH), null, idle)
     expect(searchSymmetric(histogram, 4).loss).toBeLessThan(0.7 * histogram.lossOf(uniformCode(4, 40 / 7.5, -8)))
   })
 
-  it('gives a usable code for an edge that is always 0, and for a constant', () => {
-    const zero = searchTwoScale(new Histogram(observationOf(new Float32Array(64), WIDTH), null), 4)
+  it('gives a usable code for an edge that is always 0, and for a constant', async () => {
+    const zero = searchTwoScale(await Histogram.of(observationOf(new Float32Array(64), WIDTH), null, idle), 4)
     expect(zero.loss).toBe(0)
     expect(zero.code.step).toBeGreaterThan(0)
-    const constant = searchUniform(new Histogram(observationOf(new Float32Array(64).fill(2.5), WIDTH), null), 4)
+    const constant = searchUniform(await Histogram.of(observationOf(new Float32Array(64).fill(2.5), WIDTH), null, idle), 4)
     expect(Math.abs(encodeLevel(constant.code, 2.5) * constant.code.step - 2.5)).toBeLessThan(constant.code.step / 2)
   })
 })

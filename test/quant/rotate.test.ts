@@ -5,8 +5,8 @@ import { runReference } from '../support/reference.js'
 import { smallVit } from '../support/small-vit.js'
 
 describe('the rotation', () => {
-  test.each([1, 2, 7, 36, 192])('of %i channels is orthogonal, keeps the vector of ones and spreads the others', (width) => {
-    const { data } = orthogonal(width, 3)
+  test.each([1, 2, 7, 36, 192])('of %i channels is orthogonal, keeps the vector of ones and spreads the others', async (width) => {
+    const { data } = await orthogonal(width, 3, () => {})
     let worst = 0
     for (let i = 0; i < width; i++) {
       let ones = -1
