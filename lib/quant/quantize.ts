@@ -32,7 +32,7 @@ export interface QuantizeGraphOptions {
   allocation?: 'greedy' | 'even'
   /** Rotate the residual stream (default). */
   rotate?: boolean
-  /** Quantize layer after layer, each on the outputs of the quantized ones before it (default). */
+  /** Quantize also layer after layer, each on the outputs of the quantized ones before it, and keep what diverges less (default). */
   sequential?: boolean
   /** Weigh errors by Fisher information (default); widths cannot be chosen without. */
   informed?: boolean
@@ -80,15 +80,15 @@ export async function quantizeGraph(float: Graph, calibration: Calibration, opti
   const bits = await chooseBits(graph, units, damage, options, report('measure'))
   const width = new Map(units.map((unit, u) => [unit.name, bits[u]]))
   const choice = { bits: (name: string) => width.get(name) as number, compensate: options.compensate !== false, importance }
-  const quantized =
-    options.sequential === false
-      ? await assemble(graph, units, bits, candidates)
-      : await quantizeInSequence(graph, found, observations, choice, calibration, breathe, {
-          threads,
-          signal,
-          onProgress: report('quantize'),
-        })
-  return { ...quantized, divergence: await divergence(quantized, calibration, observed.logits, { threads, signal }) }
+  const diverge = async (quantized: { graph: Graph; scheme: Scheme }) => ({
+    ...quantized,
+    divergence: await divergence(quantized, calibration, observed.logits, { threads, signal }),
+  })
+  const parallel = await diverge(await assemble(graph, units, bits, candidates))
+  if (options.sequential === false || !informed) return parallel
+  const runOptions = { threads, signal, onProgress: report('quantize') }
+  const sequential = await diverge(await quantizeInSequence(graph, found, observations, choice, calibration, breathe, runOptions))
+  return sequential.divergence < parallel.divergence ? sequential : parallel
 }
 
 /** @param damage null: widths alternate */
