@@ -1,33 +1,16 @@
 /**
  * Greedy mixed precision (MPTQ-ViT): which operand gets how many bits, under a bound on the average.
  *
- * Damage is measured, not modelled: `damage` of a unit at a width is the KL divergence to the float model when this unit alone has that width, all others
- * being at their widest. Damages are taken as additive; the selection metric is cost saved per damage added.
+ * `damage` of a unit at a width is what this unit alone adds to the divergence from the float model (quant/damage.ts). Damages are taken as additive; the
+ * selection metric is cost saved per damage added.
  */
 export interface Unit {
   /** Parameters of a weight or elements per image of an activation. */
   elements: number
   /** Widths tried, descending; the first is where the search starts. */
   bits: number[]
-  /** [bits.length], damage at each width; made monotone here (a narrower code can never be better than a wider one but for noise). */
+  /** [bits.length], damage at each width; made monotone here (a narrower code is better than a wider one only by the luck of a search). */
   damage: number[]
-}
-
-/**
- * Damage at all widths from measurements at two neighbouring ones, narrower last. Squared errors shrink by up to a factor of four with each bit; at wide
- * codes the damage drowns in the noise of few images, so it is not measured there but follows D(b) = a r^-b. The ratio r is common to all units, the
- * sums of their damages at the two widths; a is a unit's own, the mean of what its two measurements say. Our definition.
- *
- * @param measured [units][2]
- * @returns [units][widths.length]
- */
-export function extrapolate(measured: number[][], at: number[], widths: number[]): number[][] {
-  const sum = (i: number) => measured.reduce((total, row) => total + Math.max(row[i], 0), 0)
-  const ratio = Math.min(4, Math.max(2, sum(1) / Math.max(sum(0), Number.MIN_VALUE)))
-  return measured.map((row) => {
-    const a = row.reduce((total, d, i) => total + (Math.max(d, 0) * ratio ** at[i]) / row.length, 0)
-    return widths.map((width) => a * ratio ** -width)
-  })
 }
 
 /** A step that seems free (or better than free: noise) still costs this much, so that larger savings go first among such steps. */

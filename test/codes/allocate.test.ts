@@ -1,4 +1,4 @@
-import { allocateGreedy, extrapolate, type Unit } from '../../lib/codes/allocate.js'
+import { allocateGreedy, type Unit } from '../../lib/codes/allocate.js'
 import { uniforms } from '../support/random.js'
 
 const average = (units: Unit[], bits: number[]) =>
@@ -59,15 +59,4 @@ it('does not let noise below zero look like a gain', () => {
 
 it('says what the least average is when the bound is out of reach', () => {
   expect(() => allocateGreedy([{ elements: 1, bits: [8, 3], damage: [0, 1] }], 2.5)).toThrow('average 3.00 bits')
-})
-
-it('extrapolates along the common decay, whatever a noisy unit says', () => {
-  const exact = [1, 2, 5].map((a) => [a * 3.5 ** -4, a * 3.5 ** -3])
-  extrapolate(exact, [4, 3], [8, 4, 2]).forEach((row, u) => {
-    const a = [1, 2, 5][u]
-    expect(row[0]).toBeCloseTo(a * 3.5 ** -8, 10)
-    expect(row[1]).toBeCloseTo(a * 3.5 ** -4, 10)
-    expect(row[2]).toBeCloseTo(a * 3.5 ** -2, 10)
-  })
-  expect(extrapolate([[-1, -2]], [4, 3], [8, 4])).toEqual([[0, 0]])
 })

@@ -91,3 +91,13 @@ describe('search', () => {
     expect(Math.abs(encodeLevel(constant.code, 2.5) * constant.code.step - 2.5)).toBeLessThan(constant.code.step / 2)
   })
 })
+
+it('keeps levels of nearly positive values below the bound that attention sets', async () => {
+  // Once 0..255 was proposed for a minimum just below 0, which attention cannot read.
+  const values = normals(9, WIDTH * 500).map((x, i) => (i === 0 ? -1e-4 : Math.abs(x)))
+  const histogram = await Histogram.of(observationOf(values, WIDTH), null, idle)
+  for (const bits of [4, 8]) {
+    const found = searchCodebook(histogram, bits, searchUniform(histogram, bits, 127), 127)
+    expect(Math.max(...found.code.levels)).toBeLessThanOrEqual(127)
+  }
+})

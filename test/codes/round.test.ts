@@ -1,0 +1,17 @@
+import { codebook, encodeLevel, twoScaleCode, uniformCode } from '../../lib/codes/code.js'
+import { roundValues } from '../../lib/codes/round.js'
+import { normals } from '../support/random.js'
+
+it.each([
+  ['symmetric', uniformCode(4, 0.25, -8)],
+  ['unsigned', uniformCode(8, 0.01, 0)],
+  ['two-scale', twoScaleCode(5, 0.05, 2, true)],
+  ['codebook', codebook(2, 0.5, [-3, 0, 1, 5])],
+])('rounds every value to its nearest level: %s', async (_, code) => {
+  // Halves between levels, values beyond the range, zero.
+  const values = Float32Array.from([...normals(1, 4000), 0, -0.125, 0.125, 0.375, 1e6, -1e6])
+  const expected = values.map((x) => Math.fround(encodeLevel(code, x) * code.step))
+  await roundValues(values, code, () => {})
+  // + 0: levels have no sign of zero.
+  expect(values.map((x) => x + 0)).toEqual(expected.map((x) => x + 0))
+})
