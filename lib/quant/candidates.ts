@@ -19,6 +19,9 @@ export interface WeightCandidate {
   meanError: Float32Array
 }
 
+/** Doubles of compensators that are kept, 512 MiB; beyond, the oldest are made again when they are needed. */
+const MOST_KEPT = 1 << 26
+
 export class Candidates {
   private readonly histograms = new Map<string, Histogram>()
   private readonly codes = new Map<string, Code>()
@@ -70,6 +73,12 @@ export class Candidates {
       const { samples } = this.observation(name)
       known = await compensator(await secondMoments(samples, width, null, this.breathe), width, this.breathe)
       this.compensators.set(name, known)
+      let kept = [...this.compensators.values()].reduce((sum, { factor }) => sum + factor.length, 0)
+      for (const [oldest, { factor }] of this.compensators) {
+        if (kept <= MOST_KEPT || oldest === name) break
+        this.compensators.delete(oldest)
+        kept -= factor.length
+      }
     }
     return known
   }

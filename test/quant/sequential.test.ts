@@ -1,0 +1,60 @@
+import { breather } from '../../lib/codes/breathe.js'
+import { columnImportance } from '../../lib/quant/choose.js'
+import { observe } from '../../lib/quant/observe.js'
+import { findOperands, type LinearNode } from '../../lib/quant/operands.js'
+import { quantizeInSequence } from '../../lib/quant/sequential.js'
+import { unpackWeight } from '../../lib/runtime/blobs.js'
+import { nearestLevel } from '../support/coded-reference.js'
+import { normals } from '../support/random.js'
+import { runReference } from '../support/reference.js'
+import { smallVit } from '../support/small-vit.js'
+
+const IMAGES = 6
+
+it('gives every operand its width, and a layer on coded inputs the mean output of the float layer', async () => {
+  const graph = await smallVit()
+  const { rows, width } = graph.edges.get(graph.input) as { rows: number; width: number }
+  const pixels = normals(3, IMAGES * rows * width)
+  const operands = findOperands(graph)
+  const { observations } = await observe(graph, operands.activations, { pixels, images: IMAGES })
+  const breathe = breather()
+  const choice = {
+    bits: (name: string) => (name.endsWith('weight') ? 3 : 4),
+    compensate: true,
+    importance: (operand: Parameters<typeof columnImportance>[1]) =>
+      columnImportance(graph, operand, () => new Float64Array(operand.width).fill(1)),
+  }
+  const { graph: quantized, scheme } = await quantizeInSequence(
+    graph,
+    operands,
+    observations,
+    choice,
+    { pixels, images: IMAGES },
+    breathe,
+    {},
+  )
+  for (const { name } of operands.weights) expect(scheme.weights.get(name)?.bits).toBe(3)
+  for (const { name } of operands.activations) expect(scheme.edges.get(name)?.bits).toBe(4)
+
+  // The patch embedding, whose inputs nothing has changed yet.
+  const node = quantized.nodes.find(({ name }) => name === 'patch_embedding') as LinearNode
+  const code = scheme.weights.get(node.weight) as NonNullable<ReturnType<typeof scheme.weights.get>>
+  const input = scheme.edges.get(node.input) as NonNullable<ReturnType<typeof scheme.edges.get>>
+  const levels = unpackWeight(code.packed, code.outputs, code.inputs, code.bits)
+  const bias = quantized.constants.get(node.bias as string)?.data as Float32Array
+  const difference = new Float64Array(code.outputs)
+  for (let b = 0; b < IMAGES; b++) {
+    const edges = runReference(graph, pixels.subarray(b * rows * width, (b + 1) * rows * width))
+    const [x, y] = [edges.get(node.input), edges.get(node.output)] as { rows: number; data: Float64Array }[]
+    for (let t = 0; t < x.rows; t++) {
+      for (let o = 0; o < code.outputs; o++) {
+        let sum = bias[o]
+        for (let i = 0; i < code.inputs; i++) {
+          sum += nearestLevel(input, x.data[t * code.inputs + i]) * input.step * levels[o * code.inputs + i] * code.steps[o]
+        }
+        difference[o] += (sum - y.data[t * code.outputs + o]) / x.rows / IMAGES
+      }
+    }
+  }
+  expect(Math.max(...difference.map(Math.abs))).toBeLessThan(1e-4)
+})
