@@ -1,11 +1,9 @@
 import { meanDivergence } from '../codes/divergence.js'
-import { prepareWeights } from '../graph/constants.js'
 import type { Graph } from '../graph/graph.js'
-import { lower } from '../graph/lower.js'
 import type { Scheme } from '../graph/scheme.js'
-import { Session } from '../runtime/session.js'
 import { correctBias } from './bias.js'
 import type { Candidates } from './candidates.js'
+import { runGraph } from './evaluate.js'
 import type { Calibration, RunOptions } from './observe.js'
 import type { ActivationOperand, WeightOperand } from './operands.js'
 
@@ -41,13 +39,6 @@ export async function divergence(
   reference: Float32Array,
   options: RunOptions,
 ): Promise<number> {
-  await prepareWeights(quantized.graph, quantized.scheme, options.signal)
-  const { plan } = lower(quantized.graph, quantized.scheme)
-  const session = new Session(plan, { threads: options.threads })
-  try {
-    const logits = await session.run(calibration.pixels, calibration.images, { signal: options.signal })
-    return meanDivergence(reference, logits, logits.length / calibration.images)
-  } finally {
-    session.dispose()
-  }
+  const logits = await runGraph(quantized.graph, quantized.scheme, calibration.pixels, calibration.images, options)
+  return meanDivergence(reference, logits, logits.length / calibration.images)
 }

@@ -19,14 +19,15 @@ export interface WeightCandidate {
   meanError: Float32Array
 }
 
-/** Doubles of compensators that are kept, 512 MiB; beyond, the oldest are made again when they are needed. */
+/** Doubles of moments that are kept, 512 MiB, and of compensators once more; beyond, the oldest are made again when they are needed. */
 const MOST_KEPT = 1 << 26
 
 export class Candidates {
   private readonly histograms = new Map<string, Histogram>()
   private readonly codes = new Map<string, Code>()
   private readonly weights = new Map<string, WeightCandidate>()
-  private readonly compensators = new Map<string, Compensator>()
+  /** By edge that layers read. */
+  private readonly known = new Map<string, { moments: Float64Array; compensator: Compensator | null }>()
 
   constructor(
     private readonly graph: Graph,
@@ -45,6 +46,24 @@ export class Candidates {
       this.codes.set(key, code)
     }
     return code
+  }
+
+  /** Mean over sampled rows of the squared error of a row, columns weighed by their importance. */
+  async loss(operand: ActivationOperand, bits: number): Promise<number> {
+    const code = await this.activation(operand, bits)
+    const { samples, width } = this.observation(operand.name)
+    return (await this.histogramOf(operand)).lossOf(code) / (samples.length / width)
+  }
+
+  /** E[x x^T] of what a layer reads, [width][width]. */
+  async moments({ name, width }: ActivationOperand): Promise<Float64Array> {
+    let known = this.known.get(name)
+    if (!known) {
+      known = { moments: await secondMoments(this.observation(name).samples, width, null, this.breathe), compensator: null }
+      this.known.set(name, known)
+      this.forget()
+    }
+    return known.moments
   }
 
   async weight(operand: WeightOperand, bits: number): Promise<WeightCandidate> {
@@ -67,20 +86,21 @@ export class Candidates {
     return candidate
   }
 
-  private async compensator({ name, width }: ActivationOperand): Promise<Compensator> {
-    let known = this.compensators.get(name)
-    if (!known) {
-      const { samples } = this.observation(name)
-      known = await compensator(await secondMoments(samples, width, null, this.breathe), width, this.breathe)
-      this.compensators.set(name, known)
-      let kept = [...this.compensators.values()].reduce((sum, { factor }) => sum + factor.length, 0)
-      for (const [oldest, { factor }] of this.compensators) {
-        if (kept <= MOST_KEPT || oldest === name) break
-        this.compensators.delete(oldest)
-        kept -= factor.length
-      }
+  private async compensator(input: ActivationOperand): Promise<Compensator> {
+    const moments = await this.moments(input)
+    const known = this.known.get(input.name) as { compensator: Compensator | null }
+    known.compensator ??= await compensator(moments, input.width, this.breathe)
+    return known.compensator
+  }
+
+  /** All but the newest moments, as many as it takes. */
+  private forget(): void {
+    let kept = [...this.known.values()].reduce((sum, { moments }) => sum + moments.length, 0)
+    for (const [oldest, { moments }] of this.known) {
+      if (kept <= MOST_KEPT || this.known.size === 1) return
+      this.known.delete(oldest)
+      kept -= moments.length
     }
-    return known
   }
 
   private observation(name: string): Observation {

@@ -1,11 +1,8 @@
 import type { breather } from '../codes/breathe.js'
-import { Histogram } from '../codes/histogram.js'
-import type { Observation } from '../codes/observation.js'
 import type { Graph } from '../graph/graph.js'
 import { unpackWeight } from '../runtime/blobs.js'
 import type { Candidates } from './candidates.js'
 import type { Information } from './information.js'
-import { secondMoments } from './moments.js'
 import type { RunOptions } from './observe.js'
 import { type ActivationOperand, tensorOf, type WeightOperand } from './operands.js'
 import { multiplyRows } from './product.js'
@@ -26,7 +23,7 @@ const WEIGHT_WIDTH = 4
 export class Damage {
   constructor(
     private readonly graph: Graph,
-    private readonly observations: Map<string, Observation>,
+    /** Found with the columns of the same information as importance. */
     private readonly candidates: Candidates,
     private readonly information: Information,
     private readonly breathe: ReturnType<typeof breather>,
@@ -39,25 +36,20 @@ export class Damage {
   }
 
   private async ofActivation(operand: ActivationOperand, widths: number[]): Promise<number[]> {
-    const { name, elements, width } = operand
-    const observation = this.observations.get(name) as Observation
-    const histogram = await Histogram.of(observation, this.information.columns(operand), this.breathe)
+    const rows = operand.elements / operand.width
     const damage: number[] = []
-    for (const bits of widths) {
-      const loss = histogram.lossOf(await this.candidates.activation(operand, bits))
-      damage.push((0.5 * (elements / width) * loss) / (observation.samples.length / width))
-    }
+    for (const bits of widths) damage.push(0.5 * rows * (await this.candidates.loss(operand, bits)))
     return damage
   }
 
   private async ofWeight(operand: WeightOperand, widths: number[]): Promise<number[]> {
     const { name, node, input } = operand
-    const { samples, width } = this.observations.get(input.name) as Observation
+    const { width } = input
     const { code } = await this.candidates.weight(operand, WEIGHT_WIDTH)
     const { data } = tensorOf(this.graph, name)
     const levels = unpackWeight(code.packed, code.outputs, width, code.bits)
     const error = data.map((w, i) => levels[i] * code.steps[Math.floor(i / width)] - w)
-    const moments = await secondMoments(samples, width, null, this.breathe, this.options)
+    const moments = await this.candidates.moments(input)
     const product = await multiplyRows(error, { shape: [width, width], data: Float32Array.from(moments) }, this.options)
     const rows = this.information.outputs(node.output)
     let loss = 0

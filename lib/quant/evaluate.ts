@@ -2,6 +2,7 @@ import type { breather } from '../codes/breathe.js'
 import { prepareWeights } from '../graph/constants.js'
 import { type Graph, inputsOf, type Node } from '../graph/graph.js'
 import { lower } from '../graph/lower.js'
+import type { Scheme } from '../graph/scheme.js'
 import { Session } from '../runtime/session.js'
 import type { RunOptions } from './observe.js'
 
@@ -31,11 +32,27 @@ export async function evaluateNode(
     moreInputs,
     output: node.output,
   }
-  await prepareWeights(part, null, options.signal)
-  const session = new Session(lower(part, null, { outputs: [node.output] }).plan, { threads: options.threads })
+  const joined = inputs.length === 1 ? values(input) : await sideBySide(inputs.map(values), images, breathe)
+  return runGraph(part, null, joined, images, { ...options, outputs: [node.output] })
+}
+
+/**
+ * Lowers a graph, runs it once and frees it.
+ *
+ * @param input all inputs of all images
+ * @returns the logits of all images, or the edges called `outputs`
+ */
+export async function runGraph(
+  graph: Graph,
+  scheme: Scheme | null,
+  input: Float32Array,
+  images: number,
+  { threads, signal, outputs }: RunOptions & { outputs?: string[] },
+): Promise<Float32Array> {
+  await prepareWeights(graph, scheme, signal)
+  const session = new Session(lower(graph, scheme, { outputs }).plan, { threads })
   try {
-    const joined = inputs.length === 1 ? values(input) : await sideBySide(inputs.map(values), images, breathe)
-    return await session.run(joined, images, { signal: options.signal })
+    return await session.run(input, images, { signal })
   } finally {
     session.dispose()
   }

@@ -1,11 +1,9 @@
 import { logSoftmax } from '../codes/divergence.js'
-import { prepareWeights } from '../graph/constants.js'
 import { gradientGraph } from '../graph/gradient.js'
 import type { Graph } from '../graph/graph.js'
-import { lower } from '../graph/lower.js'
 import type { probabilitiesOf } from '../graph/scheme.js'
 import { randomUniform } from '../random.js'
-import { Session } from '../runtime/session.js'
+import { runGraph } from './evaluate.js'
 import { type GradientStatistics, observeGradients, type Sampling } from './gradients.js'
 import type { Calibration, RunOptions } from './observe.js'
 
@@ -41,7 +39,8 @@ export async function fisher(
   const { draws = 1, seed = 0, samples = new Map(), seeds = labelGradients } = options
   if (!(Number.isInteger(draws) && draws >= 1)) throw new RangeError(`draws must be a positive integer, not ${draws}`)
   const { images } = calibration
-  const logits = options.logits ?? (await logitsOf(graph, calibration, options))
+  const logits =
+    options.logits ?? (await runGraph(graph, null, calibration.pixels, images, { threads: options.threads, signal: options.signal }))
   const gradient = gradientGraph(graph)
   const random = randomUniform(seed)
   const total = new Map<string, GradientStatistics>()
@@ -108,14 +107,4 @@ export function rowEnergies({ meanSquare, samples }: GradientStatistics): Float6
     for (let i = 0; i < gradients.length; i++) energies[Math.floor(i / width)] += gradients[i] ** 2 / samples.length
   }
   return energies
-}
-
-async function logitsOf(graph: Graph, { pixels, images }: Calibration, { threads, signal }: RunOptions): Promise<Float32Array> {
-  await prepareWeights(graph, null, signal)
-  const session = new Session(lower(graph, null).plan, { threads })
-  try {
-    return await session.run(pixels, images, { signal })
-  } finally {
-    session.dispose()
-  }
 }

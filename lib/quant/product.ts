@@ -1,7 +1,5 @@
-import { prepareWeights } from '../graph/constants.js'
 import type { Graph, Tensor } from '../graph/graph.js'
-import { lower } from '../graph/lower.js'
-import { Session } from '../runtime/session.js'
+import { runGraph } from './evaluate.js'
 import type { RunOptions } from './observe.js'
 
 /**
@@ -13,7 +11,7 @@ import type { RunOptions } from './observe.js'
  *
  * @returns [rows][outputs]
  */
-export async function multiplyRows(x: Float32Array, weight: Tensor, { threads, signal }: RunOptions = {}): Promise<Float32Array> {
+export async function multiplyRows(x: Float32Array, weight: Tensor, options: RunOptions = {}): Promise<Float32Array> {
   const [outputs, inputs] = weight.shape
   const graph: Graph = {
     architecture: 'product',
@@ -26,11 +24,5 @@ export async function multiplyRows(x: Float32Array, weight: Tensor, { threads, s
     input: 'x',
     output: 'y',
   }
-  await prepareWeights(graph, null, signal)
-  const session = new Session(lower(graph, null).plan, { threads })
-  try {
-    return await session.run(x, x.length / inputs, { signal })
-  } finally {
-    session.dispose()
-  }
+  return runGraph(graph, null, x, x.length / inputs, options)
 }

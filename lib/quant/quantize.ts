@@ -26,7 +26,7 @@ export interface QuantizeGraphOptions {
   /** Bound on the average of weights (by parameters) and on that of activations (by elements per image), separately (2..8). */
   averageBits?: number
   /**
-   * How an average is spread: 'greedy' by measured damage (default), or 'even', which alternates the two nearest widths without looking
+   * How an average is spread: 'greedy' by the damage that narrower codes do (default), or 'even', which alternates the two nearest widths without looking
    * at the data and is meant for timing random weights.
    */
   allocation?: 'greedy' | 'even'
@@ -56,7 +56,7 @@ const WIDTHS = [8, 7, 6, 5, 4, 3, 2]
 const NEEDS_TWO_BITS = 4
 
 /**
- * Post-training quantization of a vision transformer's graph: observe, SQ-b, codes for each operand at each width, widths. See docs/architecture.md.
+ * Post-training quantization of a vision transformer's graph: rotation, SQ-b, codes for each operand at each width, widths. See docs/architecture.md.
  */
 export async function quantizeGraph(float: Graph, calibration: Calibration, options: QuantizeGraphOptions): Promise<QuantizedGraph> {
   const { signal, threads } = options
@@ -76,7 +76,7 @@ export async function quantizeGraph(float: Graph, calibration: Calibration, opti
   const importance = (operand: ActivationOperand) =>
     information?.columns(operand) ?? columnImportance(graph, operand, (edge) => (observations.get(edge) as Observation).meanSquare)
   const candidates = new Candidates(graph, observations, breathe, options.compensate !== false, importance)
-  const damage = information && new Damage(graph, observations, candidates, information, breathe, { threads, signal })
+  const damage = information && new Damage(graph, candidates, information, breathe, { threads, signal })
   const bits = await chooseBits(graph, units, damage, options, report('measure'))
   const width = new Map(units.map((unit, u) => [unit.name, bits[u]]))
   const choice = { bits: (name: string) => width.get(name) as number, compensate: options.compensate !== false, importance }

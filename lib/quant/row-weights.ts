@@ -6,19 +6,12 @@ import type { ActivationOperand } from './operands.js'
  * some trained models have rows hundreds of times as large as the others, and without these weights the searches would serve those alone.
  */
 
-export interface StreamWriter {
-  /** The edge that holds the sum. */
-  sum: string
-  /** What it is added to. */
-  residual: string
-}
-
-/** Where the only reader of an operand writes: into the stream, or null when that is not what it does. */
-export function streamWriter(graph: Graph, { readers }: Pick<ActivationOperand, 'readers'>): StreamWriter | null {
+/** The edge to which the only reader of an operand adds, or null when it does something else. */
+export function residualOf(graph: Graph, { readers }: Pick<ActivationOperand, 'readers'>): string | null {
   if (readers.length !== 1) return null
   const [{ output }] = readers
   const add = graph.nodes.find((node): node is Extract<Node, { op: 'add' }> => node.op === 'add' && inputsOf(node).includes(output))
-  return add ? { sum: add.output, residual: add.left === output ? add.right : add.left } : null
+  return add ? (add.left === output ? add.right : add.left) : null
 }
 
 /**

@@ -6,19 +6,15 @@ import { roundValues } from '../codes/round.js'
 import { type Graph, inputsOf, type Node } from '../graph/graph.js'
 import { storageOf } from '../graph/operands.js'
 import { probabilitiesOf, type Scheme } from '../graph/scheme.js'
+import { correctBias } from './bias.js'
 import { encodeWeight, searchCode } from './choose.js'
 import { evaluateNode, type Values } from './evaluate.js'
 import { secondMoments } from './moments.js'
 import { type Calibration, type RunOptions, SAMPLE_ROWS, sampleStride } from './observe.js'
 import { type ActivationOperand, type LinearNode, type Operands, tensorOf } from './operands.js'
-import { inverseVariances, streamWriter } from './row-weights.js'
+import { inverseVariances, residualOf } from './row-weights.js'
 
-/**
- * The codes that are kept, for widths that are chosen: node after node, each on what the quantized nodes before it make of the calibration images,
- * so that a layer's code, the compensation of its weights and the correction of its bias know the errors which reach it.
- *
- * Softmax outputs are the exception: their code is found on the float model, and they pass through here without being rounded.
- */
+/** What is settled before the sequence. */
 export interface Choice {
   bits(operand: string): number
   compensate: boolean
@@ -26,6 +22,12 @@ export interface Choice {
   importance(operand: ActivationOperand): ArrayLike<number> | null
 }
 
+/**
+ * Codes for widths that are chosen: node after node, each on what the quantized nodes before it make of the calibration images, so that a layer's code,
+ * the compensation of its weights and the correction of its bias know the errors which reach it.
+ *
+ * Softmax outputs are the exception: their code is found on the float model, and they pass through here without being rounded.
+ */
 export async function quantizeInSequence(
   float: Graph,
   operands: Operands,
@@ -117,8 +119,8 @@ class Sequence {
 
   /** See row-weights.ts; null: all rows alike. */
   private async rowWeights(operand: ActivationOperand, values: Values): Promise<Float64Array | null> {
-    const writer = streamWriter(this.float, operand)
-    const residual = writer && this.values.get(writer.residual)
+    const edge = residualOf(this.float, operand)
+    const residual = edge === null ? undefined : this.values.get(edge)
     if (!residual) return null
     const [reader] = operand.readers
     const written = await evaluateNode(this.float, reader, () => values, this.calibration.images, this.breathe, this.options)
@@ -156,21 +158,16 @@ class Sequence {
     this.scheme.weights.set(node.weight, code)
 
     const decoded = new Float32Array(levels.length)
-    const bias = node.bias === null ? new Float32Array(code.outputs) : tensorOf(this.float, node.bias).data.slice()
+    const error = new Float64Array(code.outputs)
     for (let o = 0; o < code.outputs; o++) {
-      let error = 0
       for (let i = o * width; i < (o + 1) * width; i++) {
         decoded[i] = levels[i] * code.steps[o]
-        error += decoded[i] * mean[i % width] - weight.data[i] * meanBefore[i % width]
+        error[o] += decoded[i] * mean[i % width] - weight.data[i] * meanBefore[i % width]
       }
-      bias[o] -= error
       await this.breathe()
     }
-    const changed = this.graph.nodes.find(({ name }) => name === node.name) as LinearNode
-    changed.bias ??= `${node.name}.bias`
-    const tensor = { shape: [code.outputs], data: bias }
-    this.graph.constants.set(changed.bias, tensor)
-    this.decoded.constants.set(changed.bias, tensor)
+    const bias = correctBias(this.graph, this.float, node, error)
+    this.decoded.constants.set(bias, tensorOf(this.graph, bias))
     this.decoded.constants.set(node.weight, { shape: weight.shape, data: decoded })
   }
 
