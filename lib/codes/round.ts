@@ -1,4 +1,5 @@
 import { encodeTable, offsetOf } from '../graph/encoder.js'
+import { stepsOf } from '../graph/factors.js'
 import type { Code } from '../graph/scheme.js'
 
 /** Values rounded between two chances for the event loop. */
@@ -6,25 +7,30 @@ const SLICE = 1 << 15
 
 /**
  * Replaces each value by what its code stands for, the nearest level times the step: the arithmetic of native/ops/encode.h.
+ *
+ * @param values [rows][width]
  */
-export async function roundValues(values: Float32Array, code: Code, breathe: () => Promise<void> | void): Promise<void> {
+export async function roundValues(values: Float32Array, code: Code, width: number, breathe: () => Promise<void> | void): Promise<void> {
   const offset = offsetOf(code)
-  const inverse = Math.fround(1 / code.step)
+  const steps = code.factors ? stepsOf(code, width) : Float32Array.of(code.step)
+  const inverses = steps.map((step) => 1 / step)
+  const columns = steps.length
   const [low, high] = [code.levels[0], code.levels[code.levels.length - 1]]
-  const table =
-    code.family === 'uniform' ? null : Float64Array.from(encodeTable(code.levels, offset), (byte) => (byte - offset) * code.step)
+  const consecutive = high - low === code.levels.length - 1
+  const table = consecutive ? null : Float64Array.from(encodeTable(code.levels, offset), (byte) => byte - offset)
   const last = table ? table.length - 1 : 0
   for (let from = 0; from < values.length; from += SLICE) {
     const to = Math.min(from + SLICE, values.length)
     for (let i = from; i < to; i++) {
-      const v = Math.fround(values[i] * inverse)
+      const column = i % columns
+      const v = Math.fround(values[i] * inverses[column])
       if (table) {
-        values[i] = table[Math.min(Math.max(Math.floor(2 * v) + 2 * offset, 0), last)]
+        values[i] = table[Math.min(Math.max(Math.floor(2 * v) + 2 * offset, 0), last)] * steps[column]
         continue
       }
       const clamped = Math.min(Math.max(v, low), high)
       // Adding and subtracting 1.5 * 2^52 rounds a double half to even.
-      values[i] = (clamped + 6755399441055744 - 6755399441055744) * code.step
+      values[i] = (clamped + 6755399441055744 - 6755399441055744) * steps[column]
     }
     await breathe()
   }

@@ -36,7 +36,7 @@ export function storageOf(graph: Pick<Graph, 'nodes'>): (edge: string) => { edge
 }
 
 /** Whether an operand lies in memory between two kernels; only such operands count in averages of bits. */
-export const isStored = ({ kind }: Pick<Operand, 'kind'>): boolean => kind !== 'gelu input' && kind !== 'logits'
+export const isStored = ({ kind }: { kind: OperandKind | 'gelu output' }): boolean => kind !== 'gelu input' && kind !== 'logits'
 
 /**
  * Every operand once, in the order in which nodes read them. A row of an edge counts as the whole edge, whose code it has; merged rows have the

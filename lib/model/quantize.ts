@@ -17,6 +17,8 @@ export interface QuantizeOptions extends DeviceOptions {
   bits?: number
   /** Instead of `bits`: bounds the average of weights and, separately, that of activations, 2..8; the widths are searched. */
   averageBits?: number
+  /** See {@link QuantizeGraphOptions.coverage}. */
+  coverage?: 'partial' | 'full'
   /** See {@link QuantizeGraphOptions.allocation}. */
   allocation?: 'greedy' | 'even'
   /** How many images are drawn; default 128, or all when there are fewer. */
@@ -51,6 +53,7 @@ export async function quantize(source: string | Model, options: QuantizeOptions)
     bits,
     averageBits: options.averageBits,
     allocation: options.allocation,
+    coverage: options.coverage,
     compensate: options.allocation !== 'even',
     threads,
     signal,

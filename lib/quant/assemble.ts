@@ -16,13 +16,14 @@ export async function assemble(
   units: Unit[],
   bits: number[],
   candidates: Candidates,
+  coverage: Scheme['coverage'],
 ): Promise<{ graph: Graph; scheme: Scheme }> {
-  const scheme: Scheme = { weights: new Map(), edges: new Map(), coverage: 'partial' }
+  const scheme: Scheme = { weights: new Map(), edges: new Map(), coverage }
   const quantized: Graph = { ...graph, nodes: graph.nodes.map((node) => ({ ...node })), constants: new Map(graph.constants) }
   for (let u = 0; u < units.length; u++) {
     const unit = units[u]
     if (unit.kind !== 'weight') {
-      scheme.edges.set(unit.name, await candidates.activation(unit, bits[u]))
+      scheme.edges.set(unit.name, (await candidates.activation(unit, bits[u])).code)
       continue
     }
     const { code, meanError } = await candidates.weight(unit, bits[u])

@@ -1,10 +1,10 @@
 import type { breather } from '../codes/breathe.js'
 import { type Compensator, compensator } from '../codes/compensate.js'
-import { Histogram } from '../codes/histogram.js'
 import type { Observation } from '../codes/observation.js'
+import type { Found } from '../codes/search.js'
 import type { Graph } from '../graph/graph.js'
-import type { Code, WeightCode } from '../graph/scheme.js'
-import { encodeWeight, searchCode } from './choose.js'
+import type { WeightCode } from '../graph/scheme.js'
+import { CodeSearch, encodeWeight } from './choose.js'
 import { secondMoments } from './moments.js'
 import type { ActivationOperand, WeightOperand } from './operands.js'
 import { tensorOf } from './operands.js'
@@ -23,8 +23,8 @@ export interface WeightCandidate {
 const MOST_KEPT = 1 << 26
 
 export class Candidates {
-  private readonly histograms = new Map<string, Histogram>()
-  private readonly codes = new Map<string, Code>()
+  private readonly searches = new Map<string, CodeSearch>()
+  private readonly found = new Map<string, Found>()
   private readonly weights = new Map<string, WeightCandidate>()
   /** By edge that layers read. */
   private readonly known = new Map<string, { moments: Float64Array; compensator: Compensator | null }>()
@@ -37,22 +37,21 @@ export class Candidates {
     private readonly importance: (operand: ActivationOperand) => ArrayLike<number> | null,
   ) {}
 
-  async activation(operand: ActivationOperand, bits: number): Promise<Code> {
+  async activation(operand: ActivationOperand, bits: number): Promise<Found> {
     const key = `${operand.name} ${bits}`
-    let code = this.codes.get(key)
-    if (!code) {
-      await this.breathe()
-      code = searchCode(operand, await this.histogramOf(operand), bits)
-      this.codes.set(key, code)
+    let found = this.found.get(key)
+    if (!found) {
+      found = await (await this.searchOf(operand)).best(bits)
+      this.found.set(key, found)
     }
-    return code
+    return found
   }
 
   /** Mean over sampled rows of the squared error of a row, columns weighed by their importance. */
   async loss(operand: ActivationOperand, bits: number): Promise<number> {
-    const code = await this.activation(operand, bits)
+    const { loss } = await this.activation(operand, bits)
     const { samples, width } = this.observation(operand.name)
-    return (await this.histogramOf(operand)).lossOf(code) / (samples.length / width)
+    return loss / (samples.length / width)
   }
 
   /** E[x x^T] of what a layer reads, [width][width]. */
@@ -109,12 +108,12 @@ export class Candidates {
     return observation
   }
 
-  private async histogramOf(operand: ActivationOperand): Promise<Histogram> {
-    let histogram = this.histograms.get(operand.name)
-    if (!histogram) {
-      histogram = await Histogram.of(this.observation(operand.name), this.importance(operand), this.breathe)
-      this.histograms.set(operand.name, histogram)
+  private async searchOf(operand: ActivationOperand): Promise<CodeSearch> {
+    let search = this.searches.get(operand.name)
+    if (!search) {
+      search = await CodeSearch.of(operand, this.observation(operand.name), this.importance(operand), this.breathe)
+      this.searches.set(operand.name, search)
     }
-    return histogram
+    return search
   }
 }

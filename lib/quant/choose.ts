@@ -1,12 +1,15 @@
 import type { breather } from '../codes/breathe.js'
 import { type Compensator, encodeRowCompensated } from '../codes/compensate.js'
-import type { Histogram } from '../codes/histogram.js'
-import { searchCodebook, searchTwoScale, searchUniform } from '../codes/search.js'
+import { Histogram } from '../codes/histogram.js'
+import type { Observation } from '../codes/observation.js'
+import { searchOutliers } from '../codes/outliers.js'
+import { type Found, searchCodebook, searchSymmetric, searchTwoScale, searchUniform } from '../codes/search.js'
 import { encodeRow, searchRow } from '../codes/weights.js'
 import type { Graph, Tensor } from '../graph/graph.js'
-import type { Code, WeightCode } from '../graph/scheme.js'
+import type { WeightCode } from '../graph/scheme.js'
 import { packWeight } from '../runtime/blobs.js'
 import { type ActivationOperand, tensorOf } from './operands.js'
+import { inverseVariances } from './row-weights.js'
 
 /**
  * The best code of one operand at one width, for values and weights at hand.
@@ -16,12 +19,49 @@ import { type ActivationOperand, tensorOf } from './operands.js'
 const HIGHEST_SIGNED = 127
 const HIGHEST_UNSIGNED = 255
 
-/** Uniform codes with a searched zero point; for softmax and GELU V-2SF where it is better; a codebook where that is better still. */
-export function searchCode({ kind }: Pick<ActivationOperand, 'kind'>, histogram: Histogram, bits: number): Code {
-  const highest = ['query', 'key', 'value'].includes(kind) ? HIGHEST_SIGNED : HIGHEST_UNSIGNED
-  const twoScale = kind === 'probabilities' || kind === 'gelu output'
-  const found = twoScale ? searchTwoScale(histogram, bits) : searchUniform(histogram, bits, highest)
-  return searchCodebook(histogram, bits, found, highest).code
+/** The search of one edge's code: what it holds is sorted once, for all widths. */
+export class CodeSearch {
+  private constructor(
+    private readonly operand: Pick<ActivationOperand, 'kind' | 'factors'>,
+    private readonly observation: Observation,
+    private readonly importance: ArrayLike<number> | null,
+    private readonly rowWeights: ArrayLike<number> | null,
+    private readonly histogram: Histogram,
+    private readonly breathe: ReturnType<typeof breather>,
+  ) {}
+
+  /** @param importance of a squared error in each column, null: all alike */
+  static async of(
+    operand: Pick<ActivationOperand, 'kind' | 'factors'>,
+    observation: Observation,
+    importance: ArrayLike<number> | null,
+    breathe: ReturnType<typeof breather>,
+  ): Promise<CodeSearch> {
+    // Whoever reads the residual stream divides by its standard deviation first.
+    const rowWeights = operand.kind === 'residual' ? inverseVariances(observation.samples, observation.width) : null
+    const histogram = await Histogram.of(observation, importance, breathe, rowWeights)
+    return new CodeSearch(operand, observation, importance, rowWeights, histogram, breathe)
+  }
+
+  /**
+   * A uniform code with a searched zero point; for softmax and GELU V-2SF, for the residual stream O-2SF, where they are better; a codebook where that is
+   * better still. What is rounded in registers has a uniform code.
+   *
+   * @returns with the weighted squared error of all sampled rows
+   */
+  async best(bits: number): Promise<Found> {
+    const { kind } = this.operand
+    await this.breathe()
+    if (kind === 'logits') return searchSymmetric(this.histogram, bits)
+    if (kind === 'gelu input') return searchUniform(this.histogram, bits)
+    const highest = ['query', 'key', 'value'].includes(kind) ? HIGHEST_SIGNED : HIGHEST_UNSIGNED
+    const twoScale = kind === 'probabilities' || kind === 'gelu output'
+    const simple = twoScale ? searchTwoScale(this.histogram, bits) : searchUniform(this.histogram, bits, highest)
+    const found = searchCodebook(this.histogram, bits, simple, highest)
+    if (!this.operand.factors) return found
+    const outliers = await searchOutliers(this.observation, bits, this.importance, this.rowWeights, this.breathe)
+    return outliers.loss < found.loss ? outliers : found
+  }
 }
 
 /**

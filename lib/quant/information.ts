@@ -7,8 +7,8 @@ import { type ActivationOperand, type Operands, tensorOf } from './operands.js'
  * How much the predictions mind errors of each column of an edge: E[g^2] with g the gradient of a log-likelihood at labels drawn from the model (fisher.ts).
  */
 export interface Information {
-  /** [width of the edge] */
-  columns(operand: ActivationOperand): Float64Array
+  /** [width of the edge]; null for what softmax reads, whose gradients stay in registers */
+  columns(operand: ActivationOperand): Float64Array | null
   /** [outputs] of a linear layer */
   outputs(edge: string): Float64Array
 }
@@ -25,12 +25,13 @@ export async function measureInformation(
   options: RunOptions,
 ): Promise<Information> {
   const patches = new Set(graph.nodes.flatMap((node) => (node.op === 'patchify' ? [node.output] : [])))
-  const edges = activations.map(({ name }) => name).filter((name) => !patches.has(name))
+  const edges = activations.filter(({ kind, name }) => kind !== 'logits' && !patches.has(name)).map(({ name }) => name)
   const all = [...new Set([...edges, ...weights.map(({ node }) => node.output)])]
   const found = await fisher(graph, calibration, all, { ...options, logits, draws: DRAWS, seeds: signGradients })
   const outputs = (edge: string) => (found.get(edge) as { meanSquare: Float64Array }).meanSquare
   // In front of the patches there are no gradients: there, what the layers behind make of an error counts.
-  const behind = ({ width, readers }: ActivationOperand) => {
+  const behind = ({ kind, width, readers }: ActivationOperand) => {
+    if (kind === 'logits') return null
     const sum = new Float64Array(width)
     for (const { weight, output } of readers) {
       const { data } = tensorOf(graph, weight)

@@ -4,6 +4,7 @@ import { prepareWeights } from '../graph/constants.js'
 import type { Graph } from '../graph/graph.js'
 import { lower } from '../graph/lower.js'
 import { Session } from '../runtime/session.js'
+import { observeLogits } from './logits.js'
 import type { ActivationOperand } from './operands.js'
 
 /** Rows of an edge that are kept as they are, spread evenly over the calibration images. */
@@ -23,7 +24,7 @@ export interface RunOptions {
 }
 
 /**
- * Runs the float graph over the calibration images with an observer on each operand.
+ * Runs the float graph over the calibration images with an observer on each operand; logits are looked at apart (logits.ts).
  *
  * @throws Error that names the operand whose values are not all finite
  */
@@ -33,8 +34,9 @@ export async function observe(
   calibration: Calibration,
   options: RunOptions = {},
 ): Promise<{ observations: Map<string, Observation>; logits: Float32Array }> {
+  const edges = operands.filter(({ kind }) => kind !== 'logits')
   const wanted = new Map(
-    operands.map((operand) => {
+    edges.map((operand) => {
       const rows = (operand.elements / operand.width) * calibration.images
       return [operand.name, { sampleRows: SAMPLE_ROWS, sampleStride: sampleStride(rows, operand.elements / operand.width) }]
     }),
@@ -49,7 +51,7 @@ export async function observe(
       onProgress: options.onProgress ? (done) => options.onProgress?.(done, calibration.images) : undefined,
     })
     const observations = new Map<string, Observation>()
-    for (const { name, width } of operands) {
+    for (const { name, width } of edges) {
       const { sampleRows, sampleStride } = wanted.get(name) as { sampleRows: number; sampleStride: number }
       const blob = states.get(name)
       if (!blob) throw new Error(`no observer was placed on ${name}`)
@@ -61,6 +63,9 @@ export async function observe(
       }
       observations.set(name, observation)
       await breathe()
+    }
+    if (edges.length < operands.length) {
+      for (const [name, observation] of await observeLogits(graph, calibration, options)) observations.set(name, observation)
     }
     return { observations, logits }
   } finally {

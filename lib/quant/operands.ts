@@ -1,10 +1,11 @@
+import { takesFactors } from '../graph/coverage.js'
 import type { Graph, Node, Tensor } from '../graph/graph.js'
 import { type OperandKind, operandsOf, storageOf } from '../graph/operands.js'
-import { probabilitiesOf } from '../graph/scheme.js'
+import { logitsOf, probabilitiesOf, type Scheme } from '../graph/scheme.js'
 import { type AttentionNode, windowsOf } from '../graph/windows.js'
 
 /**
- * The operands of a graph's matrix products with what the searches need to know of each: which layers read it, and what kind of values it holds.
+ * What a graph's scheme needs codes for, with what the searches need to know of each: which layers read it, and what kind of values it holds.
  */
 
 export type LinearNode = Extract<Node, { op: 'linear' }>
@@ -21,7 +22,7 @@ export interface WeightOperand {
 
 export interface ActivationOperand {
   kind: Exclude<OperandKind, 'weight'> | 'gelu output'
-  /** Name of the edge, or {@link probabilitiesOf} an attention node. */
+  /** Name of the edge, or {@link probabilitiesOf} or {@link logitsOf} an attention node. */
   name: string
   /** Elements per image, in rows of `width`. */
   elements: number
@@ -30,6 +31,8 @@ export interface ActivationOperand {
   readers: LinearNode[]
   /** The attention node that reads or makes it, when it is one of its operands. */
   attention: AttentionNode | null
+  /** Whether its code may have a factor for each column. */
+  factors: boolean
 }
 
 export interface Operands {
@@ -43,22 +46,23 @@ export function tensorOf(graph: Graph, name: string): Tensor {
   return tensor
 }
 
-export function findOperands(graph: Graph): Operands {
+export function findOperands(graph: Graph, coverage: Scheme['coverage'] = 'partial'): Operands {
   const stored = storageOf(graph)
   const linears = graph.nodes.filter((node): node is LinearNode => node.op === 'linear')
   const attentions = graph.nodes.filter((node): node is AttentionNode => node.op === 'attention')
   const gelus = new Set(graph.nodes.flatMap((node) => (node.op === 'gelu' ? [node.output] : [])))
   for (const node of graph.nodes) if (node.op === 'scale' && gelus.has(node.input)) gelus.add(node.output)
-  const all = operandsOf(graph)
+  const all = operandsOf(graph, { coverage, weights: new Map() })
   const activations = all.flatMap(({ kind, name, elements }): ActivationOperand[] => {
     if (kind === 'weight') return []
-    const attention = attentions.find((node) => [node.q, node.k, node.v, probabilitiesOf(node)].includes(name)) ?? null
+    const attention = attentions.find((node) => [node.q, node.k, node.v, probabilitiesOf(node), logitsOf(node)].includes(name)) ?? null
     const width =
-      kind === 'probabilities'
+      kind === 'probabilities' || kind === 'logits'
         ? windowsOf(attention as AttentionNode, graph.edges.get((attention as AttentionNode).output) as { rows: number }).tokens
         : (graph.edges.get(name)?.width as number)
     const readers = linears.filter((node) => stored(node.input).edge === name)
-    return [{ kind: kind === 'input' && gelus.has(name) ? 'gelu output' : kind, name, elements, width, readers, attention }]
+    const factors = kind === 'residual' && takesFactors(graph, name)
+    return [{ kind: kind === 'input' && gelus.has(name) ? 'gelu output' : kind, name, elements, width, readers, attention, factors }]
   })
   const weights = all.flatMap(({ kind, name, elements }): WeightOperand[] => {
     if (kind !== 'weight') return []

@@ -2,6 +2,7 @@ import { allocateGreedy } from '../codes/allocate.js'
 import { breather } from '../codes/breathe.js'
 import type { Observation } from '../codes/observation.js'
 import type { Graph } from '../graph/graph.js'
+import { isStored } from '../graph/operands.js'
 import type { Scheme } from '../graph/scheme.js'
 import { assemble, divergence, type Unit } from './assemble.js'
 import { Candidates } from './candidates.js'
@@ -38,6 +39,8 @@ export interface QuantizeGraphOptions {
   informed?: boolean
   /** Compensate the rounding of weights (default); costs seconds. */
   compensate?: boolean
+  /** Default 'partial'. */
+  coverage?: Scheme['coverage']
   threads?: number
   signal?: AbortSignal
   onProgress?: (progress: Progress) => void
@@ -59,17 +62,17 @@ const NEEDS_TWO_BITS = 4
  * Post-training quantization of a vision transformer's graph: rotation, SQ-b, codes for each operand at each width, widths. See docs/architecture.md.
  */
 export async function quantizeGraph(float: Graph, calibration: Calibration, options: QuantizeGraphOptions): Promise<QuantizedGraph> {
-  const { signal, threads } = options
+  const { signal, threads, coverage = 'partial' } = options
   const breathe = breather(signal)
   const report = (stage: Progress['stage']) => (done: number, total: number) => options.onProgress?.({ stage, done, total })
 
   const rotated = options.rotate === false ? float : await rotate(float, { threads, signal })
-  const operands = findOperands(rotated).activations
+  const operands = findOperands(rotated, coverage).activations
   const observed = await observe(rotated, operands, calibration, { threads, signal, onProgress: report('observe') })
   const { graph, observations } = await smooth(rotated, operands, observed.observations, breathe)
   report('smooth')(1, 1)
 
-  const found = findOperands(graph)
+  const found = findOperands(graph, coverage)
   const units: Unit[] = [...found.weights, ...found.activations]
   const informed = options.allocation !== 'even' && options.informed !== false
   const information = informed ? await measureInformation(graph, found, calibration, observed.logits, { threads, signal }) : null
@@ -79,17 +82,20 @@ export async function quantizeGraph(float: Graph, calibration: Calibration, opti
   const damage = information && new Damage(graph, candidates, information, breathe, { threads, signal })
   const bits = await chooseBits(graph, units, damage, options, report('measure'))
   const width = new Map(units.map((unit, u) => [unit.name, bits[u]]))
-  const choice = { bits: (name: string) => width.get(name) as number, compensate: options.compensate !== false, importance }
+  const choice = { coverage, bits: (name: string) => width.get(name) as number, compensate: options.compensate !== false, importance }
   const diverge = async (quantized: { graph: Graph; scheme: Scheme }) => ({
     ...quantized,
     divergence: await divergence(quantized, calibration, observed.logits, { threads, signal }),
   })
-  const parallel = await diverge(await assemble(graph, units, bits, candidates))
+  const parallel = await diverge(await assemble(graph, units, bits, candidates, coverage))
   if (options.sequential === false || !informed) return parallel
   const runOptions = { threads, signal, onProgress: report('quantize') }
   const sequential = await diverge(await quantizeInSequence(graph, found, observations, choice, calibration, breathe, runOptions))
   return sequential.divergence < parallel.divergence ? sequential : parallel
 }
+
+/** The width of what is rounded in registers and never stored. */
+const REGISTER_BITS = 8
 
 /** @param damage null: widths alternate */
 async function chooseBits(
@@ -99,22 +105,26 @@ async function chooseBits(
   options: QuantizeGraphOptions,
   report: (done: number, total: number) => void,
 ): Promise<number[]> {
+  const bits = units.map(() => REGISTER_BITS)
   if (options.bits !== undefined) {
-    const { bits } = options
-    return units.map((unit) => (isBorder(graph, unit) ? Math.max(8, bits) : bits))
+    const { bits: all } = options
+    return units.map((unit) => (!isStored(unit) || readsImage(graph, unit) ? REGISTER_BITS : all))
   }
   const average = options.averageBits as number
   const widths =
     damage === null ? [Math.ceil(average), Math.floor(average)] : WIDTHS.filter((width) => width > 2 || average < NEEDS_TWO_BITS)
   const choices: { elements: number; bits: number[]; damage: number[] }[] = []
   for (const [u, unit] of units.entries()) {
-    choices.push({ elements: unit.elements, bits: widths, damage: damage ? await damage.of(unit, widths) : widths.map(() => 0) })
+    choices.push({
+      elements: unit.elements,
+      bits: widths,
+      damage: damage && isStored(unit) ? await damage.of(unit, widths) : widths.map(() => 0),
+    })
     options.signal?.throwIfAborted()
     report(u + 1, units.length)
   }
-  const bits = units.map(() => 0)
-  for (const kind of ['weight', 'activation'] as const) {
-    const members = units.map((_, u) => u).filter((u) => (units[u].kind === 'weight') === (kind === 'weight'))
+  for (const weights of [true, false]) {
+    const members = units.map((_, u) => u).filter((u) => (units[u].kind === 'weight') === weights && isStored(units[u]))
     const chosen = allocateGreedy(
       members.map((u) => choices[u]),
       average,
@@ -126,15 +136,8 @@ async function chooseBits(
   return bits
 }
 
-/** The patch embedding and the head: their weights, and the edges that feed them. */
-function isBorder(graph: Graph, unit: Unit): boolean {
+/** The patch embedding: its weight, and the edge that feeds it. */
+function readsImage(graph: Graph, unit: Unit): boolean {
   const edge = unit.kind === 'weight' ? unit.input : unit
-  const fromImage = graph.nodes.some((node) => node.op === 'patchify' && node.output === edge.name)
-  return fromImage || edge.readers.some((reader) => isLogits(graph, reader.output))
-}
-
-/** Whether only additions lie between this edge and the logits. */
-function isLogits(graph: Graph, edge: string): boolean {
-  if (edge === graph.output) return true
-  return graph.nodes.some((node) => node.op === 'add' && [node.left, node.right].includes(edge) && isLogits(graph, node.output))
+  return graph.nodes.some((node) => node.op === 'patchify' && node.output === edge.name)
 }

@@ -1,13 +1,12 @@
 import type { breather } from '../codes/breathe.js'
 import { compensator } from '../codes/compensate.js'
-import { Histogram } from '../codes/histogram.js'
 import type { Observation } from '../codes/observation.js'
 import { roundValues } from '../codes/round.js'
 import { type Graph, inputsOf, type Node } from '../graph/graph.js'
 import { storageOf } from '../graph/operands.js'
-import { probabilitiesOf, type Scheme } from '../graph/scheme.js'
+import { logitsOf, probabilitiesOf, type Scheme } from '../graph/scheme.js'
 import { correctBias } from './bias.js'
-import { encodeWeight, searchCode } from './choose.js'
+import { CodeSearch, encodeWeight } from './choose.js'
 import { evaluateNode, type Values } from './evaluate.js'
 import { secondMoments } from './moments.js'
 import { type Calibration, type RunOptions, SAMPLE_ROWS, sampleStride } from './observe.js'
@@ -16,6 +15,7 @@ import { inverseVariances, residualOf } from './row-weights.js'
 
 /** What is settled before the sequence. */
 export interface Choice {
+  coverage: Scheme['coverage']
   bits(operand: string): number
   compensate: boolean
   /** Of errors of the columns of an edge; null: all alike. */
@@ -26,7 +26,7 @@ export interface Choice {
  * Codes for widths that are chosen: node after node, each on what the quantized nodes before it make of the calibration images, so that a layer's code,
  * the compensation of its weights and the correction of its bias know the errors which reach it.
  *
- * Softmax outputs are the exception: their code is found on the float model, and they pass through here without being rounded.
+ * What softmax reads and makes is the exception: its codes are found on the float model, and it passes through here without being rounded.
  */
 export async function quantizeInSequence(
   float: Graph,
@@ -57,7 +57,7 @@ const MOMENT_ROWS = 1 << 15
 
 class Sequence {
   readonly graph: Graph
-  readonly scheme: Scheme = { coverage: 'partial', weights: new Map(), edges: new Map() }
+  readonly scheme: Scheme
   /** Float constants as the quantized ones stand for them. */
   private readonly decoded: Graph
   private readonly values = new Map<string, Values>()
@@ -75,6 +75,7 @@ class Sequence {
     private readonly breathe: ReturnType<typeof breather>,
     private readonly options: RunOptions,
   ) {
+    this.scheme = { coverage: choice.coverage, weights: new Map(), edges: new Map() }
     this.graph = { ...float, nodes: float.nodes.map((node) => ({ ...node })), constants: new Map(float.constants) }
     this.decoded = { ...float, constants: new Map(float.constants) }
     this.activations = new Map(operands.activations.map((operand) => [operand.name, operand]))
@@ -90,16 +91,17 @@ class Sequence {
     const values = await evaluateNode(this.decoded, replaced, (edge) => this.values.get(edge) as Values, images, this.breathe, this.options)
     for (const edge of inputsOf(node)) if (this.lastReader.get(edge) === node.name) this.values.delete(edge)
     this.values.set(node.output, values)
-    if (node.op === 'attention') await this.chooseProbabilities(probabilitiesOf(node))
+    if (node.op === 'attention') for (const name of [logitsOf(node), probabilitiesOf(node)]) await this.chooseObserved(name)
     const operand = this.activations.get(node.output)
     if (operand) await this.round(operand, values)
   }
 
-  private async chooseProbabilities(name: string): Promise<void> {
-    const operand = this.activations.get(name) as ActivationOperand
-    const histogram = await Histogram.of(this.observations.get(name) as Observation, null, this.breathe)
-    this.scheme.edges.set(name, searchCode(operand, histogram, this.choice.bits(name)))
-    await this.breathe()
+  /** What attention keeps in registers. */
+  private async chooseObserved(name: string): Promise<void> {
+    const operand = this.activations.get(name)
+    if (!operand) return
+    const search = await CodeSearch.of(operand, this.observations.get(name) as Observation, null, this.breathe)
+    this.scheme.edges.set(name, (await search.best(this.choice.bits(name))).code)
   }
 
   /** Chooses the code of an edge and rounds its values in place. */
@@ -108,10 +110,10 @@ class Sequence {
     const observation = await this.observe(values, width, null)
     const weights = operand.readers.length === 0 ? null : await this.rowWeights(operand, values)
     const before = weights ? (await this.observe(values, width, weights)).mean : observation.mean
-    const histogram = await Histogram.of(observation, this.choice.importance(operand), this.breathe)
-    const code = searchCode(operand, histogram, this.choice.bits(name))
+    const search = await CodeSearch.of(operand, observation, this.choice.importance(operand), this.breathe)
+    const { code } = await search.best(this.choice.bits(name))
     this.scheme.edges.set(name, code)
-    await roundValues(values, code, this.breathe)
+    await roundValues(values, code, width, this.breathe)
     if (operand.readers.length === 0) return
     const { mean } = await this.observe(values, width, weights)
     this.rounded.set(name, { meanBefore: before, mean, moments: await this.moments(values, width, weights) })

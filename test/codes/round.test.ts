@@ -11,7 +11,7 @@ it.each([
   // Halves between levels, values beyond the range, zero.
   const values = Float32Array.from([...normals(1, 4000), 0, -0.125, 0.125, 0.375, 1e6, -1e6])
   const expected = values.map((x) => Math.fround(encodeLevel(code, x) * code.step))
-  await roundValues(values, code, () => {})
+  await roundValues(values, code, 1, () => {})
   // + 0: levels have no sign of zero.
   expect(values.map((x) => x + 0)).toEqual(expected.map((x) => x + 0))
 })

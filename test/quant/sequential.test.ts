@@ -19,6 +19,7 @@ it('gives every operand its width, and a layer on coded inputs the mean output o
   const { observations } = await observe(graph, operands.activations, { pixels, images: IMAGES })
   const breathe = breather()
   const choice = {
+    coverage: 'partial' as const,
     bits: (name: string) => (name.endsWith('weight') ? 3 : 4),
     compensate: true,
     importance: (operand: Parameters<typeof columnImportance>[1]) =>
