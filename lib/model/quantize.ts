@@ -54,7 +54,6 @@ export async function quantize(source: string | Model, options: QuantizeOptions)
     averageBits: options.averageBits,
     allocation: options.allocation,
     coverage: options.coverage,
-    compensate: options.allocation !== 'even',
     threads,
     signal,
     onProgress: options.onProgress,

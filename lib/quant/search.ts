@@ -1,0 +1,187 @@
+import { allocateGreedy, type Unit as Choice } from '../codes/allocate.js'
+import { breather } from '../codes/breathe.js'
+import type { Observation } from '../codes/observation.js'
+import type { Graph } from '../graph/graph.js'
+import { isStored } from '../graph/operands.js'
+import type { Scheme } from '../graph/scheme.js'
+import { assemble, divergence, type Unit } from './assemble.js'
+import { Candidates } from './candidates.js'
+import { columnImportance } from './choose.js'
+import { Damage } from './damage.js'
+import { transformHeads } from './heads.js'
+import { type Information, measureInformation } from './information.js'
+import { type Calibration, observe } from './observe.js'
+import { type ActivationOperand, findOperands, type Operands } from './operands.js'
+import { rotate } from './rotate.js'
+import { quantizeInSequence } from './sequential.js'
+import { smooth } from './smooth.js'
+import { splitChannels } from './split.js'
+
+/**
+ * The preset `best`: what is measured once for a model and its calibration images, and what follows from it for any widths.
+ */
+
+export interface Progress {
+  stage: 'observe' | 'smooth' | 'measure' | 'quantize'
+  done: number
+  total: number
+}
+
+/** Parts that can be left out; all are there by default. */
+export interface Parts {
+  /** Rotate the residual stream. */
+  rotate?: boolean
+  /** Change the bases of heads of attention. */
+  heads?: boolean
+  /** Split outlier channels of MLPs. */
+  split?: boolean
+  /** Move factors of channels between layers (SQ-b). */
+  smooth?: boolean
+  /** Weigh errors by Fisher information; widths cannot be chosen without. */
+  informed?: boolean
+  /** Compensate the rounding of weights; costs seconds. */
+  compensate?: boolean
+  /** Quantize also layer after layer, each on the outputs of the quantized ones before it, and keep what diverges less. */
+  sequential?: boolean
+}
+
+export interface SearchOptions extends Parts {
+  coverage: Scheme['coverage']
+  threads?: number
+  signal?: AbortSignal
+  onProgress?: (progress: Progress) => void
+}
+
+/** The width of every operand, or a bound on the average of weights and that of activations. */
+export type Widths = ((operand: Unit) => number) | { averageBits: number; even?: boolean }
+
+export interface QuantizedGraph {
+  graph: Graph
+  scheme: Scheme
+  /** Mean KL divergence to the float model on the calibration images, nats. */
+  divergence: number
+}
+
+/** Widths that an allocation chooses from, widest first. */
+const WIDTHS = [8, 7, 6, 5, 4, 3, 2]
+/** Averages below this take 2-bit operands into account: what they do to each other is far from additive. */
+const NEEDS_TWO_BITS = 4
+/** The width of the patch embedding where all have one width, and of what is rounded in registers and never stored. */
+const WIDEST = 8
+
+export class Search {
+  private readonly units: Unit[]
+  private readonly candidates: Candidates
+  private readonly damage: Damage | null
+  /** By unit: at each of WIDTHS. */
+  private readonly damages = new Map<Unit, number[]>()
+
+  private constructor(
+    /** Rotated and smoothed: computes what the model computes. */
+    readonly float: Graph,
+    private readonly found: Operands,
+    private readonly observations: Map<string, Observation>,
+    private readonly information: Information | null,
+    private readonly calibration: Calibration,
+    private readonly logits: Float32Array,
+    private readonly breathe: ReturnType<typeof breather>,
+    private readonly options: SearchOptions,
+  ) {
+    const { threads, signal } = options
+    this.units = [...found.weights, ...found.activations]
+    this.candidates = new Candidates(float, observations, breathe, options.compensate !== false, (operand) => this.importance(operand))
+    this.damage = information && new Damage(float, this.candidates, information, breathe, { threads, signal })
+  }
+
+  static async prepare(model: Graph, calibration: Calibration, options: SearchOptions): Promise<Search> {
+    const { threads, signal, coverage } = options
+    const breathe = breather(signal)
+    const run = { threads, signal }
+    const turned = options.rotate === false ? model : await rotate(model, run)
+    const based = options.heads === false ? turned : await transformHeads(turned, calibration, run)
+    const operands = findOperands(based, coverage).activations
+    const onProgress = (done: number, total: number) => options.onProgress?.({ stage: 'observe', done, total })
+    const observed = await observe(based, operands, calibration, { ...run, onProgress })
+    const whole = { graph: based, observations: observed.observations }
+    const split = options.split === false ? whole : splitChannels(based, observed.observations)
+    const channels = findOperands(split.graph, coverage).activations
+    const smoothed = options.smooth === false ? split : await smooth(split.graph, channels, split.observations, breathe)
+    options.onProgress?.({ stage: 'smooth', done: 1, total: 1 })
+    const found = findOperands(smoothed.graph, coverage)
+    const informed = options.informed !== false
+    const information = informed ? await measureInformation(smoothed.graph, found, calibration, observed.logits, run) : null
+    return new Search(smoothed.graph, found, smoothed.observations, information, calibration, observed.logits, breathe, options)
+  }
+
+  /** The model at these widths. */
+  async quantize(widths: Widths): Promise<QuantizedGraph> {
+    const { threads, signal, coverage, compensate } = this.options
+    const bits = typeof widths === 'function' ? this.units.map((unit) => this.widthOf(unit, widths)) : await this.allocate(widths)
+    const parallel = await this.diverge(await assemble(this.float, this.units, bits, this.candidates, coverage))
+    if (this.options.sequential === false) return parallel
+    const chosen = new Map(this.units.map(({ name }, u) => [name, bits[u]]))
+    const choice = {
+      coverage,
+      bits: (name: string) => chosen.get(name) as number,
+      compensate: compensate !== false,
+      importance: (operand: ActivationOperand) => this.importance(operand),
+    }
+    const onProgress = (done: number, total: number) => this.options.onProgress?.({ stage: 'quantize', done, total })
+    const { float, found, observations, calibration, breathe } = this
+    const sequential = await this.diverge(
+      await quantizeInSequence(float, found, observations, choice, calibration, breathe, { threads, signal, onProgress }),
+    )
+    return sequential.divergence < parallel.divergence ? sequential : parallel
+  }
+
+  private async diverge(quantized: { graph: Graph; scheme: Scheme }): Promise<QuantizedGraph> {
+    const { threads, signal } = this.options
+    return { ...quantized, divergence: await divergence(quantized, this.calibration, this.logits, { threads, signal }) }
+  }
+
+  private importance(operand: ActivationOperand): ArrayLike<number> | null {
+    if (this.information) return this.information.columns(operand)
+    return columnImportance(this.float, operand, (edge) => (this.observations.get(edge) as Observation).meanSquare)
+  }
+
+  private widthOf(unit: Unit, widths: (operand: Unit) => number): number {
+    return !isStored(unit) || readsImage(this.float, unit) ? WIDEST : widths(unit)
+  }
+
+  private async allocate({ averageBits, even }: { averageBits: number; even?: boolean }): Promise<number[]> {
+    const bits = this.units.map(() => WIDEST)
+    const widths = even ? [Math.ceil(averageBits), Math.floor(averageBits)] : WIDTHS.filter((w) => w > 2 || averageBits < NEEDS_TWO_BITS)
+    const choices = new Map<Unit, Choice>()
+    const stored = this.units.filter(isStored)
+    for (const [u, unit] of stored.entries()) {
+      const all = even ? widths.map(() => 0) : await this.damagesOf(unit)
+      choices.set(unit, { elements: unit.elements, bits: widths, damage: widths.map((w) => (even ? 0 : all[WIDTHS.indexOf(w)])) })
+      this.options.signal?.throwIfAborted()
+      this.options.onProgress?.({ stage: 'measure', done: u + 1, total: stored.length })
+    }
+    for (const weights of [true, false]) {
+      const members = stored.filter(({ kind }) => (kind === 'weight') === weights)
+      const chosen = allocateGreedy(
+        members.map((unit) => choices.get(unit) as Choice),
+        averageBits,
+      )
+      members.forEach((unit, i) => {
+        bits[this.units.indexOf(unit)] = chosen[i]
+      })
+    }
+    return bits
+  }
+
+  private async damagesOf(unit: Unit): Promise<number[]> {
+    if (!this.damage) throw new Error('widths cannot be chosen without Fisher information')
+    const known = this.damages.get(unit) ?? (await this.damage.of(unit, WIDTHS))
+    this.damages.set(unit, known)
+    return known
+  }
+}
+
+/** The patch embedding: its weight, and the edge that feeds it. */
+function readsImage(graph: Graph, unit: Unit): boolean {
+  const edge = unit.kind === 'weight' ? unit.input : unit
+  return graph.nodes.some((node) => node.op === 'patchify' && node.output === edge.name)
+}
