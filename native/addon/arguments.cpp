@@ -10,6 +10,8 @@ const char* type_name(napi_typedarray_type type) {
   switch (type) {
     case napi_float32_array:
       return "a Float32Array";
+    case napi_float64_array:
+      return "a Float64Array";
     case napi_uint8_array:
       return "a Uint8Array";
     case napi_int8_array:
