@@ -49,6 +49,8 @@ export interface QuantizeGraphOptions {
 export interface QuantizedGraph {
   graph: Graph
   scheme: Scheme
+  /** The float graph whose constants were quantized: smoothed and rotated, with the same names. */
+  float: Graph
   /** Mean KL divergence to the float model on the calibration images, nats. */
   divergence: number
 }
@@ -85,6 +87,7 @@ export async function quantizeGraph(float: Graph, calibration: Calibration, opti
   const choice = { coverage, bits: (name: string) => width.get(name) as number, compensate: options.compensate !== false, importance }
   const diverge = async (quantized: { graph: Graph; scheme: Scheme }) => ({
     ...quantized,
+    float: graph,
     divergence: await divergence(quantized, calibration, observed.logits, { threads, signal }),
   })
   const parallel = await diverge(await assemble(graph, units, bits, candidates, coverage))

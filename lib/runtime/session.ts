@@ -68,11 +68,7 @@ export class Session {
    *
    * @returns the ops of the plan in order, and what a run returns
    */
-  async profile(
-    input: Float32Array,
-    images: number,
-    options: SessionRunOptions = {},
-  ): Promise<{ times: OpTime[]; output: Float32Array }> {
+  async profile(input: Float32Array, images: number, options: SessionRunOptions = {}): Promise<{ times: OpTime[]; output: Float32Array }> {
     const nanoseconds = new Float64Array(this.ops.length)
     const output = await this.start(input, images, options, nanoseconds)
     return { times: this.ops.map((op, i) => ({ ...op, nanoseconds: nanoseconds[i] })), output }
@@ -95,7 +91,9 @@ export class Session {
     }
     const output = new Float32Array(images * this.imageOutputs)
     if (images > 0) {
-      await this.inputs.lend(input, signal, async (copy) => this.queue({ input: copy, output, images, threads, nanoseconds, signal, onProgress }))
+      await this.inputs.lend(input, signal, async (copy) =>
+        this.queue({ input: copy, output, images, threads, nanoseconds, signal, onProgress }),
+      )
     }
     return output
   }
