@@ -106,10 +106,9 @@ interface Column {
 }
 
 const text = (value: string) => ({ html: escapeHtml(value), key: value })
-const number = (value: number, html: string) => ({
-  html: escapeHtml(html),
-  key: Number.isFinite(value) ? value : value > 0 ? 1e300 : -1e300,
-})
+/** An infinity as a number that sorts like it. */
+const finite = (value: number): number => Math.min(Math.max(value, -1e300), 1e300)
+const number = (value: number, html: string) => ({ html: escapeHtml(html), key: finite(value) })
 
 /** A line for each operand, sorted by one number of all. */
 function operandColumn(
@@ -123,7 +122,7 @@ function operandColumn(
   }
 }
 
-const most = (operands: OperandReport[], value: (operand: OperandReport) => number): number => Math.max(0, ...operands.map(value))
+const most = (operands: OperandReport[], value: (operand: OperandReport) => number): number => finite(Math.max(0, ...operands.map(value)))
 
 const COLUMNS: Column[] = [
   { title: '#', cell: (_, index) => number(index, String(index + 1)) },

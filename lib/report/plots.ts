@@ -21,7 +21,7 @@ export interface ReportPoint {
   divergence?: number
 }
 
-const COLORS = { weights: '#4269d0', activations: '#efb118', error: '#c44e52', before: '#9aa5b1' }
+const COLORS = { weights: '#4269d0', activations: '#efb118', error: '#c44e52', before: '#222' }
 const NARROWEST = 720
 /** Pixels that the bars of a layer take. */
 const LAYER = 14
@@ -98,24 +98,33 @@ export function sizePlot(points: readonly ReportPoint[]): Plot | null {
   }
 }
 
-/** Fractions of the values in each bin, on a logarithmic axis, before rounding as an area and after it as bars. */
+/** Fractions of the values in each bin, on a logarithmic axis, before rounding as a line and after it as bars. */
 export function distributionPlot({ distribution: { low, high, before, after } }: OperandReport): Plot {
   const width = (high - low) / before.length
-  const data = (fractions: number[]) => fractions.map((y, i): [number, number | string] => [low + (i + 0.5) * width, y > 0 ? y : '-'])
-  const least = Math.min(...[...before, ...after].filter((y) => y > 0))
+  // A logarithmic axis of ECharts has its bars hang from above, so the axis is one of powers of ten.
+  const lowest = Math.floor(Math.log10(Math.min(...[...before, ...after].filter((y) => y > 0))))
+  const data = (fractions: number[]) =>
+    fractions.map((y, i): [number, number | string] => [low + (i + 0.5) * width, y > 0 ? Math.log10(y) - lowest : '-'])
   return {
     chart: {
-      legend: { top: 0 },
-      grid: { left: 70, right: 20, top: 40, bottom: 40 },
+      legend: { top: 0, right: 20 },
+      grid: { left: 60, right: 20, top: 40, bottom: 40 },
       xAxis: {
         type: 'value',
         min: low,
         max: high > low ? high : low + 1,
-        axisLabel: { formatter: (x: number) => String(Number(x.toPrecision(3))) },
+        axisLabel: { formatter: (x: number) => `${Number(x.toPrecision(3))}` },
       },
-      yAxis: { type: 'log', name: 'fraction', min: 10 ** Math.floor(Math.log10(least)), max: 1 },
+      yAxis: {
+        type: 'value',
+        name: 'fraction',
+        min: 0,
+        max: -lowest,
+        interval: 1,
+        axisLabel: { formatter: (y: number) => `1e${y + lowest}` },
+      },
       series: [
-        { type: 'bar', name: 'after', data: data(after), barWidth: 2, itemStyle: { color: COLORS.weights } },
+        { type: 'bar', name: 'after', data: data(after), barWidth: 2.5, itemStyle: { color: COLORS.weights } },
         {
           ...{ type: 'line', name: 'before', data: data(before), step: 'middle', symbol: 'none' },
           ...{ lineStyle: { color: COLORS.before, width: 1.5 }, itemStyle: { color: COLORS.before } },
