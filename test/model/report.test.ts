@@ -51,7 +51,7 @@ it('has the errors and the time of all layers', () => {
 it('compares with the float model as it was folded, so that eight bits are near it', async () => {
   let eight: QuantizationReport | undefined
   const model = await quantize(float, {
-    ...{ calibrate: digits('train', 1), bits: 8 },
+    ...{ calibrate: digits('train', 1), averageBits: 8, allocation: 'even' as const },
     onReport: (made) => {
       eight = made
     },
@@ -70,8 +70,20 @@ it('stops what the caller stops', async () => {
   const onProgress = ({ stage }: { stage: string }) => {
     if (stage === 'report') abort.abort(new Error('enough'))
   }
-  const options = { calibrate: digits('train', 1), bits: 8, signal: abort.signal, onProgress, onReport: () => {} }
+  const options = {
+    calibrate: digits('train', 1),
+    averageBits: 8,
+    allocation: 'even' as const,
+    signal: abort.signal,
+    onProgress,
+    onReport: () => {},
+  }
   await expect(quantize(float, options)).rejects.toThrow('enough')
-  const failing = { calibrate: digits('train', 1), bits: 8, onReport: () => Promise.reject(new Error('no disk')) }
+  const failing = {
+    calibrate: digits('train', 1),
+    averageBits: 8,
+    allocation: 'even' as const,
+    onReport: () => Promise.reject(new Error('no disk')),
+  }
   await expect(quantize(float, failing)).rejects.toThrow('no disk')
 })
