@@ -28,6 +28,17 @@ export interface QuantizationReport {
   layers: MeasuredLayer[]
 }
 
+/** A model in the plot of accuracy (or divergence) against size. */
+export interface ReportPoint {
+  name: string
+  /** Of its file. */
+  bytes: number
+  /** Fraction of right answers, 0..1. */
+  accuracy?: number
+  /** Mean KL divergence to the float model, nats. */
+  divergence?: number
+}
+
 /** Layers are measured on this many calibration images at most: memory and time grow with them, and each has hundreds of rows of tokens. */
 const IMAGES = 16
 

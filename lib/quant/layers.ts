@@ -144,7 +144,11 @@ class Comparison {
   private async decode({ weight: name }: NodeOf<'linear'>, code: WeightCode): Promise<{ shape: number[]; data: Float32Array }> {
     const { bits, outputs, inputs, packed, steps } = code
     const levels = unpackWeight(packed, outputs, inputs, bits)
-    const data = Float32Array.from(levels, (level, i) => level * steps[Math.floor(i / inputs)])
+    const data = new Float32Array(levels.length)
+    for (let o = 0; o < outputs; o++) {
+      for (let i = o * inputs; i < (o + 1) * inputs; i++) data[i] = levels[i] * steps[o]
+      await this.breathe()
+    }
     const rounding = new Rounding(data.length)
     const half = 2 ** (bits - 1)
     await rounding.add(tensorOf(this.float, name).data, data, { low: -half, high: half - 1, steps, run: inputs }, this.breathe)

@@ -1,7 +1,8 @@
-import type { MeasuredLayer, QuantizationReport } from '../model/report.js'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { MeasuredLayer, QuantizationReport, ReportPoint } from '../model/report.js'
 import type { OperandReport } from '../quant/layers.js'
 import { loadCharts } from './charts.js'
-import { bitsPlot, distributionPlot, errorPlot, type Plot, type ReportPoint, sizePlot } from './plots.js'
+import { bitsPlot, distributionPlot, errorPlot, type Plot, sizePlot } from './plots.js'
 import { formatBytes, formatCount, formatMs, formatPercent, printable } from './terminal.js'
 
 /**
@@ -20,28 +21,34 @@ const WORST = 8
 
 /**
  * @returns the text of an HTML file: summary, accuracy (or divergence) against size, bits and error by layer, how the values of the layers with the largest
- *   errors lie before and after rounding, and a table of all layers
+ *   errors lie before and after rounding, and a table of all layers. Each plot takes the event loop some ten milliseconds
  * @throws Error when the optional package echarts, which draws, is not installed
  */
 export async function reportHtml(report: QuantizationReport, options: ReportOptions = {}): Promise<string> {
   const render = await loadCharts()
-  const draw = ({ chart, size }: Plot) => `<div class="plot">${render(chart, size)}</div>`
+  const draw = async ({ chart, size }: Plot): Promise<string> => {
+    await nextTurn()
+    return `<div class="plot">${render(chart, size)}</div>`
+  }
   const { info, layers, images } = report
   const title = options.title ?? `${info.architecture}, ${info.weightBits.toFixed(2)} / ${info.activationBits.toFixed(2)} bits`
   const points = options.points ?? defaultPoints(report)
   const size = sizePlot(points)
+  const figures: string[] = []
+  for (const worst of worstLayers(layers)) figures.push(await figure(worst, draw))
   const parts = [
     section('Summary', summary(report)),
     size &&
-      section(points.some(({ accuracy }) => accuracy === undefined) ? 'Divergence against size' : 'Accuracy against size', draw(size)),
-    section('Bits by layer', draw(bitsPlot(layers))),
-    section('Error by layer', `<p>${ERROR_NOTE} Measured on ${formatCount(images)} calibration images.</p>${draw(errorPlot(layers))}`),
+      section(
+        points.some(({ accuracy }) => accuracy === undefined) ? 'Divergence against size' : 'Accuracy against size',
+        await draw(size),
+      ),
+    section('Bits by layer', await draw(bitsPlot(layers))),
     section(
-      'Values before and after rounding',
-      worstLayers(layers)
-        .map((worst) => figure(worst, draw))
-        .join('\n'),
+      'Error by layer',
+      `<p>${ERROR_NOTE} Measured on ${formatCount(images)} calibration images.</p>${await draw(errorPlot(layers))}`,
     ),
+    section('Values before and after rounding', figures.join('\n')),
     section('Layers', `<p>${TABLE_NOTE}</p>${layerTable(layers)}`),
   ]
   return document(title, parts.filter((part) => part !== null).join('\n'))
@@ -93,10 +100,13 @@ function summary({ info, floatBytes, divergence, msPerImage }: QuantizationRepor
   return `<table class="summary">${rows.map(([name, value]) => `<tr><th>${escapeHtml(name)}</th><td>${escapeHtml(value)}</td></tr>`).join('')}</table>`
 }
 
-function figure({ layer, operand }: { layer: MeasuredLayer; operand: OperandReport }, draw: (plot: Plot) => string): string {
+async function figure(
+  { layer, operand }: { layer: MeasuredLayer; operand: OperandReport },
+  draw: (plot: Plot) => Promise<string>,
+): Promise<string> {
   const { kind, bits, family, clipped } = operand
   const caption = `${layer.name}: ${kind}, ${bits} bits, ${family}, ${formatPercent(clipped)} clipped`
-  return `<figure>${draw(distributionPlot(operand))}<figcaption>${escapeHtml(caption)}</figcaption></figure>`
+  return `<figure>${await draw(distributionPlot(operand))}<figcaption>${escapeHtml(caption)}</figcaption></figure>`
 }
 
 /** A column of the table: what is shown, and what it is sorted by. */

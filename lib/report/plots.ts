@@ -1,4 +1,4 @@
-import type { MeasuredLayer } from '../model/report.js'
+import type { MeasuredLayer, ReportPoint } from '../model/report.js'
 import type { OperandReport } from '../quant/layers.js'
 import type { Chart, Size } from './charts.js'
 import { printable } from './terminal.js'
@@ -8,17 +8,6 @@ import { printable } from './terminal.js'
 export interface Plot {
   chart: Chart
   size: Size
-}
-
-/** A model in the plot of accuracy (or divergence) against size. */
-export interface ReportPoint {
-  name: string
-  /** Of its file. */
-  bytes: number
-  /** Fraction of right answers, 0..1. */
-  accuracy?: number
-  /** Mean KL divergence to the float model, nats. */
-  divergence?: number
 }
 
 const COLORS = { weights: '#4269d0', activations: '#efb118', error: '#c44e52', before: '#222' }

@@ -48,8 +48,8 @@ double* nanoseconds_of(Napi::Value value, size_t ops) {
   if (value.IsNull()) return nullptr;
   const Bytes bytes = typed_array(value, napi_float64_array, "nanoseconds");
   if (bytes.size < ops * sizeof(double)) {
-    throw Napi::RangeError::New(value.Env(), "nanoseconds has " + std::to_string(bytes.size) + " bytes, " + std::to_string(ops) +
-                                                 " ops need 8 each");
+    throw Napi::RangeError::New(
+        value.Env(), "nanoseconds has " + std::to_string(bytes.size) + " bytes, " + std::to_string(ops) + " ops need 8 each");
   }
   return reinterpret_cast<double*>(bytes.data);
 }

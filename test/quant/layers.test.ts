@@ -1,6 +1,7 @@
 import { stepsOf } from '../../lib/graph/factors.js'
 import type { Graph, Tensor } from '../../lib/graph/graph.js'
 import type { Code, Scheme } from '../../lib/graph/scheme.js'
+import { runGraph } from '../../lib/quant/evaluate.js'
 import { type LayerReport, measureLayers } from '../../lib/quant/layers.js'
 import { BINS } from '../../lib/quant/rounding.js'
 import { unpackWeight } from '../../lib/runtime/blobs.js'
@@ -126,10 +127,11 @@ describe.each(models)('%s', (_, build, coverage) => {
   let scheme: Scheme
   let layers: LayerReport[]
   let truth: Truth
+  let pixels: Float32Array
   beforeAll(async () => {
     graph = await build()
     const { rows, width } = graph.edges.get(graph.input) as { rows: number; width: number }
-    const pixels = normals(3, IMAGES * rows * width)
+    pixels = normals(3, IMAGES * rows * width)
     scheme = withHeadFactors(graph, simpleScheme(graph, pixels.subarray(0, rows * width), coverage))
     layers = await measureLayers(graph, { graph, scheme }, { pixels, images: IMAGES }, {})
     truth = truthOf(graph, scheme, pixels)
@@ -144,6 +146,14 @@ describe.each(models)('%s', (_, build, coverage) => {
     expect(wrong.map(({ name, error }) => ({ name, error, expected: truth.errors.get(name) }))).toEqual([])
     for (const { error, decibels } of layers) expect(error).toBeCloseTo(10 ** (-decibels / 20), 10)
     expect(Math.max(...layers.map(({ error }) => error))).toBeGreaterThan(0.01)
+  })
+
+  it('ends with the error of the logits that the kernels for codes compute', async () => {
+    const [exact, coded] = [await runGraph(graph, null, pixels, IMAGES, {}), await runGraph(graph, scheme, pixels, IMAGES, {})]
+    const ratios = new Ratios()
+    ratios.add('logits', exact, coded)
+    const error = layers.find(({ name }) => graph.nodes.find((node) => node.name === name)?.output === graph.output)?.error as number
+    expect(near(error, ratios.get().get('logits') as number)).toBe(true)
   })
 
   it('gives bits, family, clipping and rounding of everything that has a code', () => {
@@ -180,4 +190,21 @@ it('knows a node by its name', async () => {
   const scheme = simpleScheme(graph, pixels)
   const other = { ...graph, nodes: graph.nodes.slice(1) }
   await expect(measureLayers(other, { graph, scheme }, { pixels, images: 1 }, {})).rejects.toThrow('has no node patches')
+})
+
+it('stops when it is told to', async () => {
+  const graph = await smallVit()
+  const { rows, width } = graph.edges.get(graph.input) as { rows: number; width: number }
+  const pixels = normals(3, rows * width)
+  const abort = new AbortController()
+  const reason = new Error('enough')
+  let last = 0
+  const onProgress = (done: number) => {
+    last = done
+    if (done === 5) abort.abort(reason)
+  }
+  const calibration = { pixels, images: 1 }
+  const measured = measureLayers(graph, { graph, scheme: simpleScheme(graph, pixels) }, calibration, { signal: abort.signal, onProgress })
+  await expect(measured).rejects.toBe(reason)
+  expect(last).toBe(5)
 })
