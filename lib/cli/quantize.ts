@@ -1,6 +1,8 @@
+import { basename, resolve } from 'node:path'
 import { Command } from 'commander'
-import { checkReplaceable } from '../checkpoint/replace-file.js'
-import { load, quantize } from '../index.js'
+import { checkReplaceable, replaceFile } from '../checkpoint/replace-file.js'
+import { load, type QuantizationReport, quantize, reportHtml } from '../index.js'
+import { loadCharts } from '../report/charts.js'
 import { formatBytes, pairs } from '../report/terminal.js'
 import { type BitOptions, options } from './options.js'
 import { print, printJson, type Terminal, withProgress } from './terminal.js'
@@ -8,6 +10,7 @@ import { print, printJson, type Terminal, withProgress } from './terminal.js'
 interface Options extends BitOptions {
   calibrate: string
   output: string
+  report?: string
   calibrationImages?: number
   seed: number
   threads?: number
@@ -21,6 +24,7 @@ export function quantizeCommand(terminal: Terminal): Command {
     .argument('<checkpoint>', 'folder with config.json and model.safetensors')
     .requiredOption('--calibrate <data>', 'images to calibrate on: folder of classes, folder with labels.csv, CIFAR-10 .bin')
     .requiredOption('-o, --output <file>', 'the file to write')
+    .option('--report <file>', 'write an HTML report of all layers, too (needs the package echarts)')
     .addOption(options.bits())
     .addOption(options.averageBits())
     .addOption(options.calibrationImages())
@@ -31,14 +35,23 @@ export function quantizeCommand(terminal: Terminal): Command {
 }
 
 async function action(terminal: Terminal, checkpoint: string, given: Options): Promise<void> {
-  const { json = false, output, ...settings } = given
+  const { json = false, output, report, ...settings } = given
   // Minutes of work are not for a file that cannot be written.
   await checkReplaceable(output)
+  if (report !== undefined) {
+    await checkReplaceable(report)
+    await loadCharts()
+  }
   const started = performance.now()
   const model = await load(checkpoint, { threads: given.threads, signal: terminal.signal })
   try {
     const small = await withProgress(terminal, 'quantizing', json, (onProgress) =>
-      quantize(model, { ...settings, signal: terminal.signal, onProgress }),
+      quantize(model, {
+        ...settings,
+        ...(report !== undefined && { onReport: (made) => writeReport(report, checkpoint, made) }),
+        signal: terminal.signal,
+        onProgress,
+      }),
     )
     try {
       const seconds = (performance.now() - started) / 1000
@@ -54,6 +67,7 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
             ['size', formatBytes(bytes)],
             ['bits', `weights ${weightBits.toFixed(2)}, activations ${activationBits.toFixed(2)} on average`],
             ['time', `${seconds.toFixed(1)} s`],
+            ...(report === undefined ? [] : [['report', report] as [string, string]]),
           ]),
         )
     } finally {
@@ -62,4 +76,9 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
   } finally {
     model.dispose()
   }
+}
+
+async function writeReport(file: string, checkpoint: string, report: QuantizationReport): Promise<void> {
+  const html = await reportHtml(report, { title: basename(resolve(checkpoint)) })
+  await replaceFile(file, (handle) => handle.writeFile(html))
 }

@@ -168,7 +168,7 @@ class Lowering {
         const rows = format ? encodeRows(format.code, format.offset, data, shape[1]) : data
         const x = this.pool.addRows({ shape, data: rows })
         const y = rowsOf(this.place(step.output), 0, x.rows)
-        this.ops.push({ op: 'copyRows', name: `${name}.prefix`, x, y, ...(format && { codes: true }) })
+        this.ops.push({ op: 'copyRows', name, x, y, ...(format && { codes: true }) })
         return
       }
       case 'layernorm':
@@ -229,7 +229,7 @@ class Lowering {
       this.ops.push({ op: 'copyRows', name, x: Object.assign(this.view(input), { rowStride: 0, rows: y.rows }), y })
     } else if (node.op === 'place') {
       const zeros = this.pool.addRows({ shape: [1, y.width], data: new Float32Array(y.width) })
-      this.ops.push({ op: 'copyRows', name: `${name}.zeros`, x: Object.assign(zeros, { rowStride: 0, rows: y.rows }), y })
+      this.ops.push({ op: 'copyRows', name, x: Object.assign(zeros, { rowStride: 0, rows: y.rows }), y })
       const x = this.view(input)
       this.ops.push({ op: 'copyRows', name, x, y: rowsOf(this.target(output).y, node.row, x.rows) })
     } else {

@@ -9,6 +9,7 @@ import { kindOf } from '../values.js'
 import { checkDevice } from './device.js'
 import { load } from './load.js'
 import { type DeviceOptions, Model } from './model.js'
+import { measureReport, type QuantizationReport } from './report.js'
 
 export interface QuantizeOptions extends DeviceOptions {
   /** A path that `openDataset` understands, a dataset, or images. Labels are not used. */
@@ -26,7 +27,12 @@ export interface QuantizeOptions extends DeviceOptions {
   /** Fixes which images are drawn, default 0. */
   seed?: number
   signal?: AbortSignal
-  onProgress?: (progress: { stage: 'read' | Progress['stage']; done: number; total: number }) => void
+  /**
+   * Asks for a report of all layers, and gets it before the promise settles. It is made here and nowhere else, because a quantized model does not keep the
+   * float weights, which smoothing and rotation have changed, that it has to be compared with.
+   */
+  onReport?: (report: QuantizationReport) => void | Promise<void>
+  onProgress?: (progress: { stage: 'read' | Progress['stage'] | 'report'; done: number; total: number }) => void
 }
 
 const CALIBRATION_IMAGES = 128
@@ -49,7 +55,7 @@ export async function quantize(source: string | Model, options: QuantizeOptions)
   if (float.quantized) throw new Error('this model is quantized already: start from its float checkpoint')
   const calibration = await readCalibration(float, options)
   const bits = options.bits ?? (options.averageBits === undefined ? 8 : undefined)
-  const { graph, scheme } = await quantizeGraph(float.parts.graph, calibration, {
+  const quantized = await quantizeGraph(float.parts.graph, calibration, {
     bits,
     averageBits: options.averageBits,
     allocation: options.allocation,
@@ -58,6 +64,11 @@ export async function quantize(source: string | Model, options: QuantizeOptions)
     signal,
     onProgress: options.onProgress,
   })
+  if (options.onReport) {
+    const onProgress = (done: number, total: number) => options.onProgress?.({ stage: 'report', done, total })
+    await options.onReport(await measureReport(float.parts, quantized, calibration, { device, threads, isa, signal, onProgress }))
+  }
+  const { graph, scheme } = quantized
   return new Model({ ...float.parts, graph, scheme }, { device, threads, isa })
 }
 

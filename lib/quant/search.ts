@@ -58,6 +58,8 @@ export type Widths = ((operand: Unit) => number) | { averageBits: number; even?:
 export interface QuantizedGraph {
   graph: Graph
   scheme: Scheme
+  /** What was quantized: rotated and smoothed, with the edges of `graph`. It computes what the model computes. */
+  float: Graph
   /** Mean KL divergence to the float model on the calibration images, nats. */
   divergence: number
 }
@@ -136,7 +138,7 @@ export class Search {
 
   private async diverge(quantized: { graph: Graph; scheme: Scheme }): Promise<QuantizedGraph> {
     const { threads, signal } = this.options
-    return { ...quantized, divergence: await divergence(quantized, this.calibration, this.logits, { threads, signal }) }
+    return { ...quantized, float: this.float, divergence: await divergence(quantized, this.calibration, this.logits, { threads, signal }) }
   }
 
   private importance(operand: ActivationOperand): ArrayLike<number> | null {

@@ -62,7 +62,7 @@ export type PlanFunction = 'identity' | 'gelu' | 'geluSlope'
 
 /**
  * One kernel call. A target `y` holds codes (one byte an element) when `encode` is there, else float32. Field by field these are the
- * structs of native/ops.
+ * structs of native/ops. `name` is that of the (first) node that it computes; of an observer, a sum or a copy into the output, what was asked for.
  */
 export type PlanOp = { name: string } & (
   | {
@@ -181,7 +181,8 @@ export interface NativeBlob {
 
 export interface NativeSession {
   /**
-   * Queues a run and returns its number. `input` and `output` hold `images` times inputBytes and outputBytes. They belong to native code until
+   * Queues a run and returns its number. `input` and `output` hold `images` times inputBytes and outputBytes. `nanoseconds` has an element for
+   * each op, to which its wall time is added; with null nothing is measured. They belong to native code until
    * `done` is called, so nobody else may reach them. That happens exactly once and never before run returns: with null, or with an Error
    * (code 'ABORTED' after cancel or dispose). `progress` gets the number of images finished, at most 20 times a second.
    */
@@ -190,6 +191,7 @@ export interface NativeSession {
     output: Float32Array,
     images: number,
     threads: number,
+    nanoseconds: Float64Array | null,
     progress: ((images: number) => void) | null,
     done: (error: Error | null) => void,
   ): number

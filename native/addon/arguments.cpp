@@ -10,6 +10,8 @@ const char* type_name(napi_typedarray_type type) {
   switch (type) {
     case napi_float32_array:
       return "a Float32Array";
+    case napi_float64_array:
+      return "a Float64Array";
     case napi_uint8_array:
       return "a Uint8Array";
     case napi_int8_array:
@@ -17,6 +19,10 @@ const char* type_name(napi_typedarray_type type) {
     default:
       return "another typed array";
   }
+}
+
+size_t element_bytes(napi_typedarray_type type) {
+  return type == napi_float64_array ? sizeof(double) : type == napi_float32_array ? sizeof(float) : 1;
 }
 
 }  // namespace
@@ -37,7 +43,7 @@ Bytes typed_array(Napi::Value value, napi_typedarray_type type, const char* name
   if (napi_is_detached_arraybuffer(env, buffer, &detached) != napi_ok || detached) throw refuse(" is detached");
   const Napi::Value resizable = Napi::Object(env, buffer).Get("resizable");
   if (resizable.IsBoolean() && resizable.As<Napi::Boolean>()) throw refuse(" must not lie in a resizable ArrayBuffer");
-  return {static_cast<uint8_t*>(data), length * (type == napi_float32_array ? sizeof(float) : 1)};
+  return {static_cast<uint8_t*>(data), length * element_bytes(type)};
 }
 
 int64_t integer(Napi::Value value, int64_t low, int64_t high, const std::string& name) {

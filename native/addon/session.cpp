@@ -43,6 +43,17 @@ uint8_t* images_of(Napi::Value value, const char* name, int64_t images, int64_t 
   return bytes.data;
 }
 
+// A number an op, or null.
+double* nanoseconds_of(Napi::Value value, size_t ops) {
+  if (value.IsNull()) return nullptr;
+  const Bytes bytes = typed_array(value, napi_float64_array, "nanoseconds");
+  if (bytes.size < ops * sizeof(double)) {
+    throw Napi::RangeError::New(
+        value.Env(), "nanoseconds has " + std::to_string(bytes.size) + " bytes, " + std::to_string(ops) + " ops need 8 each");
+  }
+  return reinterpret_cast<double*>(bytes.data);
+}
+
 }  // namespace
 
 Napi::Function SessionObject::define(Napi::Env env, Jobs* jobs) {
@@ -85,17 +96,19 @@ Napi::Value SessionObject::run(const Napi::CallbackInfo& info) {
   arguments.output = images_of(info[1], "output", images, plan.output_bytes);
   arguments.images = static_cast<int>(images);
   arguments.threads = static_cast<int>(integer(info[3], 1, kMaxThreads, "threads"));
+  arguments.nanoseconds = nanoseconds_of(info[4], plan.ops.size());
 
   Jobs::Request request;
-  if (info[4].IsFunction()) {
-    request.progress = info[4].As<Napi::Function>();
-  } else if (!info[4].IsNull()) {
+  if (info[5].IsFunction()) {
+    request.progress = info[5].As<Napi::Function>();
+  } else if (!info[5].IsNull()) {
     throw Napi::TypeError::New(env, "progress must be a function or null");
   }
-  if (!info[5].IsFunction()) throw Napi::TypeError::New(env, "done must be a function");
-  request.done = info[5].As<Napi::Function>();
+  if (!info[6].IsFunction()) throw Napi::TypeError::New(env, "done must be a function");
+  request.done = info[6].As<Napi::Function>();
   request.owner = this;
   request.keep = {info[0].As<Napi::Object>(), info[1].As<Napi::Object>(), info.This().As<Napi::Object>()};
+  if (arguments.nanoseconds) request.keep.push_back(info[4].As<Napi::Object>());
   return guarded(env, [&]() -> Napi::Value {
     request.job = std::make_shared<RunJob>(executor_, arguments);
     return Napi::Number::New(env, jobs_->start(env, request));

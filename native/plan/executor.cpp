@@ -4,6 +4,7 @@
 #include "plan/executor.h"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace fewbit {
@@ -480,6 +481,24 @@ class OpRun {
   const std::atomic<bool>& stop_;
 };
 
+// Adds the time until its end to a sum, or does nothing.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double* nanoseconds) : nanoseconds_(nanoseconds) {
+    if (nanoseconds_) start_ = std::chrono::steady_clock::now();
+  }
+  ~Stopwatch() {
+    if (!nanoseconds_) return;
+    *nanoseconds_ += std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - start_).count();
+  }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  double* const nanoseconds_;
+  std::chrono::steady_clock::time_point start_;
+};
+
 size_t scratch_of(const LinearCodesOp& op) { return linear_codes_scratch(op.x.width); }
 size_t scratch_of(const AttentionCodesOp& op) { return attention_codes_scratch(tokens(op), op.q.width / op.heads); }
 size_t scratch_of(const AttentionF32Op& op) { return attention_f32_scratch(tokens(op), op.q.width / op.heads); }
@@ -514,9 +533,10 @@ bool Executor::run(Team& team, const RunArguments& arguments, const std::atomic<
                     static_cast<uint8_t*>(arguments.output) + first * plan_.output_bytes,
                     std::min(plan_.batch, arguments.images - first)};
     const OpRun run(pass, kernels_, team, threads, scratch_.data(), thread_scratch_, stop);
-    for (const PlanOp& op : plan_.ops) {
+    for (size_t i = 0; i < plan_.ops.size(); ++i) {
       if (stop.load(std::memory_order_relaxed)) return false;
-      std::visit(run, op.op);
+      const Stopwatch stopwatch(arguments.nanoseconds ? arguments.nanoseconds + i : nullptr);
+      std::visit(run, plan_.ops[i].op);
     }
     if (stop.load(std::memory_order_relaxed)) return false;
     progress(first + pass.images);

@@ -72,6 +72,18 @@ describe('quantize', () => {
     expect(outcome.stderr).toMatch(/ \.\.\.\n/)
   })
 
+  test('--report writes a page beside the model, and --json stays as it is', async () => {
+    const outcome = await quantize(at('paged.fewbit'), '--bits', '8', '--calibration-images', '4', '--report', at('page.html'), '--json')
+    expect(outcome).toMatchObject({ code: 0, stderr: '' })
+    expect(Object.keys(oneJsonLine<Quantized>(outcome))).toEqual(Object.keys(oneJsonLine<Quantized>(average)))
+    const page = readFileSync(at('page.html'), 'utf8')
+    expect(page).toMatch(/^<!DOCTYPE html>[\s\S]*<title>vit-digits<\/title>[\s\S]*<\/html>\n$/)
+    expect(page).toContain('>layers.0.attention<')
+    const refused = await fewbit(['quantize', at('missing'), '--calibrate', at('missing'), '-o', at('x.fewbit'), '--report', folder])
+    expect(refused).toMatchObject({ code: 1, stdout: '' })
+    expect(refused.stderr).toMatch(/it is a folder/)
+  })
+
   test.each(['read', 'observe'])('an abort at the stage %s leaves no file behind', async (stage) => {
     const abort = new AbortController()
     const onError = (text: string) => text.includes(stage) && abort.abort()

@@ -228,6 +228,33 @@ TEST_CASE("a plan gives the same bits for any number of threads and any batch") 
   }
 }
 
+TEST_CASE("a run adds the time of each op, and only where it is asked to") {
+  Team team;
+  Executor executor(small_plan(2), *kernels_portable());
+  const int images = 5;
+  const auto input = random_floats(images * kRows * kInputs, 7);
+  std::vector<float> output(size_t(images) * (kRows + 1) * kWidth), unmeasured = output;
+  const std::atomic<bool> stop{false};
+  const auto nothing = [](int64_t) {};
+  CHECK(executor.run(team, {input->data(), unmeasured.data(), images, 2}, stop, nothing));
+
+  // Far above what the run takes, so that what is added can be told from what was there; their sums are exact to a quarter.
+  const std::vector<double> before{1e15, 2e15, 0, -1};
+  std::vector<double> after = before;
+  const auto start = std::chrono::steady_clock::now();
+  CHECK(executor.run(team, {input->data(), output.data(), images, 2, after.data()}, stop, nothing));
+  const std::chrono::duration<double, std::nano> all = std::chrono::steady_clock::now() - start;
+  CHECK(output == unmeasured);
+  double sum = 0;
+  for (int i = 0; i < 3; ++i) {
+    CHECK(after[i] >= before[i]);
+    sum += after[i] - before[i];
+  }
+  CHECK(sum > 0);
+  CHECK(sum <= all.count() + 3);
+  CHECK(after[3] == before[3]);
+}
+
 TEST_CASE("a stopped run ends early") {
   Team team;
   Executor executor(small_plan(1), *kernels_portable());

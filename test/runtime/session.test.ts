@@ -53,6 +53,31 @@ test('paths agree', async () => {
   for (const output of outputs) output.forEach((y, i) => expect(Math.abs(y - outputs[0][i])).toBeLessThan(1e-4))
 })
 
+test('a profile has the time of each op, and the same output', async () => {
+  const { plan } = tokensPlan({ batch: 2 })
+  using session = new Session(plan)
+  const input = randomInput(plan, 5)
+  const start = performance.now()
+  const { times, output } = await session.profile(input, 5)
+  const all = 1e6 * (performance.now() - start)
+  expect(times.map(({ op, name }) => `${name}: ${op}`)).toEqual(['prefix: copyRows', 'embed: linearF32', 'norm: layernorm'])
+  for (const { nanoseconds } of times) expect(nanoseconds).toBeGreaterThanOrEqual(0)
+  const sum = times.reduce((total, { nanoseconds }) => total + nanoseconds, 0)
+  expect(sum).toBeGreaterThan(0)
+  expect(sum).toBeLessThanOrEqual(all)
+  expect(output).toEqual(await session.run(input, 5))
+  expect((await session.profile(new Float32Array(0), 0)).times.map(({ nanoseconds }) => nanoseconds)).toEqual([0, 0, 0])
+})
+
+test('no room for times is refused', () => {
+  const { plan } = tokensPlan({ batch: 2 })
+  const native = addon.createSession(plan, '')
+  const run = (nanoseconds: Float64Array) =>
+    native.run(randomInput(plan, 1), new Float32Array(plan.outputBytes / 4), 1, 1, nanoseconds, null, () => {})
+  expect(() => run(new Float64Array(2))).toThrow('nanoseconds has 16 bytes, 3 ops need 8 each')
+  expect(() => run(new Float32Array(3) as never)).toThrow('nanoseconds must be a Float64Array')
+})
+
 test('no images', async () => {
   expect(await new Session(tokensPlan().plan).run(new Float32Array(0), 0)).toHaveLength(0)
 })
@@ -263,6 +288,6 @@ describe('bad arguments', () => {
     const input = new Float32Array(70)
     structuredClone(input.buffer, { transfer: [input.buffer] })
     const native = addon.createSession(plan, '')
-    expect(() => native.run(input, new Float32Array(1000), 2, 1, null, () => {})).toThrow(/input is detached/)
+    expect(() => native.run(input, new Float32Array(1000), 2, 1, null, null, () => {})).toThrow(/input is detached/)
   })
 })

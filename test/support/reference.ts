@@ -196,18 +196,21 @@ function attention(
       }
     }
   }
-  forEachQuery((window, head, t, p, row) => {
+  forEachQuery((window, head, t, _, row) => {
     for (let s = 0; s < tokens; s++) {
+      let sum = 0
       for (let c = head * channels; c < (head + 1) * channels; c++) {
-        p[s] += q.data[window.rows[t] * width + c] * k.data[window.rows[s] * width + c]
+        sum += q.data[window.rows[t] * width + c] * k.data[window.rows[s] * width + c]
       }
-      p[s] = p[s] * scaleOf(node, head) + (bias ? bias[(head * tokens + t) * tokens + s] : 0)
-      logits.data[row * tokens + s] = p[s]
-      if (!window.attends(t, s)) p[s] -= 100
+      logits.data[row * tokens + s] = sum * scaleOf(node, head) + (bias ? bias[(head * tokens + t) * tokens + s] : 0)
     }
-    softmax(p)
   })
   edges.set(logitsOf(node), logits)
+  written(logitsOf(node), logits)
+  forEachQuery((window, _, t, p, row) => {
+    for (let s = 0; s < tokens; s++) p[s] = logits.data[row * tokens + s] - (window.attends(t, s) ? 0 : 100)
+    softmax(p)
+  })
   edges.set(probabilitiesOf(node), probabilities)
   written(probabilitiesOf(node), probabilities)
   forEachQuery((window, head, t, p) => {

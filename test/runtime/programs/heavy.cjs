@@ -22,5 +22,5 @@ exports.open = () => {
 
 exports.start = (session, images, progress = null, done = () => {}) => {
   const array = () => new Float32Array((images * bytes) / 4)
-  return session.run(array(), array(), images, 2, progress, done)
+  return session.run(array(), array(), images, 2, null, progress, done)
 }
