@@ -22,19 +22,12 @@ export class Histogram {
   /**
    * @param observation its samples, and the extremes of each column: rare outliers are hardly ever among the samples, but they did occur
    * @param weights [width] importance of each column (>= 0), or null for 1
-   * @param rowWeights [sampled rows] importance of each row, of mean 1, or null for 1
    */
-  static async of(
-    observation: Observation,
-    weights: ArrayLike<number> | null,
-    breathe: () => Promise<void> | void,
-    rowWeights: ArrayLike<number> | null = null,
-  ): Promise<Histogram> {
+  static async of(observation: Observation, weights: ArrayLike<number> | null, breathe: () => Promise<void> | void): Promise<Histogram> {
     const histogram = new Histogram(observation)
     const { samples, width } = observation
     for (let i = 0, t = 0; i < samples.length; t++) {
-      const row = rowWeights ? rowWeights[t] : 1
-      for (let c = 0; c < width; c++, i++) histogram.add(samples[i], weights ? row * weights[c] : row)
+      for (let c = 0; c < width; c++, i++) histogram.add(samples[i], weights ? weights[c] : 1)
       if (t % 16 === 0) await breathe()
     }
     histogram.addExtremes(observation, weights)
