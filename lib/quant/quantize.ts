@@ -26,8 +26,8 @@ export interface QuantizeGraphOptions {
   /** Bound on the average of weights (by parameters) and on that of activations (by elements per image), separately (2..8). */
   averageBits?: number
   /**
-   * How an average is spread: 'greedy' by the damage that narrower codes do (default), or 'even', which alternates the two nearest widths without looking
-   * at the data and is meant for timing random weights.
+   * How an average is spread: 'greedy' by the damage that narrower codes do (default), or 'even', which takes the two nearest widths, the narrower one
+   * for the largest operands, without looking at the data and is meant for timing random weights.
    */
   allocation?: 'greedy' | 'even'
   /** Rotate the residual stream (default). */
@@ -91,7 +91,7 @@ export async function quantizeGraph(float: Graph, calibration: Calibration, opti
   return sequential.divergence < parallel.divergence ? sequential : parallel
 }
 
-/** @param damage null: widths alternate */
+/** @param damage null: the two widths nearest to the average */
 async function chooseBits(
   graph: Graph,
   units: Unit[],
