@@ -169,3 +169,12 @@ it.each(['layers.0.attention.query.weight', 'layers.1.attention.output.weight', 
     }
   },
 )
+
+it('refuses a model whose logits overflow, and names them', async () => {
+  const head = graph.nodes.find(({ op, name }) => op === 'linear' && name.includes('head')) as { weight: string }
+  const { shape, data } = graph.constants.get(head.weight) as { shape: number[]; data: Float32Array }
+  const broken: Graph = { ...graph, constants: new Map(graph.constants).set(head.weight, { shape, data: data.map(() => 3e38) }) }
+  await expect(quantizeGraph(broken, calibration, { bits: 8 })).rejects.toThrow(
+    `${graph.output}: the float model computes values that are not finite`,
+  )
+})
