@@ -33,10 +33,15 @@ export function largestShift(bits: number, signed: boolean): number {
   return Math.floor(Math.log2((signed ? 127 : 255) / (2 ** (bits - 1) - 1)))
 }
 
-/** Steps are stored and used as float32; a step of 0 (all calibration values are 0) becomes 1. */
+/** Steps are stored and used as float32; one that is none (all calibration values are 0, or next to it) becomes 1. */
 function positive(step: number): number {
   const rounded = Math.fround(step)
-  return rounded > 0 && Number.isFinite(rounded) ? rounded : 1
+  return isStep(rounded) ? rounded : 1
+}
+
+/** Whether a float32 is positive, and its inverse a float32 too: encoders multiply by it. */
+export function isStep(step: number): boolean {
+  return step > 0 && Number.isFinite(step) && Number.isFinite(Math.fround(1 / step))
 }
 
 /** The nearest level, as the kernels choose it (native/ops/encode.h). */

@@ -29,11 +29,13 @@ export function searchSymmetric(histogram: Histogram, bits: number): Found {
 
 /**
  * The uniform code of least error whose lowest level is searched too, which is a zero point: its cost, an offset on each output row, is folded into
- * a correction that every product has anyway. Levels stay in -128..127, or in 0..`highest` for values that are never negative.
+ * a correction that every product has anyway. Levels stay in -128..127; for values that are never negative they are in 0..`highest`, where 2^bits
+ * of them fit.
  */
 export function searchUniform(histogram: Histogram, bits: number, highest = 255): Found {
   const count = 2 ** bits
-  let best: Found = searchSymmetric(histogram, bits)
+  const signed = histogram.min < 0 || histogram.max === 0 || count - 1 > highest
+  let best = signed ? searchSymmetric(histogram, bits) : null
   for (const c of COVERAGE) {
     const step = (c * (histogram.max - histogram.min)) / (count - 1)
     if (!(step > 0)) continue
@@ -45,7 +47,7 @@ export function searchUniform(histogram: Histogram, bits: number, highest = 255)
       best = better(best, uniformCode(bits, step, low), histogram)
     }
   }
-  return best
+  return best as Found
 }
 
 /**

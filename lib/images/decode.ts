@@ -1,7 +1,7 @@
 /** Encoded files -> pixels, through sharp (optional: whoever hands in pixels does not need it). */
-import { readFile } from 'node:fs/promises'
 import type Sharp from 'sharp'
 import { checkRawImage, type ImageInput, isBytes, type RawImage, type Reserve } from './image.js'
+import { readWhole } from './read-file.js'
 
 /** Of a photograph; 400 MB in colour. */
 const MOST_PIXELS = 2 ** 27
@@ -31,7 +31,7 @@ export async function decodeImage(input: ImageInput, name?: string, reserve?: Re
 async function decodeFile(path: string, name: string, reserve?: Reserve): Promise<RawImage> {
   let bytes: Uint8Array
   try {
-    bytes = await readFile(path)
+    bytes = await readWhole(path)
   } catch (error) {
     throw new Error(`cannot read ${name}: ${message(error)}`, { cause: error })
   }

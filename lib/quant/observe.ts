@@ -26,7 +26,7 @@ export interface RunOptions {
 /**
  * Runs the float graph over the calibration images with an observer on each operand; logits are looked at apart (logits.ts).
  *
- * @throws Error that names the operand whose values are not all finite
+ * @throws Error that names the operand whose values are not all finite, or the logits that are not
  */
 export async function observe(
   graph: Graph,
@@ -58,12 +58,11 @@ export async function observe(
       const bytes = new Uint8Array(blob.byteLength)
       blob.read(0, bytes)
       const observation = parseObservation(bytes, width, sampleRows, sampleStride)
-      if (!observation.meanSquare.every(Number.isFinite)) {
-        throw new Error(`${name}: the float model computes values that are not finite on the calibration images`)
-      }
+      if (!observation.meanSquare.every(Number.isFinite)) throw notFinite(name)
       observations.set(name, observation)
       await breathe()
     }
+    if (!logits.every(Number.isFinite)) throw notFinite(graph.output)
     if (edges.length < operands.length) {
       for (const [name, observation] of await observeLogits(graph, calibration, options)) observations.set(name, observation)
     }
@@ -72,6 +71,9 @@ export async function observe(
     session.dispose()
   }
 }
+
+const notFinite = (edge: string): Error =>
+  new Error(`${edge}: the float model computes values that are not finite on the calibration images`)
 
 /** About rows / SAMPLE_ROWS, and without a common divisor with the rows of an image, so that every token gets its turn. */
 export function sampleStride(rows: number, rowsPerImage: number): number {

@@ -14,8 +14,8 @@ export interface QuantizeGraphOptions extends Parts {
   /** Instead: bound on the average of weights (by parameters) and on that of activations (by elements per image), separately (2..8). */
   averageBits?: number
   /**
-   * How an average is spread: 'greedy' by the damage that narrower codes do (default), or 'even', which alternates the two nearest widths without looking
-   * at the data and is meant for timing random weights.
+   * How an average is spread: 'greedy' by the damage that narrower codes do (default), or 'even', which takes the two nearest widths, the narrower one
+   * for the largest operands, without looking at the data and is meant for timing random weights.
    */
   allocation?: 'greedy' | 'even'
   threads?: number

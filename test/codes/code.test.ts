@@ -58,3 +58,8 @@ it('largestShift is the last that fits', () => {
 it('rounds half to even', () => {
   expect([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 0.49, 2.51].map(roundHalfEven).map((x) => x + 0)).toEqual([-2, -2, 0, 0, 2, 2, 0, 3])
 })
+
+it('takes 1 for a step that has no inverse', () => {
+  for (const step of [0, 1e-42, Number.POSITIVE_INFINITY]) expect(uniformCode(4, step, 0).step).toBe(1)
+  expect(uniformCode(4, 2 ** -127, 0).step).toBe(2 ** -127)
+})

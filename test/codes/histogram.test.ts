@@ -90,6 +90,17 @@ describe('search', () => {
     const constant = searchUniform(await Histogram.of(observationOf(new Float32Array(64).fill(2.5), WIDTH), null, idle), 4)
     expect(Math.abs(encodeLevel(constant.code, 2.5) * constant.code.step - 2.5)).toBeLessThan(constant.code.step / 2)
   })
+
+  it('gives values that are never negative no negative levels, though they are constant or of no importance', async () => {
+    for (const x of [1, 1 / 3, 1 / 50, 0.7]) {
+      for (const importance of [null, new Float64Array(WIDTH)]) {
+        const histogram = await Histogram.of(observationOf(new Float32Array(4 * WIDTH).fill(x), WIDTH), importance, idle)
+        for (let bits = 2; bits <= 8; bits++) {
+          expect(searchCodebook(histogram, bits, searchTwoScale(histogram, bits)).code.levels[0]).toBe(0)
+        }
+      }
+    }
+  })
 })
 
 it('keeps levels of nearly positive values below the bound that attention sets', async () => {

@@ -29,3 +29,7 @@ it('keeps levels inside the width', () => {
 it('gives an all-zero row a step of 1', () => {
   expect(searchRow(new Float32Array(8), new Float64Array(8).fill(1), 4)).toEqual({ step: 1, loss: 0 })
 })
+
+it('gives a row too small for a step the step of an all-zero row', () => {
+  expect(searchRow(new Float32Array(8).fill(1e-40), new Float64Array(8).fill(1), 8)).toEqual({ step: 1, loss: 0 })
+})

@@ -227,6 +227,11 @@ describe('labels.csv', () => {
     await expect(openDataset(folder, { labels: PETS })).rejects.toThrow(message)
   })
 
+  test.each(['labels.csv', 'data_batch_1.bin'])('%s that is a link to a device', async (name) => {
+    await symlink('/dev/null', join(folder, name))
+    await expect(openDataset(folder)).rejects.toThrow(/^cannot read .*: it is not a regular file$/)
+  })
+
   test('text that is not UTF-8', async () => {
     await lay({ 'labels.csv': Uint8Array.of(0x66, 0xff, 0xfe) })
     await expect(openDataset(folder)).rejects.toThrow(/cannot read .*labels\.csv/)

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { crc32, deflateSync } from 'node:zlib'
@@ -182,6 +182,15 @@ describe('what is refused', () => {
     const file = join(folder, 'empty.jpg')
     await writeFile(file, '')
     await expect(decodeImage(file)).rejects.toThrow(/empty\.jpg is empty \(0 bytes\)/)
+  })
+
+  test('a device, which may never end, a folder, and a file that is too large for an image', async () => {
+    await expect(decodeImage('/dev/null')).rejects.toThrow('cannot read /dev/null: it is not a regular file')
+    await expect(decodeImage(folder)).rejects.toThrow(/^cannot read .*: it is a folder$/)
+    const file = join(folder, 'large.tif')
+    await writeFile(file, '')
+    await truncate(file, 2 ** 30 + 1)
+    await expect(decodeImage(file)).rejects.toThrow(/^cannot read .*large\.tif: it has 1073741825 bytes/)
   })
 
   test('a file that is no image', async () => {

@@ -157,3 +157,24 @@ it('leaves the event loop alone', async () => {
   delay.disable()
   expect(delay.percentile(99) / 1e6).toBeLessThan(20)
 })
+
+it.each(['layers.0.attention.query.weight', 'layers.1.attention.output.weight', 'layers.0.mlp.fc1.weight'])(
+  'quantizes a model whose %s is zero, or nearly, so that nothing behind it matters',
+  async (name) => {
+    for (const value of [0, 1e-41]) {
+      const { shape, data } = graph.constants.get(name) as { shape: number[]; data: Float32Array }
+      const dead: Graph = { ...graph, constants: new Map(graph.constants).set(name, { shape, data: data.map(() => value) }) }
+      const quantized = await quantizeGraph(dead, calibration, { bits: 8 })
+      expect(relativeError(await logitsOf(quantized.graph, quantized.scheme), await logitsOf(dead, null))).toBeLessThan(0.05)
+    }
+  },
+)
+
+it('refuses a model whose logits overflow, and names them', async () => {
+  const head = graph.nodes.find(({ op, name }) => op === 'linear' && name.includes('head')) as { weight: string }
+  const { shape, data } = graph.constants.get(head.weight) as { shape: number[]; data: Float32Array }
+  const broken: Graph = { ...graph, constants: new Map(graph.constants).set(head.weight, { shape, data: data.map(() => 3e38) }) }
+  await expect(quantizeGraph(broken, calibration, { bits: 8 })).rejects.toThrow(
+    `${graph.output}: the float model computes values that are not finite`,
+  )
+})

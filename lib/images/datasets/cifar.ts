@@ -1,7 +1,7 @@
 /** CIFAR-10's binary files: records of a label byte and the red, green and blue planes of 32 x 32 pixels. */
-import { readFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import type { Dataset, DatasetOptions } from '../dataset.js'
+import { readWhole } from '../read-file.js'
 import { attempt, checkIndex } from './files.js'
 
 const SIDE = 32
@@ -56,7 +56,7 @@ export async function openCifar(names: string[], folder: string, options: Datase
 }
 
 async function readBatch(file: string): Promise<Uint8Array> {
-  const bytes = await attempt(file, () => readFile(file))
+  const bytes = await attempt(file, () => readWhole(file))
   if (bytes.length === 0) throw new Error(`${file} is empty (0 bytes)`)
   if (bytes.length % RECORD !== 0) {
     throw new Error(`${file} has ${bytes.length} bytes, which is no multiple of ${RECORD}, the size of a CIFAR-10 image and its label`)

@@ -1,8 +1,9 @@
 /** labels.csv: a header row with at least the columns `file` and `label`, then a row an image. */
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { isAbsolute, join } from 'node:path'
 import { show } from '../../values.js'
 import type { Dataset, DatasetOptions } from '../dataset.js'
+import { readWhole } from '../read-file.js'
 import { parseCsv } from './csv.js'
 import { attempt, fileDataset } from './files.js'
 import { classOfLabel } from './labels.js'
@@ -39,7 +40,7 @@ export async function openTable(path: string, folder: string, { labels: classes 
 }
 
 function readText(path: string): Promise<string> {
-  return attempt(path, async () => new TextDecoder('utf-8', { fatal: true }).decode(await readFile(path)))
+  return attempt(path, async () => new TextDecoder('utf-8', { fatal: true }).decode(await readWhole(path)))
 }
 
 async function mustExist(files: string[], where: (index: number) => string): Promise<void> {
