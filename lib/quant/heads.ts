@@ -103,7 +103,7 @@ async function transformLogits(
   breathe: Breathe,
 ): Promise<void> {
   const width = queries.width / node.heads
-  const scales = scalesOf(node)
+  const scales = [...scalesOf(node)]
   const [forQueries, forKeys]: Float64Array[][] = [[], []]
   for (let head = 0; head < node.heads; head++) {
     const a = await moments(queries, head * width, width, null, breathe)
