@@ -1,109 +1,142 @@
-// Accuracy of quantized models on real images: float, 8 bits, 4.5 bits on average, with the limits that must hold.
-//   node bench/quantization.mjs           all models
-//   node bench/quantization.mjs --check   the smaller one only; the exit code tells whether the limits hold
+// Accuracy of quantized models on real images, with the limits that must hold.
+//   node bench/quantization.mjs                   all models and rows, mean of three draws of calibration images
+//   node bench/quantization.mjs --draws 1 --model vit-cifar10 --rows best
+//   node bench/quantization.mjs --check           two rows of the smallest model only; the exit code tells whether the limits hold
 // The checkpoints and images are not part of the repository; they are looked for in ../shared.
 import { existsSync } from 'node:fs'
-import { mkdtemp, rm, stat } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { load, quantize } from '../dist/esm/index.js'
-import { formatBytes, formatMs, formatPercent, table } from '../dist/esm/report/terminal.js'
+import { parseArgs } from 'node:util'
+import { meanDivergence } from '../dist/esm/codes/divergence.js'
+import { loadBatch } from '../dist/esm/images/batch.js'
+import { load, openDataset, quantize } from '../dist/esm/index.js'
+import { formatPercent, table } from '../dist/esm/report/terminal.js'
 
 const SHARED = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'shared')
-const SEED = 0
-const TASKS = [
-  {
-    checkpoint: 'zoo/vit-cifar10',
-    calibrate: 'cifar10',
-    test: 'cifar10/test_batch.bin',
-    limits: { W8A8: 0.3, '4.5 bits': 2 },
-    quick: true,
-  },
-  {
-    checkpoint: 'zoo/swin-cifar10',
-    calibrate: 'cifar10',
-    test: 'cifar10/test_batch.bin',
-    limits: { W8A8: 0.3, '4.5 bits': 2 },
-    quick: false,
-  },
-  {
-    checkpoint: 'zoo/vit-tiny-imagenet',
-    calibrate: 'imagenet-like/calibration',
-    test: 'imagenet-like/test',
-    limits: { W8A8: 0.5, '4.5 bits': 5 },
-    quick: false,
-  },
+const CIFAR = { calibrate: 'cifar10', test: 'cifar10/test_batch.bin' }
+const PHOTOS = { calibrate: 'imagenet-like/calibration', test: 'imagenet-like/test' }
+const MODELS = [
+  { name: 'vit-cifar10', ...CIFAR, limits: { full8: 0.2, full5: 0.7, 'full3.5': 3, partial4: 1.5 } },
+  { name: 'swin-cifar10', ...CIFAR, limits: { full8: 0.2, full5: 0.7, 'full3.5': 3, partial4: 1.5 } },
+  { name: 'vit-tiny-imagenet', ...PHOTOS, limits: { full8: 0.5, full5: 2, partial4: 8 } },
 ]
-const VARIANTS = [
-  { name: 'W8A8', bits: 8 },
-  { name: '4.5 bits', averageBits: 4.5 },
+/** `limit` names the entry of a model's limits, percentage points of top-1. */
+const ROWS = [
+  { name: 'best, fully quantized, 8 bits', limit: 'full8', preset: 'best', coverage: 'full', bits: 8 },
+  { name: 'best, fully quantized, average 5', limit: 'full5', preset: 'best', coverage: 'full', averageBits: 5 },
+  { name: 'best, fully quantized, average 4', preset: 'best', coverage: 'full', averageBits: 4 },
+  { name: 'best, fully quantized, average 3.5', limit: 'full3.5', preset: 'best', coverage: 'full', averageBits: 3.5 },
+  { name: 'best, partial, W4A4', limit: 'partial4', preset: 'best', coverage: 'partial', bits: 4 },
+  { name: 'mptq, fully quantized, average 4', preset: 'mptq', coverage: 'full', averageBits: 4 },
+  { name: 'mptq, partial, W4A4', preset: 'mptq', coverage: 'partial', bits: 4 },
+  { name: 'tsptq, partial, W4A4', preset: 'tsptq', coverage: 'partial', bits: 4 },
+  { name: 'minmax, partial, W4A4', preset: 'minmax', coverage: 'partial', bits: 4 },
 ]
+const QUICK = ['best, fully quantized, 8 bits', 'best, fully quantized, average 3.5']
 
-const check = process.argv.includes('--check')
+/** Images decoded together. */
+const AT_ONCE = 50
+
+const { values: args } = parseArgs({
+  options: { check: { type: 'boolean' }, draws: { type: 'string', default: '3' }, model: { type: 'string' }, rows: { type: 'string' } },
+})
+const draws = args.check ? 1 : Number(args.draws)
+const models = MODELS.filter(({ name }) => (args.check ? name === MODELS[0].name : !args.model || name === args.model))
+const rows = ROWS.filter(({ name }) => (args.check ? QUICK.includes(name) : !args.rows || name.startsWith(args.rows)))
 const say = (text) => process.stderr.write(`${text}\n`)
 
 let broken = false
-for (const task of TASKS.filter(({ quick }) => quick || !check)) {
-  const missing = [task.checkpoint, task.calibrate, task.test].filter((path) => !existsSync(join(SHARED, path)))
+for (const model of models) {
+  const missing = [join('zoo', model.name), model.calibrate, model.test].filter((path) => !existsSync(join(SHARED, path)))
   if (missing.length > 0) {
-    console.log(`${task.checkpoint}: skipped, ${missing.map((path) => join('..', 'shared', path)).join(', ')} not found`)
+    console.log(`${model.name}: skipped, ${missing.map((path) => join('..', 'shared', path)).join(', ')} not found`)
     continue
   }
-  broken = (await measure(task)) || broken
+  broken = (await measure(model)) || broken
 }
 if (broken) process.exitCode = 1
 
 /** Prints the table of one model and returns whether a limit is broken. */
-async function measure({ checkpoint, calibrate, test, limits }) {
-  const folder = await mkdtemp(join(tmpdir(), 'fewbit-bench-'))
-  const float = await load(join(SHARED, checkpoint))
+async function measure({ name, calibrate, test, limits }) {
+  const float = await load(join(SHARED, 'zoo', name))
   try {
-    say(`${checkpoint}: float`)
-    const reference = await float.evaluate(join(SHARED, test))
-    const { size } = await stat(join(SHARED, checkpoint, 'model.safetensors'))
-    const rows = [['float', reference, size, null, null]]
-    for (const { name, ...bits } of VARIANTS) {
-      say(`${checkpoint}: ${name}`)
-      const start = performance.now()
-      const small = await quantize(float, { calibrate: join(SHARED, calibrate), seed: SEED, ...bits })
-      const seconds = (performance.now() - start) / 1000
-      const file = join(folder, 'model.fewbit')
-      const { bytes } = await small.save(file)
-      small.dispose()
-      const model = await load(file)
-      rows.push([name, await model.evaluate(join(SHARED, test)), bytes, seconds, limits[name]])
-      model.dispose()
-    }
-    const drop = (result) => 100 * (reference.top1 - result.top1)
-    console.log(`\n${checkpoint}: ${reference.images} images of ${test}, calibrated on ${calibrate}, seed ${SEED}\n`)
+    const data = await readImages(float, join(SHARED, test))
+    const reference = await evaluate(float, data)
     console.log(
-      table(
-        [
-          { title: 'model' },
-          { title: 'top-1', align: 'right' },
-          { title: 'top-5', align: 'right' },
-          { title: 'drop', align: 'right' },
-          { title: 'limit', align: 'right' },
-          { title: 'file', align: 'right' },
-          { title: 'an image', align: 'right' },
-          { title: 'quantized in', align: 'right' },
-        ],
-        rows.map(([name, result, bytes, seconds, limit]) => [
-          name,
-          formatPercent(result.top1),
-          formatPercent(result.top5),
-          limit === null ? '' : drop(result).toFixed(2),
-          limit === null ? '' : `${limit.toFixed(1)}${drop(result) > limit ? ' BROKEN' : ''}`,
-          formatBytes(bytes),
-          formatMs(result.msPerImage),
-          seconds === null ? '' : `${seconds.toFixed(1)} s`,
-        ]),
-      ),
+      `\n${name}: float ${formatPercent(reference.top1)} on ${data.labels.length} images of ${test}; mean of ${draws} draw(s) of calibration images from ${calibrate}\n`,
     )
-    return rows.some(([, result, , , limit]) => limit !== null && drop(result) > limit)
+    const lines = []
+    for (const { name: row, limit, ...options } of rows) {
+      const found = []
+      for (let seed = 0; seed < draws; seed++) {
+        say(`${name}: ${row}, draw ${seed + 1}`)
+        found.push(await measureDraw(float, reference, { ...options, calibrate: join(SHARED, calibrate), seed }, data))
+      }
+      lines.push({ row, limit: limits[limit], found })
+    }
+    console.log(tableOf(lines))
+    return lines.some(({ limit, found }) => limit !== undefined && mean(found, 'drop') > limit)
   } finally {
     float.dispose()
-    await rm(folder, { recursive: true, force: true })
   }
+}
+
+async function measureDraw(float, reference, options, data) {
+  const start = performance.now()
+  const model = await quantize(float, options)
+  const seconds = (performance.now() - start) / 1000
+  try {
+    const { top1, logits } = await evaluate(model, data)
+    const { weightBits, activationBits } = model.info()
+    const drop = 100 * (reference.top1 - top1)
+    return { drop, divergence: meanDivergence(reference.logits, logits, model.labels.length), weightBits, activationBits, seconds }
+  } finally {
+    model.dispose()
+  }
+}
+
+/** Decoded once for all models. */
+async function readImages(model, path) {
+  const dataset = await openDataset(path, { split: 'test', labels: model.labels })
+  const { channels, height, width } = model.input
+  const pixels = new Float32Array(dataset.length * channels * height * width)
+  for (let first = 0; first < dataset.length; first += AT_ONCE) {
+    const indices = Array.from({ length: Math.min(AT_ONCE, dataset.length - first) }, (_, i) => first + i)
+    pixels.set(await loadBatch(dataset, indices, model.parts.preprocessing, {}), first * channels * height * width)
+  }
+  return { pixels, labels: dataset.labels }
+}
+
+async function evaluate(model, { pixels, labels }) {
+  const logits = await model.run(pixels, labels.length)
+  const classes = model.labels.length
+  const hits = labels.filter((label, i) => {
+    const row = logits.subarray(i * classes, (i + 1) * classes)
+    return row.indexOf(Math.max(...row)) === label
+  })
+  return { top1: hits.length / labels.length, logits }
+}
+
+function mean(found, field) {
+  return found.reduce((sum, one) => sum + one[field], 0) / found.length
+}
+
+function tableOf(lines) {
+  const spread = (found) => Math.max(...found.map(({ drop }) => drop)) - Math.min(...found.map(({ drop }) => drop))
+  return table(
+    [
+      { title: 'model' },
+      ...['drop', 'spread', 'limit', 'KL to float', 'weights', 'activations', 'quantized in'].map((title) => ({ title, align: 'right' })),
+    ],
+    lines.map(({ row, limit, found }) => [
+      row,
+      mean(found, 'drop').toFixed(2),
+      spread(found).toFixed(2),
+      limit === undefined ? '' : `${limit.toFixed(1)}${mean(found, 'drop') > limit ? ' BROKEN' : ''}`,
+      mean(found, 'divergence').toFixed(4),
+      `${mean(found, 'weightBits').toFixed(2)} bits`,
+      `${mean(found, 'activationBits').toFixed(2)} bits`,
+      `${mean(found, 'seconds').toFixed(0)} s`,
+    ]),
+  )
 }

@@ -7,7 +7,7 @@ import type { Found } from './search.js'
  * O-2SF (TSPTQ-ViT): two steps for the channels of a LayerNorm input, d for normal channels and d 2^m for outliers, signed and symmetric.
  *
  * The paper leaves the rule open; ours is by error: with d and m given, a channel is an outlier when the coarse step costs it less. Both are searched,
- * so that no threshold has to be tuned.
+ * so that no threshold has to be tuned. What counts is the error of LayerNorm's output, not of its input.
  */
 
 /** Steps of a channel that are tried: this many to the octave. */
@@ -15,8 +15,8 @@ const STEPS_AN_OCTAVE = 4
 /** Normal channels may have a step that is 2^-OCTAVES of what the farthest value needs. */
 const OCTAVES = 8
 const LARGEST_M = 7
-/** Rows looked at, which are enough for one number a channel. */
-const ROWS = 256
+/** Rows looked at. */
+const ROWS = 512
 
 /** Whether a channel reaches this many times as far as the one in the middle; else two steps gain nothing. */
 const FAR = 3
@@ -28,62 +28,97 @@ export function hasOutliers({ min, max }: Pick<Observation, 'min' | 'max'>): boo
 
 /**
  * @param importance [width] of a squared error in each column, or null for 1
- * @param rowWeights [sampled rows], of mean 1, or null for 1
- * @returns the code of least error, and the weighted squared error of all sampled rows as {@link Histogram} counts it
+ * @returns the code of least error, and that error as {@link Histogram} would count it with rows weighed by their inverse variance
  */
 export async function searchOutliers(
   observation: Observation,
   bits: number,
   importance: ArrayLike<number> | null,
-  rowWeights: ArrayLike<number> | null,
   breathe: () => Promise<void> | void,
 ): Promise<Found> {
   const { width, min, max } = observation
   const half = 2 ** (bits - 1)
+  const weights = Float64Array.from({ length: width }, (_, j) => (importance ? importance[j] : 1))
   let reach = 0
   for (let j = 0; j < width; j++) reach = Math.max(reach, max[j], -min[j])
   const top = reach / (half - 0.5)
   const steps = Array.from({ length: STEPS_AN_OCTAVE * OCTAVES + 1 }, (_, i) => top * 2 ** (-i / STEPS_AN_OCTAVE))
+  const rows = new Rows(observation)
   const losses: Float64Array[] = []
-  for (const step of steps) losses.push(await columnLosses(observation, step, half, rowWeights, breathe))
-  const weight = (j: number) => (importance ? importance[j] : 1)
-  let best = { fine: 0, m: 0, loss: Number.POSITIVE_INFINITY }
-  for (let m = 0; m <= LARGEST_M; m++) {
-    for (let fine = m * STEPS_AN_OCTAVE; fine < steps.length; fine++) {
+  for (const step of steps) {
+    losses.push(rows.columnLosses(step, half))
+    await breathe()
+  }
+  let best: Found | null = null
+  for (let fine = 0; fine < steps.length; fine++) {
+    for (let m = 0; m <= LARGEST_M && m * STEPS_AN_OCTAVE <= fine; m++) {
       const coarse = fine - m * STEPS_AN_OCTAVE
-      let loss = 0
-      for (let j = 0; j < width; j++) loss += weight(j) * Math.min(losses[fine][j], losses[coarse][j])
-      if (loss < best.loss) best = { fine, m, loss }
+      const outliers = Array.from({ length: width }, (_, j) => losses[coarse][j] < losses[fine][j])
+      const factors = outlierFactors(outliers, m)
+      const loss = rows.normalisedLoss(factors, steps[fine], half, weights)
+      if (best === null || loss < best.loss) best = { code: { ...uniformCode(bits, steps[fine], -half), family: 'o2sf', factors }, loss }
+      await breathe()
     }
   }
-  const { fine, m, loss } = best
-  const coarse = fine - m * STEPS_AN_OCTAVE
-  const outliers = Array.from({ length: width }, (_, j) => losses[coarse][j] < losses[fine][j])
-  const code = uniformCode(bits, steps[fine], -half)
-  return { code: { ...code, family: 'o2sf', factors: outlierFactors(outliers, m) }, loss }
+  return best as Found
 }
 
-/** [width] squared errors of a symmetric uniform code, as if all sampled rows had been looked at. */
-async function columnLosses(
-  { samples, width, min, max, count }: Observation,
-  step: number,
-  half: number,
-  rowWeights: ArrayLike<number> | null,
-  breathe: () => Promise<void> | void,
-): Promise<Float64Array> {
-  const losses = new Float64Array(width)
-  const rows = samples.length / width
-  const stride = Math.max(1, Math.floor(rows / ROWS))
-  const squared = (x: number) => {
-    const level = Math.min(Math.max(Math.round(x / step), -half), half - 1)
-    return (x - level * step) ** 2
+/** Sampled rows of the stream, of which every reader takes (x - mean) / sigma. */
+class Rows {
+  private readonly rows: Float32Array[] = []
+  private readonly statistics: { mean: number; inverse: number }[]
+  private readonly coded: Float64Array
+  /** From squared errors behind LayerNorm, of the rows looked at, to those of all samples, in units of the stream. */
+  private readonly scale: number
+
+  constructor({ samples, width }: Observation) {
+    const count = samples.length / width
+    const stride = Math.max(1, Math.floor(count / ROWS))
+    for (let t = 0; t < count; t += stride) this.rows.push(samples.subarray(t * width, (t + 1) * width))
+    this.statistics = this.rows.map(normalOf)
+    this.coded = new Float64Array(width)
+    this.scale = count / this.statistics.reduce((sum, { inverse }) => sum + inverse ** 2, 0)
   }
-  for (let t = 0; t < rows; t += stride) {
-    const share = stride * (rowWeights ? rowWeights[t] : 1)
-    for (let j = 0; j < width; j++) losses[j] += share * squared(samples[t * width + j])
-    if (t % (16 * stride) === 0) await breathe()
+
+  /** [width] squared errors of a symmetric uniform code, rows weighed by their inverse variance. */
+  columnLosses(step: number, half: number): Float64Array {
+    const losses = new Float64Array(this.coded.length)
+    this.rows.forEach((row, t) => {
+      const weight = this.statistics[t].inverse ** 2
+      for (let j = 0; j < row.length; j++) losses[j] += weight * (row[j] - roundTo(row[j], step, half)) ** 2
+    })
+    return losses
   }
-  // The extremes are hardly ever among the samples; a sampled row stands for count / rows rows, each of them for one.
-  for (let j = 0; j < width; j++) losses[j] += (rows / count) * (squared(min[j]) + squared(max[j]))
-  return losses
+
+  /**
+   * Squared error behind LayerNorm: a row that is far too large to be coded keeps its direction when it is clipped, and direction is all that is
+   * read.
+   */
+  normalisedLoss(factors: Float32Array, step: number, half: number, weights: Float64Array): number {
+    let loss = 0
+    this.rows.forEach((row, t) => {
+      for (let j = 0; j < row.length; j++) this.coded[j] = roundTo(row[j], step * factors[j], half)
+      const [exact, coded] = [this.statistics[t], normalOf(this.coded)]
+      for (let j = 0; j < row.length; j++) {
+        const error = (row[j] - exact.mean) * exact.inverse - (this.coded[j] - coded.mean) * coded.inverse
+        loss += weights[j] * error * error
+      }
+    })
+    return this.scale * loss
+  }
+}
+
+function roundTo(x: number, step: number, half: number): number {
+  return Math.min(Math.max(Math.round(x / step), -half), half - 1) * step
+}
+
+/** Mean and 1 / standard deviation. */
+function normalOf(row: ArrayLike<number>): { mean: number; inverse: number } {
+  let [sum, squares] = [0, 0]
+  for (let j = 0; j < row.length; j++) {
+    sum += row[j]
+    squares += row[j] * row[j]
+  }
+  const mean = sum / row.length
+  return { mean, inverse: 1 / Math.sqrt(Math.max(squares / row.length - mean * mean, 1e-12)) }
 }

@@ -25,7 +25,6 @@ export class CodeSearch {
     private readonly operand: Pick<ActivationOperand, 'kind' | 'factors'>,
     private readonly observation: Observation,
     private readonly importance: ArrayLike<number> | null,
-    private readonly rowWeights: ArrayLike<number> | null,
     private readonly histogram: Histogram,
     private readonly breathe: ReturnType<typeof breather>,
   ) {}
@@ -40,7 +39,7 @@ export class CodeSearch {
     // Whoever reads the residual stream divides by its standard deviation first.
     const rowWeights = operand.kind === 'residual' ? inverseVariances(observation.samples, observation.width) : null
     const histogram = await Histogram.of(observation, importance, breathe, rowWeights)
-    return new CodeSearch(operand, observation, importance, rowWeights, histogram, breathe)
+    return new CodeSearch(operand, observation, importance, histogram, breathe)
   }
 
   /**
@@ -59,7 +58,7 @@ export class CodeSearch {
     const simple = twoScale ? searchTwoScale(this.histogram, bits) : searchUniform(this.histogram, bits, highest)
     const found = searchCodebook(this.histogram, bits, simple, highest)
     if (!this.operand.factors || !hasOutliers(this.observation)) return found
-    const outliers = await searchOutliers(this.observation, bits, this.importance, this.rowWeights, this.breathe)
+    const outliers = await searchOutliers(this.observation, bits, this.importance, this.breathe)
     return outliers.loss < found.loss ? outliers : found
   }
 }

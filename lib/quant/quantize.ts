@@ -7,7 +7,7 @@ import { type Parts, type Progress, type QuantizedGraph, Search, type Widths } f
 export type { Progress, QuantizedGraph } from './search.js'
 
 export interface QuantizeGraphOptions extends Parts {
-  /** 'full' (default): all that is stored has a code; 'partial': operands of matrix products only. */
+  /** 'partial' (default): operands of matrix products have codes; 'full': all that is stored. */
   coverage?: Scheme['coverage']
   /** The width of every operand (2..8), or of each; the patch embedding keeps 8. */
   bits?: number | ((operand: Unit) => number)
@@ -27,7 +27,7 @@ export interface QuantizeGraphOptions extends Parts {
  * Post-training quantization of a vision transformer's graph. See docs/architecture.md.
  */
 export async function quantizeGraph(float: Graph, calibration: Calibration, options: QuantizeGraphOptions): Promise<QuantizedGraph> {
-  const { coverage = 'full', allocation, bits, averageBits, ...rest } = options
+  const { coverage = 'partial', allocation, bits, averageBits, ...rest } = options
   const even = allocation === 'even'
   const quick = even ? { informed: false, sequential: false, compensate: false } : {}
   const search = await Search.prepare(float, calibration, { ...rest, ...quick, coverage })

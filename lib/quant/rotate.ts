@@ -1,4 +1,5 @@
 import { breather } from '../codes/breathe.js'
+import type { Observation } from '../codes/observation.js'
 import { type Graph, inputsOf, type Node, type Tensor } from '../graph/graph.js'
 import { randomUniform } from '../random.js'
 import type { RunOptions } from './observe.js'
@@ -14,10 +15,20 @@ import { multiplyRows } from './product.js'
  *
  *   (x R - mean) / sigma  =  ((x - mean) / sigma) R
  *
- * with gamma and beta moved into the layers behind. (The published form, QuaRot's, centres the stream and turns LayerNorm into RMSNorm instead.)
+ * with gamma and beta moved into the layers behind. Channels may be left alone: some trained models have tokens of which a few channels are hundreds of times
+ * as large as anything else, and where the stream itself is stored as codes these are better kept together than spread over all. (The published form, QuaRot's, centres the stream and turns LayerNorm into RMSNorm instead.)
  */
 
 type NormNode = Extract<Node, { op: 'layernorm' }>
+
+export interface RotateOptions extends RunOptions {
+  seed?: number
+  /** What is known of edges of the stream; channels that reach far there are left alone. */
+  observations?: Map<string, Pick<Observation, 'width' | 'min' | 'max'>>
+}
+
+/** A channel is left alone when it reaches so many times as far as the one in the middle, in any edge of the stream. */
+const FAR = 16
 
 /** Edges that hold the same channels because rows are added, selected or put side by side. */
 interface Stream {
@@ -29,12 +40,13 @@ interface Stream {
  * @returns a graph that computes the same. A stream that anything else than linear layers writes, or anything else than LayerNorm reads, stays as it
  *          is (Swin's first stage starts with a LayerNorm).
  */
-export async function rotate(float: Graph, options: RunOptions & { seed?: number } = {}): Promise<Graph> {
+export async function rotate(float: Graph, options: RotateOptions = {}): Promise<Graph> {
   const graph: Graph = { ...float, constants: new Map(float.constants), nodes: float.nodes.map((node) => ({ ...node })) }
   for (const [i, stream] of streamsOf(graph).entries()) {
     const norms = normsOf(graph, stream)
     if (norms === null) continue
-    const rotation = await orthogonal(stream.channels, (options.seed ?? 0) + i, breather(options.signal))
+    const far = farChannels(stream, options.observations ?? new Map())
+    const rotation = await orthogonalBut(far, stream.channels, (options.seed ?? 0) + i, breather(options.signal))
     for (const norm of norms) absorbNorm(graph, norm)
     for (const node of graph.nodes) {
       if (node.op === 'linear' && stream.edges.has(node.output)) await rotateOutputs(graph, node, rotation, options)
@@ -134,6 +146,34 @@ function transposed({ shape: [rows, columns], data }: Tensor): Tensor {
   const result = new Float32Array(data.length)
   for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) result[c * rows + r] = data[r * columns + c]
   return { shape: [columns, rows], data: result }
+}
+
+function farChannels({ channels, edges }: Stream, observations: NonNullable<RotateOptions['observations']>): Set<number> {
+  const far = new Set<number>()
+  for (const edge of edges) {
+    const seen = observations.get(edge)
+    if (!seen) continue
+    const reaches = Array.from(seen.max, (x, j) => Math.max(x, -seen.min[j]))
+    const middle = [...reaches].sort((a, b) => a - b)[reaches.length >> 1]
+    reaches.forEach((reach, j) => {
+      if (reach > FAR * middle) far.add(j % channels)
+    })
+  }
+  return far
+}
+
+/** {@link orthogonal} among the channels that are not left alone: still orthogonal, and still 1 -> 1. */
+async function orthogonalBut(alone: Set<number>, width: number, seed: number, breathe: () => Promise<void> | void): Promise<Tensor> {
+  const turned = Array.from({ length: width }, (_, j) => j).filter((j) => !alone.has(j))
+  const { data } = await orthogonal(turned.length, seed, breathe)
+  const rotation = new Float32Array(width * width)
+  for (const j of alone) rotation[j * width + j] = 1
+  turned.forEach((i, a) => {
+    turned.forEach((j, b) => {
+      rotation[i * width + j] = data[a * turned.length + b]
+    })
+  })
+  return { shape: [width, width], data: rotation }
 }
 
 /**

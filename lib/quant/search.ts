@@ -103,7 +103,8 @@ export class Search {
     const { threads, signal, coverage } = options
     const breathe = breather(signal)
     const run = { threads, signal }
-    const turned = options.rotate === false ? model : await rotate(model, run)
+    const turned =
+      options.rotate === false ? model : await rotate(model, { ...run, observations: await observeStream(model, calibration, options) })
     const based = options.heads === false ? turned : await transformHeads(turned, calibration, run)
     const operands = findOperands(based, coverage).activations
     const onProgress = (done: number, total: number) => options.onProgress?.({ stage: 'observe', done, total })
@@ -186,6 +187,16 @@ export class Search {
     this.damages.set(unit, known)
     return known
   }
+}
+
+/** What is stored of the residual stream. */
+async function observeStream(
+  model: Graph,
+  calibration: Calibration,
+  { coverage, threads, signal }: SearchOptions,
+): Promise<Map<string, Observation>> {
+  const stream = findOperands(model, coverage).activations.filter(({ kind }) => kind === 'residual')
+  return stream.length === 0 ? new Map() : (await observe(model, stream, calibration, { threads, signal })).observations
 }
 
 /** The patch embedding: its weight, and the edge that feeds it. */
