@@ -183,7 +183,7 @@ export class Search {
 }
 
 /** The patch embedding: its weight, and the edge that feeds it. */
-function readsImage(graph: Graph, unit: Unit): boolean {
+export function readsImage(graph: Graph, unit: Unit): boolean {
   const edge = unit.kind === 'weight' ? unit.input : unit
   return graph.nodes.some((node) => node.op === 'patchify' && node.output === edge.name)
 }

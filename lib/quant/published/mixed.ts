@@ -1,0 +1,80 @@
+import { type NarrowStep, type NarrowUnit, narrow } from '../../codes/narrow.js'
+import type { Graph } from '../../graph/graph.js'
+import { isStored } from '../../graph/operands.js'
+import type { Code, Scheme, WeightCode } from '../../graph/scheme.js'
+import { divergence, type Unit } from '../assemble.js'
+import type { Calibration, RunOptions } from '../observe.js'
+import type { CodeSearches } from './code-searches.js'
+
+/**
+ * Greedy MP (MPTQ-ViT) on a model: every stored operand is a unit, weights and activations apart; a code is searched again whenever its width changes, with
+ * those of the others as they are. The divergence is measured on a few calibration images, by quantized models that run.
+ */
+
+const NARROWEST = 3
+/** Images whose predictions are compared. */
+const IMAGES = 32
+/** Steps measured anew before one is taken. */
+const MEASUREMENTS = 4
+
+/** @param scheme where the search starts: the codes that stand in the searches */
+export async function allocateWidths(
+  searches: CodeSearches,
+  scheme: Scheme,
+  average: number,
+  model: { graph: Graph; calibration: Calibration; reference: Float32Array },
+  options: RunOptions,
+): Promise<{ scheme: Scheme; trajectory: NarrowStep[] }> {
+  const stored = searches.units.filter(isStored)
+  const units = stored.map(
+    (unit): NarrowUnit => ({
+      name: unit.name,
+      kind: unit.kind === 'weight' ? 'weight' : 'activation',
+      elements: unit.elements,
+      bits: codeOf(scheme, unit).bits,
+      fixed: searches.isFixed(unit),
+    }),
+  )
+  const images = Math.min(IMAGES, model.calibration.images)
+  const few = { images, pixels: firstOf(model.calibration.pixels, model.calibration.images, images) }
+  const reference = firstOf(model.reference, model.calibration.images, images)
+  const narrower = new Map<Unit, Code | WeightCode>()
+  const chosen = copyOf(scheme)
+
+  const measure = async (bits: number[]): Promise<number> => {
+    const tried = copyOf(chosen)
+    for (const [u, unit] of stored.entries()) {
+      if (bits[u] === codeOf(chosen, unit).bits) continue
+      const code = narrower.get(unit) ?? (await searches.search(unit, bits[u]))
+      narrower.set(unit, code)
+      setCode(tried, unit, code)
+    }
+    return divergence({ graph: model.graph, scheme: tried }, few, reference, options)
+  }
+  const total = units.reduce((bits, unit) => bits + (unit.fixed ? 0 : Math.max(0, unit.bits - average)), 0)
+  let steps = 0
+  const onStep = ({ unit: name }: NarrowStep): void => {
+    const unit = stored[units.findIndex((candidate) => candidate.name === name)]
+    const code = narrower.get(unit) as Code | WeightCode
+    narrower.delete(unit)
+    setCode(chosen, unit, code)
+    searches.choose(unit, code)
+    options.onProgress?.(Math.min(++steps, total), total)
+  }
+  const { trajectory } = await narrow(units, { average, least: NARROWEST, measure, measurements: MEASUREMENTS, onStep })
+  return { scheme: chosen, trajectory }
+}
+
+function firstOf(values: Float32Array, all: number, count: number): Float32Array {
+  return values.subarray(0, (values.length / all) * count)
+}
+
+const copyOf = (scheme: Scheme): Scheme => ({ ...scheme, weights: new Map(scheme.weights), edges: new Map(scheme.edges) })
+
+const codeOf = (scheme: Scheme, { kind, name }: Unit): Code | WeightCode =>
+  (kind === 'weight' ? scheme.weights.get(name) : scheme.edges.get(name)) as Code | WeightCode
+
+function setCode(scheme: Scheme, { kind, name }: Unit, code: Code | WeightCode): void {
+  if (kind === 'weight') scheme.weights.set(name, code as WeightCode)
+  else scheme.edges.set(name, code as Code)
+}
