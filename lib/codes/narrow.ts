@@ -4,6 +4,9 @@
  *
  * Divergences are those of whole models, not sums over units. They are measured lazily: what a step would add hardly ever shrinks while other units
  * are narrowed, so an old measurement is a bound on how good a step is, and only steps that would be taken are measured again.
+ *
+ * What a step adds is taken as the mean over images plus the standard error of that mean: images are few, and among many steps there are always some that
+ * seem to do good. Those that disturb predictions much betray themselves by how much images differ.
  */
 
 export interface NarrowUnit {
@@ -21,7 +24,7 @@ export interface NarrowStep {
   unit: string
   from: number
   to: number
-  /** Of the model after the step. */
+  /** Of the model after the step, mean over images. */
   divergence: number
   /** Averages after the step. */
   weightBits: number
@@ -33,8 +36,8 @@ export interface NarrowOptions {
   average: number
   /** No unit gets narrower. */
   least: number
-  /** Divergence of the model whose units have these widths. */
-  measure: (bits: number[]) => Promise<number>
+  /** Divergence of each image, of the model whose units have these widths. */
+  measure: (bits: number[]) => Promise<ArrayLike<number>>
   /** How many steps are measured anew before one is taken; default: until the best is known. */
   measurements?: number
   onStep?: (step: NarrowStep) => void
@@ -50,8 +53,8 @@ interface Candidate {
   unit: number
   /** Measured, or bounded from below. */
   added: number
-  /** The model after the step, when it was measured on the model as it is. */
-  divergence: number | null
+  /** Divergences after the step, when it was measured on the model as it is. */
+  divergences: ArrayLike<number> | null
 }
 
 /**
@@ -67,7 +70,7 @@ class Narrowing {
   private readonly total = { weight: 0, activation: 0 }
   private readonly trajectory: NarrowStep[] = []
   private candidates: Candidate[] = []
-  private divergence = 0
+  private divergences: ArrayLike<number> = []
 
   constructor(
     private readonly units: NarrowUnit[],
@@ -80,8 +83,8 @@ class Narrowing {
   async run(): Promise<{ bits: number[]; trajectory: NarrowStep[] }> {
     this.checkReachable()
     if (this.exceeds('weight') || this.exceeds('activation')) {
-      this.divergence = await this.options.measure(this.bits)
-      this.candidates = this.units.map((_, unit) => ({ unit, added: 0, divergence: null }))
+      this.divergences = await this.options.measure(this.bits)
+      this.candidates = this.units.map((_, unit) => ({ unit, added: 0, divergences: null }))
       for (const candidate of this.open()) await this.measure(candidate)
     }
     for (let open = this.open(); open.length > 0; open = this.open()) this.take(await this.best(open))
@@ -99,27 +102,27 @@ class Narrowing {
   private async best(open: Candidate[]): Promise<Candidate> {
     const { measurements = open.length } = this.options
     for (let measured = 0; ; measured++) {
-      const known = measured < measurements ? open : open.filter(({ divergence }) => divergence !== null)
+      const known = measured < measurements ? open : open.filter(({ divergences }) => divergences !== null)
       const first = known.reduce((a, b) => (this.precedes(b, a) ? b : a))
-      if (first.divergence !== null) return first
+      if (first.divergences !== null) return first
       await this.measure(first)
     }
   }
 
   private async measure(candidate: Candidate): Promise<void> {
     const bits = this.bits.map((width, unit) => (unit === candidate.unit ? width - 1 : width))
-    candidate.divergence = await this.options.measure(bits)
-    candidate.added = candidate.divergence - this.divergence
+    candidate.divergences = await this.options.measure(bits)
+    candidate.added = pessimisticDifference(candidate.divergences, this.divergences)
   }
 
   private take(candidate: Candidate): void {
     const { unit } = candidate
     const from = this.bits[unit]
     this.bits[unit] = from - 1
-    this.divergence = candidate.divergence as number
-    for (const other of this.candidates) other.divergence = null
+    this.divergences = candidate.divergences as ArrayLike<number>
+    for (const other of this.candidates) other.divergences = null
     candidate.added = Math.max(candidate.added, LEAST_DIVERGENCE) * GROWTH
-    const step = { unit: this.units[unit].name, from, to: from - 1, divergence: this.divergence }
+    const step = { unit: this.units[unit].name, from, to: from - 1, divergence: mean(this.divergences) }
     this.trajectory.push({ ...step, weightBits: this.average('weight'), activationBits: this.average('activation') })
     this.options.onStep?.(this.trajectory[this.trajectory.length - 1])
   }
@@ -158,4 +161,15 @@ class Narrowing {
       )
     }
   }
+}
+
+const mean = (values: ArrayLike<number>): number => Array.from(values).reduce((sum, x) => sum + x, 0) / values.length
+
+/** Of paired values the mean of a - b, and its standard error on top. */
+function pessimisticDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  const count = a.length
+  const difference = mean(a) - mean(b)
+  let squares = 0
+  for (let i = 0; i < count; i++) squares += (a[i] - b[i] - difference) ** 2
+  return difference + (count > 1 ? Math.sqrt(squares / (count - 1) / count) : 0)
 }

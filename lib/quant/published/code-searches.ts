@@ -56,15 +56,20 @@ export class CodeSearches {
     return !isStored(unit) || readsImage(this.graph, unit)
   }
 
-  /** Codes of these widths for all operands. */
-  async scheme(coverage: Scheme['coverage'], widths: Widths, report: (done: number, total: number) => void): Promise<Scheme> {
+  /** Codes for all operands, searched together. */
+  async scheme(
+    coverage: Scheme['coverage'],
+    bitsOf: (unit: Unit) => number,
+    report: (done: number, total: number) => void = () => {},
+  ): Promise<Scheme> {
     const scheme: Scheme = { coverage, weights: new Map(), edges: new Map() }
     const { activations, weights } = this.operands
     for (const [i, operand] of activations.entries()) {
-      const bits = this.isFixed(operand) ? FIXED_BITS : widths.activation
+      const bits = this.isFixed(operand) ? FIXED_BITS : bitsOf(operand)
       if (operand.readers.length > 0) {
         const product = await this.productOf(operand)
-        await product.search(bits, widths.weight)
+        const read = operand.readers.map((reader) => weights.find(({ node }) => node === reader) as WeightOperand)
+        await product.search(bits, read.map(bitsOf))
         scheme.edges.set(operand.name, product.code as Code)
         operand.readers.forEach(({ weight }, l) => scheme.weights.set(weight, product.weights[l] as WeightCode))
       } else {

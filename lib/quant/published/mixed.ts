@@ -1,8 +1,11 @@
+import { divergences } from '../../codes/divergence.js'
 import { type NarrowStep, type NarrowUnit, narrow } from '../../codes/narrow.js'
+import { costOf } from '../../graph/cost.js'
 import type { Graph } from '../../graph/graph.js'
 import { isStored } from '../../graph/operands.js'
 import type { Code, Scheme, WeightCode } from '../../graph/scheme.js'
-import { divergence, type Unit } from '../assemble.js'
+import type { Unit } from '../assemble.js'
+import { runGraph } from '../evaluate.js'
 import type { Calibration, RunOptions } from '../observe.js'
 import type { CodeSearches } from './code-searches.js'
 
@@ -12,8 +15,9 @@ import type { CodeSearches } from './code-searches.js'
  */
 
 const NARROWEST = 3
-/** Images whose predictions are compared. */
+/** Images whose predictions are compared, 32 at most, and only as many as this many multiplications allow: one measurement is about a third of a second. */
 const IMAGES = 32
+const MULTIPLICATIONS = 2.2e10
 /** Steps measured anew before one is taken. */
 const MEASUREMENTS = 4
 
@@ -35,13 +39,14 @@ export async function allocateWidths(
       fixed: searches.isFixed(unit),
     }),
   )
-  const images = Math.min(IMAGES, model.calibration.images)
+  const affordable = Math.max(1, Math.floor(MULTIPLICATIONS / costOf(model.graph).macs))
+  const images = Math.min(IMAGES, affordable, model.calibration.images)
   const few = { images, pixels: firstOf(model.calibration.pixels, model.calibration.images, images) }
   const reference = firstOf(model.reference, model.calibration.images, images)
   const narrower = new Map<Unit, Code | WeightCode>()
   const chosen = copyOf(scheme)
 
-  const measure = async (bits: number[]): Promise<number> => {
+  const measure = async (bits: number[]): Promise<Float64Array> => {
     const tried = copyOf(chosen)
     for (const [u, unit] of stored.entries()) {
       if (bits[u] === codeOf(chosen, unit).bits) continue
@@ -49,7 +54,8 @@ export async function allocateWidths(
       narrower.set(unit, code)
       setCode(tried, unit, code)
     }
-    return divergence({ graph: model.graph, scheme: tried }, few, reference, options)
+    const logits = await runGraph(model.graph, tried, few.pixels, images, options)
+    return divergences(reference, logits, logits.length / images)
   }
   const total = units.reduce((bits, unit) => bits + (unit.fixed ? 0 : Math.max(0, unit.bits - average)), 0)
   let steps = 0
@@ -71,7 +77,7 @@ function firstOf(values: Float32Array, all: number, count: number): Float32Array
 
 const copyOf = (scheme: Scheme): Scheme => ({ ...scheme, weights: new Map(scheme.weights), edges: new Map(scheme.edges) })
 
-const codeOf = (scheme: Scheme, { kind, name }: Unit): Code | WeightCode =>
+export const codeOf = (scheme: Scheme, { kind, name }: Unit): Code | WeightCode =>
   (kind === 'weight' ? scheme.weights.get(name) : scheme.edges.get(name)) as Code | WeightCode
 
 function setCode(scheme: Scheme, { kind, name }: Unit, code: Code | WeightCode): void {

@@ -80,12 +80,16 @@ export class ProductSearch {
     return new ProductSearch(x, width, layers, targets, histogram, settings, breathe, options)
   }
 
-  /** Codes for all, which stand then. */
-  async search(activationBits: number, weightBits: number): Promise<void> {
+  /**
+   * Codes for all, which stand then.
+   *
+   * @param weightBits of each layer
+   */
+  async search(activationBits: number, weightBits: number[]): Promise<void> {
     this.code = this.sift(activationBits)[0]
     for (let round = 0; round < this.settings.rounds; round++) {
       const before = JSON.stringify([this.code.step, this.weights.map((code) => code?.steps[0])])
-      for (const [i, { given }] of this.layers.entries()) this.weights[i] = given ?? (await this.weight(i, weightBits))
+      for (const [i, { given }] of this.layers.entries()) this.weights[i] = given ?? (await this.weight(i, weightBits[i]))
       this.code = await this.activation(activationBits)
       if (JSON.stringify([this.code.step, this.weights.map((code) => code?.steps[0])]) === before) return
     }

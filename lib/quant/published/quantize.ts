@@ -7,7 +7,7 @@ import type { Calibration, RunOptions } from '../observe.js'
 import { findOperands } from '../operands.js'
 import type { Progress } from '../quantize.js'
 import { CodeSearches, type Widths } from './code-searches.js'
-import { allocateWidths } from './mixed.js'
+import { allocateWidths, codeOf } from './mixed.js'
 import { observeRead } from './observe.js'
 import { outputInformation } from './output-information.js'
 import { type Parts, PRESETS, type PublishedPreset, scalesOf } from './parts.js'
@@ -64,19 +64,18 @@ export async function quantizeAsPublished(float: Graph, calibration: Calibration
   report('smooth')(1, 1)
 
   const searches = new CodeSearches(graph, findOperands(graph, coverage), observations, information, parts, breathe, run)
-  const scheme = await searches.scheme(coverage, widths, report('quantize'))
-  const allocated =
-    averageBits === undefined
-      ? { scheme, trajectory: [] }
-      : await allocateWidths(
-          searches,
-          scheme,
-          averageBits,
-          { graph, calibration, reference: observed.logits },
-          { ...run, onProgress: report('measure') },
-        )
-  const found = { graph, scheme: allocated.scheme }
-  return { ...found, divergence: await divergence(found, calibration, observed.logits, run), trajectory: allocated.trajectory }
+  const start = await searches.scheme(coverage, ({ kind }) => (kind === 'weight' ? widths.weight : widths.activation), report('quantize'))
+  const diverge = async (scheme: Scheme) => ({
+    graph,
+    scheme,
+    divergence: await divergence({ graph, scheme }, calibration, observed.logits, run),
+  })
+  if (averageBits === undefined) return { ...(await diverge(start)), trajectory: [] }
+  const model = { graph, calibration, reference: observed.logits }
+  const { scheme, trajectory } = await allocateWidths(searches, start, averageBits, model, { ...run, onProgress: report('measure') })
+  // Codes were searched one by one while widths changed; at last all once more together.
+  const [narrowed, again] = [await diverge(scheme), await diverge(await searches.scheme(coverage, (unit) => codeOf(scheme, unit).bits))]
+  return { ...(again.divergence < narrowed.divergence ? again : narrowed), trajectory }
 }
 
 function widthsOf({ preset, weightBits, activationBits, averageBits }: PublishedOptions, parts: Parts): Widths {

@@ -20,6 +20,11 @@ import { ProductSearch } from './product-search.js'
 
 const EXPONENTS = [0.25, 0.4, 0.5, 0.6, 0.75]
 const LEAST = 1e-5
+/** A channel that departs from its mean by no more than this much of it is constant: the rest is rounding. */
+const CONSTANT = 1e-6
+
+/** Of the scales every nth is enough to compare exponents. */
+const SCALE_STRIDE = 3
 
 /** @param scales fractions of the scales that cover all */
 export async function smoothNorms(
@@ -32,7 +37,8 @@ export async function smoothNorms(
   breathe: ReturnType<typeof breather>,
   options: RunOptions,
 ): Promise<{ graph: Graph; observations: Map<string, Observation> }> {
-  const codes = (bits: number, range: Range) => familyCodes('symmetric', bits, range, scales, 'rule')
+  const fewer = scales.filter((_, i) => i % SCALE_STRIDE === 0)
+  const codes = (bits: number, range: Range) => familyCodes('symmetric', bits, range, fewer, 'rule')
   const graph: Graph = { ...float, nodes: float.nodes.map((node) => ({ ...node })), constants: new Map(float.constants) }
   const folded = new Map(observations)
   for (const { name, readers } of activations) {
@@ -46,9 +52,12 @@ export async function smoothNorms(
         outputWeights: information(readers[i].output, weight.shape[0]),
         given: null,
       }))
-      const settings = { scales, codes, finalists: 1, rounds: 1 }
+      const settings = { scales: fewer, codes, finalists: 1, rounds: 1 }
       const search = await ProductSearch.of(await foldObservation(observation, fold, breathe), layers, settings, breathe, options)
-      await search.search(widths.activation, widths.weight)
+      await search.search(
+        widths.activation,
+        weights.map(() => widths.weight),
+      )
       return search.loss()
     }
     const fold = await bestFold(weights, observation, lossOf)
@@ -79,7 +88,7 @@ export function foldOf(weights: Tensor[], { width, min, max, mean }: Observation
   for (const { data } of weights) data.forEach((w, i) => (largest[i % width] = Math.max(largest[i % width], Math.abs(w))))
   const factor = largest.map((w, j) => {
     const reach = Math.max(max[j] - mean[j], mean[j] - min[j])
-    return reach > 0 ? Math.max(LEAST, reach ** exponent / Math.max(LEAST, w) ** (1 - exponent)) : 1
+    return reach > CONSTANT * Math.abs(mean[j]) ? Math.max(LEAST, reach ** exponent / Math.max(LEAST, w) ** (1 - exponent)) : 1
   })
   return { shift: mean, factor }
 }

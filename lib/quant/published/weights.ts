@@ -9,7 +9,7 @@ import { packWeight, unpackWeight } from '../../runtime/blobs.js'
  */
 
 /** Elements looked at when steps are compared without their products. */
-const COMPARED = 1 << 16
+const COMPARED = 1 << 14
 
 export const reachOf = (values: Float32Array): number => values.reduce((most, x) => Math.max(most, Math.abs(x)), 0)
 
