@@ -8,17 +8,16 @@ export function logSoftmax(logits: Float32Array, from: number, count: number): F
   return Float64Array.from({ length: count }, (_, i) => logits[from + i] - shift)
 }
 
-/** KL(p || q) in nats of each image between the predictions of two sets of logits, [images][classes] each; p is the reference. */
-export function divergences(reference: Float32Array, logits: Float32Array, classes: number): Float64Array {
-  return Float64Array.from({ length: reference.length / classes }, (_, b) => {
+/**
+ * Mean over images of KL(p || q) in nats between the predictions of two sets of logits, [images][classes] each; p is the reference.
+ */
+export function meanDivergence(reference: Float32Array, logits: Float32Array, classes: number): number {
+  const images = reference.length / classes
+  let total = 0
+  for (let b = 0; b < images; b++) {
     const p = logSoftmax(reference, b * classes, classes)
     const q = logSoftmax(logits, b * classes, classes)
-    return p.reduce((sum, x, i) => sum + Math.exp(x) * (x - q[i]), 0)
-  })
-}
-
-/** Their mean over images. */
-export function meanDivergence(reference: Float32Array, logits: Float32Array, classes: number): number {
-  const all = divergences(reference, logits, classes)
-  return Math.max(all.reduce((sum, x) => sum + x, 0) / all.length, 0)
+    for (let i = 0; i < classes; i++) total += Math.exp(p[i]) * (p[i] - q[i])
+  }
+  return Math.max(total / images, 0)
 }

@@ -2,11 +2,8 @@
  * Greedy MP (MPTQ-ViT): which operand gets how many bits. All begin wide; again and again the unit that saves most for the divergence it adds loses one
  * bit, until the averages hold. Weights and activations have a budget each. The metric and the rest of the procedure are our definition.
  *
- * Divergences are those of whole models, not sums over units. They are measured lazily: what a step would add hardly ever shrinks while other units
- * are narrowed, so an old measurement is a bound on how good a step is, and only steps that would be taken are measured again.
- *
- * What a step adds is taken as the mean over images plus the standard error of that mean: images are few, and among many steps there are always some that
- * seem to do good. Those that disturb predictions much betray themselves by how much images differ.
+ * What a step adds is measured with all other units as wide as at the start. In a model of few bits every step, however small, turns other roundings over and
+ * changes predictions by chance, about as much whatever the unit: measured there, large units look cheap and small ones dear.
  */
 
 export interface NarrowUnit {
@@ -24,7 +21,7 @@ export interface NarrowStep {
   unit: string
   from: number
   to: number
-  /** Of the model after the step, mean over images. */
+  /** Of the model after the step. */
   divergence: number
   /** Averages after the step. */
   weightBits: number
@@ -36,26 +33,15 @@ export interface NarrowOptions {
   average: number
   /** No unit gets narrower. */
   least: number
-  /** Divergence of each image, of the model whose units have these widths. */
-  measure: (bits: number[]) => Promise<ArrayLike<number>>
-  /** How many steps are measured anew before one is taken; default: until the best is known. */
-  measurements?: number
+  /** Divergence of the model in which one unit alone has so many bits, all others as at the start. */
+  alone: (unit: number, bits: number) => Promise<number>
+  /** Divergence of the model after a step. */
+  together: (unit: number, bits: number) => Promise<number>
   onStep?: (step: NarrowStep) => void
 }
 
-/** What a step seems to add at least: less is noise. */
+/** What a step adds at least: less is noise. */
 const LEAST_DIVERGENCE = 1e-6
-/** How much more the next bit of a unit is expected to add: a step twice as large has four times the squared error. */
-const GROWTH = 4
-
-/** One bit less of one unit. */
-interface Candidate {
-  unit: number
-  /** Measured, or bounded from below. */
-  added: number
-  /** Divergences after the step, when it was measured on the model as it is. */
-  divergences: ArrayLike<number> | null
-}
 
 /**
  * @returns the width of each unit, and the steps in order
@@ -68,9 +54,10 @@ export async function narrow(units: NarrowUnit[], options: NarrowOptions): Promi
 class Narrowing {
   private readonly bits: number[]
   private readonly total = { weight: 0, activation: 0 }
-  private readonly trajectory: NarrowStep[] = []
-  private candidates: Candidate[] = []
-  private divergences: ArrayLike<number> = []
+  /** By unit what each seems to add by its next step. */
+  private readonly added: number[] = []
+  /** By unit its divergence alone, as it stands. */
+  private readonly alone: number[] = []
 
   constructor(
     private readonly units: NarrowUnit[],
@@ -82,57 +69,50 @@ class Narrowing {
 
   async run(): Promise<{ bits: number[]; trajectory: NarrowStep[] }> {
     this.checkReachable()
-    if (this.exceeds('weight') || this.exceeds('activation')) {
-      this.divergences = await this.options.measure(this.bits)
-      this.candidates = this.units.map((_, unit) => ({ unit, added: 0, divergences: null }))
-      for (const candidate of this.open()) await this.measure(candidate)
+    const trajectory: NarrowStep[] = []
+    for (let open = this.open(); open.length > 0; open = this.open()) {
+      for (const unit of open) if (this.added[unit] === undefined) await this.measure(unit)
+      const step = await this.take(open.reduce((a, b) => (this.precedes(b, a) ? b : a)))
+      trajectory.push(step)
+      this.options.onStep?.(step)
     }
-    for (let open = this.open(); open.length > 0; open = this.open()) this.take(await this.best(open))
-    return { bits: this.bits, trajectory: this.trajectory }
+    return { bits: this.bits, trajectory }
   }
 
-  /** Steps of units whose budget is still exceeded. */
-  private open(): Candidate[] {
-    return this.candidates.filter(({ unit }) => {
+  /** Units that may lose a bit, and whose budget is still exceeded. */
+  private open(): number[] {
+    const over = { weight: this.exceeds('weight'), activation: this.exceeds('activation') }
+    const all = this.units.map((_, unit) => unit)
+    return all.filter((unit) => {
       const { kind, fixed } = this.units[unit]
-      return !fixed && this.bits[unit] > this.options.least && this.exceeds(kind)
+      return !fixed && over[kind] && this.bits[unit] > this.options.least
     })
   }
 
-  private async best(open: Candidate[]): Promise<Candidate> {
-    const { measurements = open.length } = this.options
-    for (let measured = 0; ; measured++) {
-      const known = measured < measurements ? open : open.filter(({ divergences }) => divergences !== null)
-      const first = known.reduce((a, b) => (this.precedes(b, a) ? b : a))
-      if (first.divergences !== null) return first
-      await this.measure(first)
-    }
+  private async measure(unit: number): Promise<void> {
+    const bits = this.bits[unit]
+    this.alone[unit] ??= await this.options.alone(unit, bits)
+    const next = await this.options.alone(unit, bits - 1)
+    this.added[unit] = Math.max(next - this.alone[unit], LEAST_DIVERGENCE)
+    this.alone[unit] = next
   }
 
-  private async measure(candidate: Candidate): Promise<void> {
-    const bits = this.bits.map((width, unit) => (unit === candidate.unit ? width - 1 : width))
-    candidate.divergences = await this.options.measure(bits)
-    candidate.added = pessimisticDifference(candidate.divergences, this.divergences)
-  }
-
-  private take(candidate: Candidate): void {
-    const { unit } = candidate
+  private async take(unit: number): Promise<NarrowStep> {
     const from = this.bits[unit]
-    this.bits[unit] = from - 1
-    this.divergences = candidate.divergences as ArrayLike<number>
-    for (const other of this.candidates) other.divergences = null
-    candidate.added = Math.max(candidate.added, LEAST_DIVERGENCE) * GROWTH
-    const step = { unit: this.units[unit].name, from, to: from - 1, divergence: mean(this.divergences) }
-    this.trajectory.push({ ...step, weightBits: this.average('weight'), activationBits: this.average('activation') })
-    this.options.onStep?.(this.trajectory[this.trajectory.length - 1])
+    const to = from - 1
+    this.bits[unit] = to
+    delete this.added[unit]
+    const divergence = await this.options.together(unit, to)
+    const averages = { weightBits: this.average('weight'), activationBits: this.average('activation') }
+    return { unit: this.units[unit].name, from, to, divergence, ...averages }
   }
 
   /** Most saved per divergence added; of equals what saves more, of these the first unit. */
-  private precedes(a: Candidate, b: Candidate): boolean {
-    const [savedA, savedB] = [this.saved(a.unit), this.saved(b.unit)]
-    const [scoreA, scoreB] = [savedA / Math.max(a.added, LEAST_DIVERGENCE), savedB / Math.max(b.added, LEAST_DIVERGENCE)]
+  private precedes(a: number, b: number): boolean {
+    const [savedA, savedB] = [this.saved(a), this.saved(b)]
+    const [scoreA, scoreB] = [savedA / this.added[a], savedB / this.added[b]]
     if (scoreA !== scoreB) return scoreA > scoreB
-    return savedA === savedB ? a.unit < b.unit : savedA > savedB
+    return savedA === savedB ? a < b : savedA > savedB
   }
 
   /** By one bit, in bits of the average. */
@@ -161,15 +141,4 @@ class Narrowing {
       )
     }
   }
-}
-
-const mean = (values: ArrayLike<number>): number => Array.from(values).reduce((sum, x) => sum + x, 0) / values.length
-
-/** Of paired values the mean of a - b, and its standard error on top. */
-function pessimisticDifference(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  const count = a.length
-  const difference = mean(a) - mean(b)
-  let squares = 0
-  for (let i = 0; i < count; i++) squares += (a[i] - b[i] - difference) ** 2
-  return difference + (count > 1 ? Math.sqrt(squares / (count - 1) / count) : 0)
 }

@@ -1,4 +1,4 @@
-import { divergences } from '../../codes/divergence.js'
+import { meanDivergence } from '../../codes/divergence.js'
 import { type NarrowStep, type NarrowUnit, narrow } from '../../codes/narrow.js'
 import { costOf } from '../../graph/cost.js'
 import type { Graph } from '../../graph/graph.js'
@@ -18,8 +18,6 @@ const NARROWEST = 3
 /** Images whose predictions are compared, 32 at most, and only as many as this many multiplications allow: one measurement is about a third of a second. */
 const IMAGES = 32
 const MULTIPLICATIONS = 2.2e10
-/** Steps measured anew before one is taken. */
-const MEASUREMENTS = 4
 
 /** @param scheme where the search starts: the codes that stand in the searches */
 export async function allocateWidths(
@@ -43,31 +41,29 @@ export async function allocateWidths(
   const images = Math.min(IMAGES, affordable, model.calibration.images)
   const few = { images, pixels: firstOf(model.calibration.pixels, model.calibration.images, images) }
   const reference = firstOf(model.reference, model.calibration.images, images)
-  const narrower = new Map<Unit, Code | WeightCode>()
-  const chosen = copyOf(scheme)
-
-  const measure = async (bits: number[]): Promise<Float64Array> => {
-    const tried = copyOf(chosen)
-    for (const [u, unit] of stored.entries()) {
-      if (bits[u] === codeOf(chosen, unit).bits) continue
-      const code = narrower.get(unit) ?? (await searches.search(unit, bits[u]))
-      narrower.set(unit, code)
-      setCode(tried, unit, code)
-    }
+  const measure = async (tried: Scheme): Promise<number> => {
     const logits = await runGraph(model.graph, tried, few.pixels, images, options)
-    return divergences(reference, logits, logits.length / images)
+    return meanDivergence(reference, logits, logits.length / images)
+  }
+  const chosen = copyOf(scheme)
+  const narrower = new Map<Unit, Code | WeightCode>()
+  const startDivergence = await measure(scheme)
+  const alone = async (u: number, bits: number): Promise<number> => {
+    const unit = stored[u]
+    if (bits === units[u].bits) return startDivergence
+    const code = await searches.search(unit, bits)
+    narrower.set(unit, code)
+    return measure(withCode(copyOf(scheme), unit, code))
+  }
+  const together = async (u: number): Promise<number> => {
+    const code = narrower.get(stored[u]) as Code | WeightCode
+    searches.choose(stored[u], code)
+    return measure(withCode(chosen, stored[u], code))
   }
   const total = units.reduce((bits, unit) => bits + (unit.fixed ? 0 : Math.max(0, unit.bits - average)), 0)
   let steps = 0
-  const onStep = ({ unit: name }: NarrowStep): void => {
-    const unit = stored[units.findIndex((candidate) => candidate.name === name)]
-    const code = narrower.get(unit) as Code | WeightCode
-    narrower.delete(unit)
-    setCode(chosen, unit, code)
-    searches.choose(unit, code)
-    options.onProgress?.(Math.min(++steps, total), total)
-  }
-  const { trajectory } = await narrow(units, { average, least: NARROWEST, measure, measurements: MEASUREMENTS, onStep })
+  const onStep = () => options.onProgress?.(Math.min(++steps, total), total)
+  const { trajectory } = await narrow(units, { average, least: NARROWEST, alone, together, onStep })
   return { scheme: chosen, trajectory }
 }
 
@@ -80,7 +76,8 @@ const copyOf = (scheme: Scheme): Scheme => ({ ...scheme, weights: new Map(scheme
 export const codeOf = (scheme: Scheme, { kind, name }: Unit): Code | WeightCode =>
   (kind === 'weight' ? scheme.weights.get(name) : scheme.edges.get(name)) as Code | WeightCode
 
-function setCode(scheme: Scheme, { kind, name }: Unit, code: Code | WeightCode): void {
+function withCode(scheme: Scheme, { kind, name }: Unit, code: Code | WeightCode): Scheme {
   if (kind === 'weight') scheme.weights.set(name, code as WeightCode)
   else scheme.edges.set(name, code as Code)
+  return scheme
 }

@@ -1,3 +1,4 @@
+import { isStep } from '../../codes/code.js'
 import { symmetricStep } from '../../codes/published.js'
 import { encodeRow } from '../../codes/weights.js'
 import type { Tensor } from '../../graph/graph.js'
@@ -13,10 +14,11 @@ const COMPARED = 1 << 14
 
 export const reachOf = (values: Float32Array): number => values.reduce((most, x) => Math.max(most, Math.abs(x)), 0)
 
-/** Steps at these fractions of the one that covers all; 1 for a tensor of zeros. */
+/** Steps at these fractions of the one that covers all; 1 for a tensor of zeros, or next to it. */
 export function tensorSteps({ data }: Tensor, bits: number, scales: readonly number[]): number[] {
   const step = symmetricStep(reachOf(data), bits)
-  return step > 0 ? scales.map((c) => Math.fround(c * step)).filter((s) => s > 0) : [1]
+  const steps = scales.map((c) => Math.fround(c * step)).filter(isStep)
+  return steps.length > 0 ? steps : [1]
 }
 
 export function encodeTensor({ shape: [outputs, inputs], data }: Tensor, step: number, bits: number): WeightCode {
