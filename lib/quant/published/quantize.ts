@@ -2,7 +2,7 @@ import { breather } from '../../codes/breathe.js'
 import type { NarrowStep } from '../../codes/narrow.js'
 import type { Graph } from '../../graph/graph.js'
 import type { Scheme } from '../../graph/scheme.js'
-import { divergence } from '../assemble.js'
+import { type Divergence, measureDivergence } from '../assemble.js'
 import type { Calibration, RunOptions } from '../observe.js'
 import { findOperands } from '../operands.js'
 import type { Progress } from '../quantize.js'
@@ -27,11 +27,9 @@ export interface PublishedOptions extends Omit<RunOptions, 'onProgress'> {
   onProgress?: (progress: Progress) => void
 }
 
-export interface PublishedGraph {
+export interface PublishedGraph extends Divergence {
   graph: Graph
   scheme: Scheme
-  /** Mean KL divergence to the float model on the calibration images, nats. */
-  divergence: number
   /** The steps of Greedy MP; empty without an average. */
   trajectory: NarrowStep[]
 }
@@ -68,7 +66,7 @@ export async function quantizeAsPublished(float: Graph, calibration: Calibration
   const diverge = async (scheme: Scheme) => ({
     graph,
     scheme,
-    divergence: await divergence({ graph, scheme }, calibration, observed.logits, run),
+    ...(await measureDivergence({ graph, scheme }, calibration, observed.logits, run)),
   })
   if (averageBits === undefined) return { ...(await diverge(start)), trajectory: [] }
   const model = { graph, calibration, reference: observed.logits }
