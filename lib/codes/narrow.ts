@@ -137,7 +137,7 @@ class Narrowing {
       const reached = this.average(kind, narrowest)
       if (reached <= average + 1e-9) continue
       throw new Error(
-        `an average of ${average} bits cannot be reached: with ${least} bits each, ${kind}s average ${reached.toFixed(2)} bits`,
+        `an average of ${average} bits (averageBits) cannot be reached: with ${least} bits each, ${kind}s average ${reached.toFixed(2)} bits`,
       )
     }
   }
