@@ -16,7 +16,15 @@ const STEPS_AN_OCTAVE = 4
 const OCTAVES = 8
 const LARGEST_M = 7
 /** Rows looked at, which are enough for one number a channel. */
-const ROWS = 1024
+const ROWS = 256
+
+/** Whether a channel reaches this many times as far as the one in the middle; else two steps gain nothing. */
+const FAR = 3
+
+export function hasOutliers({ min, max }: Pick<Observation, 'min' | 'max'>): boolean {
+  const reaches = Array.from(max, (x, j) => Math.max(x, -min[j])).sort((a, b) => a - b)
+  return reaches[reaches.length - 1] > FAR * reaches[reaches.length >> 1]
+}
 
 /**
  * @param importance [width] of a squared error in each column, or null for 1

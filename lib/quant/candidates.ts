@@ -5,7 +5,6 @@ import type { Found } from '../codes/search.js'
 import type { Graph } from '../graph/graph.js'
 import type { WeightCode } from '../graph/scheme.js'
 import { CodeSearch, encodeWeight } from './choose.js'
-import { secondMoments } from './moments.js'
 import type { ActivationOperand, WeightOperand } from './operands.js'
 import { tensorOf } from './operands.js'
 
@@ -19,7 +18,7 @@ export interface WeightCandidate {
   meanError: Float32Array
 }
 
-/** Doubles of moments that are kept, 512 MiB, and of compensators once more; beyond, the oldest are made again when they are needed. */
+/** Doubles of compensators that are kept, 512 MiB; beyond, the oldest are made again when they are needed. */
 const MOST_KEPT = 1 << 26
 
 export class Candidates {
@@ -27,11 +26,13 @@ export class Candidates {
   private readonly found = new Map<string, Found>()
   private readonly weights = new Map<string, WeightCandidate>()
   /** By edge that layers read. */
-  private readonly known = new Map<string, { moments: Float64Array; compensator: Compensator | null }>()
+  private readonly compensators = new Map<string, Compensator>()
 
   constructor(
     private readonly graph: Graph,
     private readonly observations: Map<string, Observation>,
+    /** E[x x^T] of what layers read, by edge, [width][width]. */
+    readonly moments: Map<string, Float32Array>,
     private readonly breathe: ReturnType<typeof breather>,
     private readonly compensate: boolean,
     private readonly importance: (operand: ActivationOperand) => ArrayLike<number> | null,
@@ -54,17 +55,6 @@ export class Candidates {
     return loss / (samples.length / width)
   }
 
-  /** E[x x^T] of what a layer reads, [width][width]. */
-  async moments({ name, width }: ActivationOperand): Promise<Float64Array> {
-    let known = this.known.get(name)
-    if (!known) {
-      known = { moments: await secondMoments(this.observation(name).samples, width, null, this.breathe), compensator: null }
-      this.known.set(name, known)
-      this.forget()
-    }
-    return known.moments
-  }
-
   async weight(operand: WeightOperand, bits: number): Promise<WeightCandidate> {
     const key = `${operand.name} ${bits}`
     let candidate = this.weights.get(key)
@@ -85,20 +75,23 @@ export class Candidates {
     return candidate
   }
 
-  private async compensator(input: ActivationOperand): Promise<Compensator> {
-    const moments = await this.moments(input)
-    const known = this.known.get(input.name) as { compensator: Compensator | null }
-    known.compensator ??= await compensator(moments, input.width, this.breathe)
-    return known.compensator
+  private async compensator({ name, width }: ActivationOperand): Promise<Compensator> {
+    let found = this.compensators.get(name)
+    if (!found) {
+      found = await compensator(Float64Array.from(this.moments.get(name) as Float32Array), width, this.breathe)
+      this.compensators.set(name, found)
+      this.forget()
+    }
+    return found
   }
 
-  /** All but the newest moments, as many as it takes. */
+  /** All but the newest compensators, as many as it takes. */
   private forget(): void {
-    let kept = [...this.known.values()].reduce((sum, { moments }) => sum + moments.length, 0)
-    for (const [oldest, { moments }] of this.known) {
-      if (kept <= MOST_KEPT || this.known.size === 1) return
-      this.known.delete(oldest)
-      kept -= moments.length
+    let kept = [...this.compensators.values()].reduce((sum, { factor }) => sum + factor.length, 0)
+    for (const [oldest, { factor }] of this.compensators) {
+      if (kept <= MOST_KEPT || this.compensators.size === 1) return
+      this.compensators.delete(oldest)
+      kept -= factor.length
     }
   }
 

@@ -2,7 +2,7 @@ import type { breather } from '../codes/breathe.js'
 import { type Compensator, encodeRowCompensated } from '../codes/compensate.js'
 import { Histogram } from '../codes/histogram.js'
 import type { Observation } from '../codes/observation.js'
-import { searchOutliers } from '../codes/outliers.js'
+import { hasOutliers, searchOutliers } from '../codes/outliers.js'
 import { type Found, searchCodebook, searchSymmetric, searchTwoScale, searchUniform } from '../codes/search.js'
 import { encodeRow, searchRow } from '../codes/weights.js'
 import type { Graph, Tensor } from '../graph/graph.js'
@@ -58,7 +58,7 @@ export class CodeSearch {
     const twoScale = kind === 'probabilities' || kind === 'gelu output'
     const simple = twoScale ? searchTwoScale(this.histogram, bits) : searchUniform(this.histogram, bits, highest)
     const found = searchCodebook(this.histogram, bits, simple, highest)
-    if (!this.operand.factors) return found
+    if (!this.operand.factors || !hasOutliers(this.observation)) return found
     const outliers = await searchOutliers(this.observation, bits, this.importance, this.rowWeights, this.breathe)
     return outliers.loss < found.loss ? outliers : found
   }

@@ -49,8 +49,8 @@ export class Damage {
     const { data } = tensorOf(this.graph, name)
     const levels = unpackWeight(code.packed, code.outputs, width, code.bits)
     const error = data.map((w, i) => levels[i] * code.steps[Math.floor(i / width)] - w)
-    const moments = await this.candidates.moments(input)
-    const product = await multiplyRows(error, { shape: [width, width], data: Float32Array.from(moments) }, this.options)
+    const moments = this.candidates.moments.get(input.name) as Float32Array
+    const product = await multiplyRows(error, { shape: [width, width], data: moments }, this.options)
     const rows = this.information.outputs(node.output)
     let loss = 0
     for (let i = 0; i < error.length; i++) loss += rows[Math.floor(i / width)] * error[i] * product[i]

@@ -34,8 +34,6 @@ import { orthogonal } from './rotate.js'
 
 /** Added to the diagonals of second moments, as a fraction of their mean: directions which calibration hardly saw. */
 const DAMPING = 1e-3
-/** Softmax weights that are not looked at. */
-const NEGLIGIBLE = 2e-3
 /** How much of the error of a value is left behind softmax, which averages over tokens, about. */
 const AVERAGED = 0.25
 
@@ -87,6 +85,15 @@ function readsEdge(node: Node, edge: string): boolean {
 
 type Breathe = ReturnType<typeof breather>
 
+/** The lower triangle of sum += weight x x^T. */
+function addSquare(sum: Float64Array, weight: number, x: Float64Array): void {
+  const width = x.length
+  for (let i = 0; i < width; i++) {
+    const scaled = weight * x[i]
+    for (let j = 0; j <= i; j++) sum[i * width + j] += scaled * x[j]
+  }
+}
+
 async function transformLogits(
   graph: Graph,
   { node, query, key }: Attention,
@@ -96,7 +103,7 @@ async function transformLogits(
   breathe: Breathe,
 ): Promise<void> {
   const width = queries.width / node.heads
-  const scales = scalesOf(node)
+  const scales = [...scalesOf(node)]
   const [forQueries, forKeys]: Float64Array[][] = [[], []]
   for (let head = 0; head < node.heads; head++) {
     const a = await moments(queries, head * width, width, null, breathe)
@@ -190,34 +197,50 @@ function mean(a: Float64Array, b: Float64Array, n: number): Float64Array {
 class Attended {
   private readonly width: number
   private readonly heads: { queries: Float64Array; keys: Float64Array }[]
+  private readonly row: Float64Array
+  /** Keys of the image at hand, and where the channels of each begin how much it is attended to by all queries. */
+  private k: Float32Array = new Float32Array(0)
+  private attention = new Float64Array(0)
 
   constructor({ heads, q }: AttentionNode, graph: Graph) {
     this.width = (graph.edges.get(q)?.width as number) / heads
+    this.row = new Float64Array(this.width)
     const zeros = () => new Float64Array(this.width ** 2)
     this.heads = Array.from({ length: heads }, () => ({ queries: zeros(), keys: zeros() }))
   }
 
+  /** sum P (k - mean) (k - mean)^T = sum P k k^T - mean mean^T, and the first sum of all queries needs one product a key. */
   add({ head, q, k, at, keys, logits }: Query): void {
+    if (this.k !== k) this.finish(k)
     const { queries, keys: moments } = this.heads[head]
     const p = softmaxOf(logits)
-    const center = new Float64Array(this.width)
+    const { row, width } = this
+    row.fill(0)
     let squares = 0
     for (let s = 0; s < p.length; s++) {
+      const key = keys[s]
       squares += p[s] ** 2
-      for (let c = 0; c < this.width; c++) center[c] += p[s] * k[keys[s] + c]
+      this.attention[key] += p[s]
+      for (let c = 0; c < width; c++) row[c] += p[s] * k[key + c]
     }
-    this.addSquare(queries, 1 - squares, (c) => q[at + c])
-    for (let s = 0; s < p.length; s++) if (p[s] > NEGLIGIBLE) this.addSquare(moments, p[s], (c) => k[keys[s] + c] - center[c])
+    addSquare(moments, -1, row)
+    for (let c = 0; c < width; c++) row[c] = q[at + c]
+    addSquare(queries, 1 - squares, row)
   }
 
-  private addSquare(sum: Float64Array, weight: number, x: (column: number) => number): void {
-    for (let i = 0; i < this.width; i++) {
-      const scaled = weight * x(i)
-      for (let j = 0; j <= i; j++) sum[i * this.width + j] += scaled * x(j)
+  /** The image at hand is done. */
+  private finish(next: Float32Array): void {
+    const { k, attention, row, width, heads } = this
+    for (let key = 0; key < k.length; key += width) {
+      for (let c = 0; c < width; c++) row[c] = k[key + c]
+      addSquare(heads[(key / width) % heads.length].keys, attention[key], row)
     }
+    this.k = next
+    this.attention = new Float64Array(next.length)
   }
 
   moments(head: number): { queries: Float64Array; keys: Float64Array } {
+    this.finish(new Float32Array(0))
     const { queries, keys } = this.heads[head]
     return { queries: completed(queries, this.width), keys: completed(keys, this.width) }
   }

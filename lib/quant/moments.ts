@@ -1,26 +1,58 @@
 import type { breather } from '../codes/breathe.js'
-import type { RunOptions } from './observe.js'
+import { prepareWeights } from '../graph/constants.js'
+import type { Graph } from '../graph/graph.js'
+import { lower } from '../graph/lower.js'
+import { Session } from '../runtime/session.js'
+import type { Calibration, RunOptions } from './observe.js'
 import { multiplyRows } from './product.js'
 
 /**
- * E[w x x^T] over sampled rows of an edge.
+ * E[x x^T] over all rows of edges of a graph on the calibration images.
+ *
+ * @returns by edge, [width][width], symmetric
+ */
+export async function edgeMoments(
+  graph: Graph,
+  edges: string[],
+  { pixels, images }: Calibration,
+  { threads, signal }: RunOptions,
+): Promise<Map<string, Float32Array>> {
+  const products = new Map(edges.map((edge) => [edge, { left: edge, right: edge }]))
+  await prepareWeights(graph, null, signal)
+  const { plan, sums } = lower(graph, null, { outputs: [], products })
+  const session = new Session(plan, { threads })
+  try {
+    await session.run(pixels, images, { signal })
+  } finally {
+    session.dispose()
+  }
+  return new Map(
+    edges.map((edge) => {
+      const { rows, width } = graph.edges.get(edge) as { rows: number; width: number }
+      const bytes = new Uint8Array(4 * width * width)
+      sums.get(edge)?.read(0, bytes)
+      return [edge, new Float32Array(bytes.buffer).map((x) => x / (rows * images))]
+    }),
+  )
+}
+
+/**
+ * E[x x^T] over rows.
  *
  * @param samples [rows][width]
- * @param weights [rows] >= 0, or null for 1
  * @returns [width][width], symmetric
  */
 export async function secondMoments(
   samples: Float32Array,
   width: number,
-  weights: ArrayLike<number> | null,
   breathe: ReturnType<typeof breather>,
   options: RunOptions = {},
 ): Promise<Float64Array> {
   const rows = samples.length / width
-  // The product of columns: its rows are columns of the samples, which carry the square root of a row's weight.
+  // The product of columns: its rows are columns of the samples.
   const columns = new Float32Array(samples.length)
+  const scale = Math.sqrt(1 / rows)
   for (let t = 0; t < rows; t++) {
-    const scale = Math.sqrt((weights ? weights[t] : 1) / rows)
     for (let j = 0; j < width; j++) columns[j * rows + t] = scale * samples[t * width + j]
     await breathe()
   }

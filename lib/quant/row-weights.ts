@@ -1,18 +1,7 @@
-import { type Graph, inputsOf, type Node } from '../graph/graph.js'
-import type { ActivationOperand } from './operands.js'
-
 /**
- * How much the error of a row counts. What a layer adds to the residual stream is next divided by the standard deviation of the row, in a LayerNorm;
- * some trained models have rows hundreds of times as large as the others, and without these weights the searches would serve those alone.
+ * How much the error of a row of the residual stream counts. Whoever reads it divides by the standard deviation of the row first; some trained models
+ * have rows hundreds of times as large as the others, and without these weights the searches would serve those alone.
  */
-
-/** The edge to which the only reader of an operand adds, or null when it does something else. */
-export function residualOf(graph: Graph, { readers }: Pick<ActivationOperand, 'readers'>): string | null {
-  if (readers.length !== 1) return null
-  const [{ output }] = readers
-  const add = graph.nodes.find((node): node is Extract<Node, { op: 'add' }> => node.op === 'add' && inputsOf(node).includes(output))
-  return add ? (add.left === output ? add.right : add.left) : null
-}
 
 /**
  * 1 / variance of each row of the stream, scaled to mean 1.

@@ -10,6 +10,7 @@ import { columnImportance } from './choose.js'
 import { Damage } from './damage.js'
 import { transformHeads } from './heads.js'
 import { type Information, measureInformation } from './information.js'
+import { edgeMoments } from './moments.js'
 import { type Calibration, observe } from './observe.js'
 import { type ActivationOperand, findOperands, type Operands } from './operands.js'
 import { rotate } from './rotate.js'
@@ -89,6 +90,7 @@ export class Search {
     readonly float: Graph,
     private readonly found: Operands,
     private readonly observations: Map<string, Observation>,
+    moments: Map<string, Float32Array>,
     private readonly information: Information | null,
     private readonly calibration: Calibration,
     private readonly logits: Float32Array,
@@ -97,7 +99,9 @@ export class Search {
   ) {
     const { threads, signal } = options
     this.units = [...found.weights, ...found.activations]
-    this.candidates = new Candidates(float, observations, breathe, options.compensate !== false, (operand) => this.importance(operand))
+    this.candidates = new Candidates(float, observations, moments, breathe, options.compensate !== false, (operand) =>
+      this.importance(operand),
+    )
     this.damage = information && new Damage(float, this.candidates, information, breathe, { threads, signal })
   }
 
@@ -118,7 +122,9 @@ export class Search {
     const found = findOperands(smoothed.graph, coverage)
     const informed = options.informed !== false
     const information = informed ? await measureInformation(smoothed.graph, found, calibration, observed.logits, run) : null
-    return new Search(smoothed.graph, found, smoothed.observations, information, calibration, observed.logits, breathe, options)
+    const read = found.activations.filter(({ readers }) => readers.length > 0).map(({ name }) => name)
+    const moments = await edgeMoments(smoothed.graph, read, calibration, run)
+    return new Search(smoothed.graph, found, smoothed.observations, moments, information, calibration, observed.logits, breathe, options)
   }
 
   /** The model at these widths. */

@@ -11,7 +11,6 @@ import { evaluateNode, type Values } from './evaluate.js'
 import { secondMoments } from './moments.js'
 import { type Calibration, type RunOptions, SAMPLE_ROWS, sampleStride } from './observe.js'
 import { type ActivationOperand, type LinearNode, type Operands, tensorOf } from './operands.js'
-import { inverseVariances, residualOf } from './row-weights.js'
 
 /** What is settled before the sequence. */
 export interface Choice {
@@ -107,40 +106,26 @@ class Sequence {
   /** Chooses the code of an edge and rounds its values in place. */
   private async round(operand: ActivationOperand, values: Values): Promise<void> {
     const { name, width } = operand
-    const observation = await this.observe(values, width, null)
-    const weights = operand.readers.length === 0 ? null : await this.rowWeights(operand, values)
-    const before = weights ? (await this.observe(values, width, weights)).mean : observation.mean
+    const observation = await this.observe(values, width)
     const search = await CodeSearch.of(operand, observation, this.choice.importance(operand), this.breathe)
     const { code } = await search.best(this.choice.bits(name))
     this.scheme.edges.set(name, code)
     await roundValues(values, code, width, this.breathe)
     if (operand.readers.length === 0) return
-    const { mean } = await this.observe(values, width, weights)
-    this.rounded.set(name, { meanBefore: before, mean, moments: await this.moments(values, width, weights) })
+    const { mean } = await this.observe(values, width)
+    this.rounded.set(name, { meanBefore: observation.mean, mean, moments: await this.moments(values, width) })
   }
 
-  /** See row-weights.ts; null: all rows alike. */
-  private async rowWeights(operand: ActivationOperand, values: Values): Promise<Float64Array | null> {
-    const edge = residualOf(this.float, operand)
-    const residual = edge === null ? undefined : this.values.get(edge)
-    if (!residual) return null
-    const [reader] = operand.readers
-    const written = await evaluateNode(this.float, reader, () => values, this.calibration.images, this.breathe, this.options)
-    for (let i = 0; i < written.length; i++) written[i] += residual[i]
-    return inverseVariances(written, this.float.edges.get(reader.output)?.width as number)
-  }
-
-  private async moments(values: Values, width: number, weights: Float64Array | null): Promise<Float64Array> {
+  private async moments(values: Values, width: number): Promise<Float64Array> {
     const rows = values.length / width
     const stride = Math.ceil(rows / MOMENT_ROWS)
-    if (stride === 1) return secondMoments(values, width, weights, this.breathe, this.options)
+    if (stride === 1) return secondMoments(values, width, this.breathe, this.options)
     const kept = new Float32Array(Math.floor(rows / stride) * width)
     for (let t = 0; t * width < kept.length; t++) {
       kept.set(values.subarray(t * stride * width, (t * stride + 1) * width), t * width)
       if (t % 64 === 0) await this.breathe()
     }
-    const keptWeights = weights && Float64Array.from({ length: kept.length / width }, (_, t) => weights[t * stride])
-    return secondMoments(kept, width, keptWeights, this.breathe, this.options)
+    return secondMoments(kept, width, this.breathe, this.options)
   }
 
   private sampling(rows: number): { stride: number; kept: number } {
@@ -174,7 +159,7 @@ class Sequence {
   }
 
   /** Statistics of all rows, and sampled ones. */
-  private async observe(values: Values, width: number, weights: ArrayLike<number> | null): Promise<Observation> {
+  private async observe(values: Values, width: number): Promise<Observation> {
     const count = values.length / width
     const { stride, kept } = this.sampling(count)
     const samples = new Float32Array(kept * width)
@@ -183,12 +168,11 @@ class Sequence {
     const max = new Float64Array(width).fill(Number.NEGATIVE_INFINITY)
     for (let t = 0; t < count; t++) {
       const row = values.subarray(t * width, (t + 1) * width)
-      const share = (weights ? weights[t] : 1) / count
       if (t % stride === 0 && t / stride < kept) samples.set(row, (t / stride) * width)
       for (let j = 0; j < width; j++) {
         const x = row[j]
-        mean[j] += x * share
-        meanSquare[j] += x * x * share
+        mean[j] += x / count
+        meanSquare[j] += (x * x) / count
         if (x < min[j]) min[j] = x
         if (x > max[j]) max[j] = x
       }

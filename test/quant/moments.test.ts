@@ -1,18 +1,17 @@
 import { secondMoments } from '../../lib/quant/moments.js'
 import { inverseVariances } from '../../lib/quant/row-weights.js'
-import { normals, uniforms } from '../support/random.js'
+import { normals } from '../support/random.js'
 
 const WIDTH = 19
 const ROWS = 53
 
-it.each([false, true])('sums outer products of rows, weighted: %s', async (weighted) => {
+it('averages outer products of rows', async () => {
   const samples = normals(1, ROWS * WIDTH)
-  const weights = weighted ? uniforms(2, ROWS) : null
-  const moments = await secondMoments(samples, WIDTH, weights, () => {})
+  const moments = await secondMoments(samples, WIDTH, () => {})
   for (let i = 0; i < WIDTH; i++) {
     for (let j = 0; j < WIDTH; j++) {
       let sum = 0
-      for (let t = 0; t < ROWS; t++) sum += ((weights ? weights[t] : 1) * samples[t * WIDTH + i] * samples[t * WIDTH + j]) / ROWS
+      for (let t = 0; t < ROWS; t++) sum += (samples[t * WIDTH + i] * samples[t * WIDTH + j]) / ROWS
       expect(moments[i * WIDTH + j]).toBeCloseTo(sum, 5)
     }
   }
