@@ -1,5 +1,5 @@
 import type { Dataset } from '../images/dataset.js'
-import { estimateSeconds, probe } from '../quant/estimate.js'
+import { estimateSeconds, measureSpeed } from '../quant/estimate.js'
 import { mostMeasurements } from '../quant/floor.js'
 import type { Calibration } from '../quant/observe.js'
 import { type PublicWidths, type Quantizer, quantizerOf } from '../quant/quantizer.js'
@@ -108,10 +108,10 @@ class Job {
     const { graph } = this.float.parts
     const work = {
       ...{ preset, coverage, images: this.calibration.images, validated: validation?.length ?? 0 },
-      damages: allocation === 'greedy' && (validation !== null || 'averageBits' in widthsOf(this.options)),
+      widths: allocation === 'greedy' && (validation !== null || 'averageBits' in widthsOf(this.options)),
       quantizations: validation ? mostMeasurements(leastOf(this.options)) : 1,
     }
-    onEstimate(estimateSeconds(graph, work, await probe(graph, this.calibration, this.running)))
+    onEstimate(estimateSeconds(graph, work, await measureSpeed(graph, this.calibration, this.running)))
   }
 
   /** @param validation null: without an accuracy floor */
