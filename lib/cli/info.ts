@@ -27,7 +27,7 @@ async function action(terminal: Terminal, file: string, json: boolean): Promise<
         ['labels', formatCount(info.labels)],
         ['parameters', formatCount(info.parameters)],
         ['size', formatBytes(info.bytes)],
-        ['quantized', info.coverage === 'full' ? 'fully' : info.quantized ? 'yes' : 'no'],
+        ['quantized', info.quantized ? `${info.coverage} coverage${info.preset ? `, preset ${info.preset}` : ''}` : 'no'],
         ['bits', `weights ${info.weightBits.toFixed(2)}, activations ${info.activationBits.toFixed(2)} on average`],
       ]),
     )

@@ -23,11 +23,29 @@ const MAX_SEED = 2 ** 32 - 1
 /** Makes a fresh Option each time: commander keeps state in them. */
 export const options = {
   bits: () =>
-    new Option('--bits <n>', 'bits of every weight and matrix-product activation; patch embedding and head keep 8')
+    new Option('--bits <n>', 'bits of every weight and every activation; the patch embedding keeps 8')
+      .argParser(integer(2, 8))
+      .conflicts(['averageBits', 'weightBits', 'activationBits']),
+  weightBits: () =>
+    new Option('--weight-bits <n>', 'bits of every weight (default with --activation-bits: 8)')
+      .argParser(integer(2, 8))
+      .conflicts('averageBits'),
+  activationBits: () =>
+    new Option('--activation-bits <n>', 'bits of every activation (default with --weight-bits: 8)')
       .argParser(integer(2, 8))
       .conflicts('averageBits'),
   averageBits: () =>
     new Option('--average-bits <x>', 'bound on the average bits of weights and, separately, of activations').argParser(decimal(2, 8)),
+  preset: () =>
+    new Option('--preset <name>', 'how codes are chosen; mptq and tsptq as published, minmax is the baseline')
+      .choices(['best', 'mptq', 'tsptq', 'minmax'])
+      .default('best'),
+  coverage: () =>
+    new Option('--coverage <name>', 'full: all that is stored is codes; partial: operands of matrix products only')
+      .choices(['partial', 'full'])
+      .default('partial'),
+  maxDrop: () =>
+    new Option('--max-drop <x>', 'search the fewest bits with which top-1 falls by x percentage points at most').argParser(decimal(0, 100)),
   calibrationImages: () =>
     new Option('--calibration-images <n>', 'images drawn from the calibration data (default: 128)').argParser(integer(1, 1_000_000)),
   seed: () => new Option('--seed <n>', 'fixes every random choice').argParser(integer(0, MAX_SEED)).default(0),

@@ -28,6 +28,8 @@ export interface ProgressEvent {
 
 export interface Progress {
   update(event: ProgressEvent): void
+  /** A line of its own; the bar goes on below. */
+  note(text: string): void
   /** Takes the bar away and shows the cursor again. Must be called however the work ended. */
   stop(): void
 }
@@ -37,7 +39,7 @@ export interface Progress {
  * `name` is the stage of events that name none.
  */
 export function showProgress(terminal: Terminal, name: string, quiet: boolean): Progress {
-  if (quiet) return { update: () => undefined, stop: () => undefined }
+  if (quiet) return { update: () => undefined, note: () => undefined, stop: () => undefined }
   let stage: string | undefined
   if (!terminal.stderr.isTTY) {
     return {
@@ -46,6 +48,7 @@ export function showProgress(terminal: Terminal, name: string, quiet: boolean): 
         if (next !== stage) terminal.stderr.write(`${next} ...\n`)
         stage = next
       },
+      note: (text) => void terminal.stderr.write(`${text}\n`),
       stop: () => undefined,
     }
   }
@@ -59,6 +62,10 @@ export function showProgress(terminal: Terminal, name: string, quiet: boolean): 
     },
     cliProgress.Presets.shades_classic,
   )
+  const stop = (): void => {
+    if (stage !== undefined) bar.stop()
+    stage = undefined
+  }
   return {
     update(event) {
       const next = event.stage ?? name
@@ -71,10 +78,11 @@ export function showProgress(terminal: Terminal, name: string, quiet: boolean): 
         bar.update(event.done)
       }
     },
-    stop() {
-      if (stage !== undefined) bar.stop()
-      stage = undefined
+    note(text) {
+      stop()
+      terminal.stderr.write(`${text}\n`)
     },
+    stop,
   }
 }
 
@@ -83,11 +91,14 @@ export async function withProgress<T>(
   terminal: Terminal,
   name: string,
   quiet: boolean,
-  work: (onProgress: (event: ProgressEvent) => void) => Promise<T>,
+  work: (onProgress: (event: ProgressEvent) => void, note: (text: string) => void) => Promise<T>,
 ): Promise<T> {
   const progress = showProgress(terminal, name, quiet)
   try {
-    return await work((event) => progress.update(event))
+    return await work(
+      (event) => progress.update(event),
+      (text) => progress.note(text),
+    )
   } finally {
     progress.stop()
   }

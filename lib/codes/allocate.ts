@@ -35,7 +35,7 @@ export function allocateGreedy(units: Unit[], average: number): number[] {
     const step = bestStep(units, monotone, choice)
     if (step === null) {
       const least = cost / total
-      throw new Error(`an average of ${average} bits cannot be reached: the narrowest codes average ${least.toFixed(2)} bits`)
+      throw new Error(`an average of ${average} bits (averageBits) cannot be reached: the narrowest codes average ${least.toFixed(2)} bits`)
     }
     cost -= units[step.unit].elements * (units[step.unit].bits[choice[step.unit]] - units[step.unit].bits[step.to])
     choice[step.unit] = step.to

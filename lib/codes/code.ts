@@ -23,6 +23,16 @@ export function twoScaleCode(bits: number, step: number, m: number, signed: bool
   return { bits, family: 'v2sf', levels: [...fine, ...coarse].sort((a, b) => a - b), step: positive(step) }
 }
 
+/**
+ * V-2SF for GELU split by sign, the other reading of the paper: the flag is the sign, negative values have the step `step`, others one 2^m as large.
+ * p in -2^(bits-1)..-1 finely, p << m for p in 0..2^(bits-1)-1 coarsely; with m = 0 the symmetric uniform code.
+ */
+export function signSplitCode(bits: number, step: number, m: number): Code {
+  const half = 2 ** (bits - 1)
+  const levels = Array.from({ length: 2 * half }, (_, i) => (i < half ? i - half : (i - half) * 2 ** m))
+  return { bits, family: 'v2sf', levels, step: positive(step) }
+}
+
 /** Any integers: ascending, 2^bits of them, 0 among them, all in -128..127 or all in 0..255. */
 export function codebook(bits: number, step: number, levels: number[]): Code {
   return { bits, family: 'codebook', levels, step: positive(step) }

@@ -8,16 +8,23 @@ export function logSoftmax(logits: Float32Array, from: number, count: number): F
   return Float64Array.from({ length: count }, (_, i) => logits[from + i] - shift)
 }
 
-/**
- * Mean over images of KL(p || q) in nats between the predictions of two sets of logits, [images][classes] each; p is the reference.
- */
-export function meanDivergence(reference: Float32Array, logits: Float32Array, classes: number): number {
-  const images = reference.length / classes
-  let total = 0
-  for (let b = 0; b < images; b++) {
+/** KL(p || q) in nats of each image between the predictions of two sets of logits, [images][classes] each; p is the reference. */
+export function divergences(reference: Float32Array, logits: Float32Array, classes: number): Float64Array {
+  return Float64Array.from({ length: reference.length / classes }, (_, b) => {
     const p = logSoftmax(reference, b * classes, classes)
     const q = logSoftmax(logits, b * classes, classes)
-    for (let i = 0; i < classes; i++) total += Math.exp(p[i]) * (p[i] - q[i])
-  }
-  return Math.max(total / images, 0)
+    return p.reduce((sum, x, i) => sum + Math.exp(x) * (x - q[i]), 0)
+  })
+}
+
+/** Mean and standard deviation (n - 1; 0 for a single value). */
+export function meanAndSpread(values: Float64Array): { mean: number; spread: number } {
+  const mean = values.reduce((sum, x) => sum + x, 0) / values.length
+  const squares = values.reduce((sum, x) => sum + (x - mean) ** 2, 0)
+  return { mean, spread: Math.sqrt(squares / Math.max(1, values.length - 1)) }
+}
+
+/** The mean of {@link divergences}. */
+export function meanDivergence(reference: Float32Array, logits: Float32Array, classes: number): number {
+  return Math.max(meanAndSpread(divergences(reference, logits, classes)).mean, 0)
 }

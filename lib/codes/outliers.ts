@@ -41,7 +41,7 @@ export async function searchOutliers(
   const weights = Float64Array.from({ length: width }, (_, j) => (importance ? importance[j] : 1))
   let reach = 0
   for (let j = 0; j < width; j++) reach = Math.max(reach, max[j], -min[j])
-  const top = reach / (half - 0.5)
+  const top = reach > 0 ? reach / (half - 0.5) : 1
   const steps = Array.from({ length: STEPS_AN_OCTAVE * OCTAVES + 1 }, (_, i) => top * 2 ** (-i / STEPS_AN_OCTAVE))
   const rows = new Rows(observation)
   const losses: Float64Array[] = []

@@ -1,5 +1,6 @@
 import { checkDataset, type Dataset, openDataset } from '../images/dataset.js'
 import { forEachBatch } from './batches.js'
+import { checkLabels } from './calibration.js'
 import type { Model, RunOptions } from './model.js'
 import { topIndices, wilsonInterval } from './statistics.js'
 
@@ -20,11 +21,7 @@ export async function evaluate(model: Model, data: string | Dataset, options: Ru
   checkDataset(dataset, 'data')
   const { labels, length: images } = dataset
   if (!labels) throw new Error(`${dataset.describe()} has no labels, and an evaluation needs them`)
-  if (labels.length !== images) throw new RangeError(`${dataset.describe()}: there are ${images} images but ${labels.length} labels`)
-  const wrong = labels.find((label) => label < 0 || label >= model.labels.length)
-  if (wrong !== undefined) {
-    throw new Error(`${dataset.describe()} has the label ${wrong}, but the model knows ${model.labels.length} classes`)
-  }
+  checkLabels(dataset, model)
   const predictions = new Int32Array(images)
   let hits1 = 0
   let hits5 = 0

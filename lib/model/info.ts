@@ -2,7 +2,9 @@ import { containerBytes } from '../checkpoint/container.js'
 import { costOf } from '../graph/cost.js'
 import { isStored, type Operand } from '../graph/operands.js'
 import type { Code, Scheme, WeightCode } from '../graph/scheme.js'
+import type { Preset } from '../quant/quantizer.js'
 import type { ModelParts } from './model.js'
+import { quantizationToJson } from './quantization.js'
 
 export interface OperandInfo {
   /** The layer that reads it (for softmax outputs, makes it). */
@@ -29,6 +31,8 @@ export interface ModelInfo {
   quantized: boolean
   /** Whether the residual stream is stored as codes too ('full'), or only the operands of matrix products; null for a float model. */
   coverage: Scheme['coverage'] | null
+  /** How its codes were chosen; null for a float model, and for files that do not say. */
+  preset: Preset | null
   input: { channels: number; height: number; width: number }
   /** Number of classes. */
   labels: number
@@ -48,7 +52,8 @@ export interface ModelInfo {
 }
 
 export function describe(parts: ModelParts): ModelInfo {
-  const { graph, scheme, preprocessing, labels } = parts
+  const { graph, scheme, preprocessing, labels, quantization = null } = parts
+  const report = quantization && quantizationToJson(quantization)
   const cost = costOf(graph, scheme)
   const { channels, height, width } = preprocessing
   let parameters = cost.weightParameters
@@ -59,13 +64,14 @@ export function describe(parts: ModelParts): ModelInfo {
     architecture: graph.architecture,
     quantized: scheme !== null,
     coverage: scheme?.coverage ?? null,
+    preset: quantization?.preset ?? null,
     input: { channels, height, width },
     labels: labels.length,
     parameters,
     macs: cost.macs,
     weightBits: cost.weightBits,
     activationBits: cost.activationBits,
-    bytes: scheme === null ? 4 * parameters : containerBytes({ graph, scheme, preprocessing, labels }),
+    bytes: scheme === null ? 4 * parameters : containerBytes({ graph, scheme, preprocessing, labels, report }),
     operands: cost.operands.map((operand) => ({
       layer: operand.layer,
       operand: operand.kind === 'weight' ? 'weight' : isStored(operand) ? 'activation' : 'rounded',

@@ -9,6 +9,7 @@ import { checkSeed } from '../random.js'
 import { kindOf } from '../values.js'
 import { checkDevice } from './device.js'
 import { type DeviceOptions, Model, type ModelParts } from './model.js'
+import { quantizationFromJson } from './quantization.js'
 
 export interface LoadOptions extends DeviceOptions {
   signal?: AbortSignal
@@ -57,10 +58,10 @@ export async function randomModel(architecture: string, options: LoadOptions & {
   return new Model({ graph, scheme: null, preprocessing, labels: numberedLabels(graph) }, device)
 }
 
-function fromContainer({ what, graph, scheme, preprocessing, labels }: Container): ModelParts {
+function fromContainer({ what, graph, scheme, preprocessing, labels, report }: Container): ModelParts {
   const checked = checkPreprocessing(preprocessing, `${what}: preprocessing`)
   checkInput(what, graph, checked)
-  return { graph, scheme, preprocessing: checked, labels }
+  return { graph, scheme, preprocessing: checked, labels, quantization: quantizationFromJson(report) }
 }
 
 async function fromCheckpoint(checkpoint: Checkpoint, signal: AbortSignal | undefined): Promise<ModelParts> {

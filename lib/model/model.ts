@@ -11,6 +11,7 @@ import { type BenchmarkOptions, type BenchmarkResult, benchmark } from './benchm
 import { type Classification, type ClassifyOptions, classify } from './classify.js'
 import { type Evaluation, evaluate } from './evaluate.js'
 import { describe, type ModelInfo } from './info.js'
+import { type Quantization, quantizationToJson } from './quantization.js'
 
 /** Where and how a model runs. */
 export interface DeviceOptions {
@@ -35,6 +36,8 @@ export interface ModelParts {
   scheme: Scheme | null
   preprocessing: Preprocessing
   labels: string[]
+  /** How it was quantized, where that is known. */
+  quantization?: Quantization | null
 }
 
 /**
@@ -60,6 +63,11 @@ export class Model {
 
   get quantized(): boolean {
     return this.parts.scheme !== null
+  }
+
+  /** How it was quantized; null for a float model, and for files that do not say. */
+  get quantization(): Quantization | null {
+    return this.parts.quantization ?? null
   }
 
   /** Shape of one input image. */
@@ -117,9 +125,11 @@ export class Model {
    * @throws Error for a float model: its checkpoint is its file
    */
   async save(file: string): Promise<{ bytes: number }> {
-    const { graph, scheme, preprocessing, labels } = this.parts
+    const { graph, scheme, preprocessing, labels, quantization } = this.parts
     if (scheme === null) throw new Error('a float model has nothing to save but its checkpoint: quantize it first')
-    return { bytes: await writeContainer(file, { graph, scheme, preprocessing, labels }) }
+    return {
+      bytes: await writeContainer(file, { graph, scheme, preprocessing, labels, report: quantization && quantizationToJson(quantization) }),
+    }
   }
 
   /** Frees native memory; what is running rejects. Idempotent. */

@@ -1,115 +1,154 @@
-import { loadBatch } from '../images/batch.js'
-import { checkDataset, type Dataset, memoryDataset, openDataset } from '../images/dataset.js'
-import type { ImageInput } from '../images/image.js'
-import { sampleIndices } from '../images/sample.js'
+import type { Dataset } from '../images/dataset.js'
+import { estimateSeconds, measureSpeed } from '../quant/estimate.js'
+import { mostMeasurements } from '../quant/floor.js'
 import type { Calibration } from '../quant/observe.js'
-import { type Progress, quantizeGraph } from '../quant/quantize.js'
-import { checkSeed } from '../random.js'
+import { type PublicWidths, type Quantizer, quantizerOf } from '../quant/quantizer.js'
+import type { DamageStore, QuantizedGraph } from '../quant/search.js'
 import { kindOf } from '../values.js'
-import { checkDevice } from './device.js'
+import { Cache, type CachedGraph } from './cache.js'
+import { type Draw, drawCalibration, readCalibration, validationImages } from './calibration.js'
+import { Validation } from './drop.js'
+import { type FloorReached, keepAccuracy } from './floor.js'
 import { load } from './load.js'
-import { type DeviceOptions, Model } from './model.js'
-import { measureReport, type QuantizationReport } from './report.js'
-
-export interface QuantizeOptions extends DeviceOptions {
-  /** A path that `openDataset` understands, a dataset, or images. Labels are not used. */
-  calibrate: string | Dataset | ImageInput[]
-  /** The width of every weight and of every activation of a matrix product, 2..8; patch embedding and head keep at least 8. Default: 8. */
-  bits?: number
-  /** Instead of `bits`: bounds the average of weights and, separately, that of activations, 2..8; the widths are searched. */
-  averageBits?: number
-  /** See {@link QuantizeGraphOptions.coverage}. */
-  coverage?: 'partial' | 'full'
-  /** See {@link QuantizeGraphOptions.allocation}. */
-  allocation?: 'greedy' | 'even'
-  /** How many images are drawn; default 128, or all when there are fewer. */
-  calibrationImages?: number
-  /** Fixes which images are drawn, default 0. */
-  seed?: number
-  signal?: AbortSignal
-  /**
-   * Asks for a report of all layers, and gets it before the promise settles. It is made here and nowhere else, because a quantized model does not keep the
-   * float weights, which smoothing and rotation have changed, that it has to be compared with.
-   */
-  onReport?: (report: QuantizationReport) => void | Promise<void>
-  onProgress?: (progress: { stage: 'read' | Progress['stage'] | 'report'; done: number; total: number }) => void
-}
-
-const CALIBRATION_IMAGES = 128
-/** Images decoded between two reports of progress. */
-const READ_AT_ONCE = 16
+import { Model, type ModelParts } from './model.js'
+import type { Quantization } from './quantization.js'
+import { checkOptions, leastOf, type QuantizeOptions, widthsOf } from './quantize-options.js'
+import { measureReport } from './report.js'
+import { calibrationWarnings, modelWarnings } from './warnings.js'
 
 /**
  * Post-training quantization of a vision transformer.
  *
  * @param source a float model, or the folder of a checkpoint
  * @returns a new model; a `Model` that was passed in stays as it is and has to be disposed of by its owner
- * @throws Error for bits outside 2..8, an empty calibration set, a model that is quantized already, values that are not finite
+ * @throws Error for options that are unknown, out of range or exclude each other, an empty calibration set, a model that is quantized already, values that
+ *   are not finite, an accuracy floor that not even 8 bits keep, a cache folder that cannot be written to
  */
 export async function quantize(source: string | Model, options: QuantizeOptions): Promise<Model> {
   checkOptions(options ?? {})
+  if (options.cache !== undefined) await Cache.check(options.cache)
   const { signal, device, threads, isa } = options
   const float = typeof source === 'string' ? await load(source, { signal }) : source
   // No instanceof: the model may come from the package's other build.
   if (!float?.parts) throw new TypeError(`quantize takes a checkpoint's folder or a model, not ${kindOf(source)}`)
   if (float.quantized) throw new Error('this model is quantized already: start from its float checkpoint')
-  const calibration = await readCalibration(float, options)
-  const bits = options.bits ?? (options.averageBits === undefined ? 8 : undefined)
-  const quantized = await quantizeGraph(float.parts.graph, calibration, {
-    bits,
-    averageBits: options.averageBits,
-    allocation: options.allocation,
-    coverage: options.coverage,
-    threads,
-    signal,
-    onProgress: options.onProgress,
-  })
-  if (options.onReport) {
-    const onProgress = (done: number, total: number) => options.onProgress?.({ stage: 'report', done, total })
-    await options.onReport(await measureReport(float.parts, quantized, calibration, { device, threads, isa, signal, onProgress }))
-  }
-  const { graph, scheme } = quantized
-  return new Model({ ...float.parts, graph, scheme }, { device, threads, isa })
+  const draw = await drawCalibration(options)
+  const calibration = await readCalibration(float, draw, options)
+  return new Model(await new Job(float, draw, calibration, options).run(), { device, threads, isa })
 }
 
-function checkOptions(options: QuantizeOptions): void {
-  const { bits, averageBits, allocation, calibrationImages, seed } = options
-  checkDevice(options)
-  if (options.calibrate === undefined) throw new TypeError('calibrate is required: images that are like those the model will see')
-  if (bits !== undefined && averageBits !== undefined) throw new TypeError('give either bits or averageBits, not both')
-  if (bits !== undefined && !(Number.isInteger(bits) && bits >= 2 && bits <= 8)) {
-    throw new RangeError(`bits must be an integer from 2 to 8, not ${bits}`)
-  }
-  if (averageBits !== undefined && !(averageBits >= 2 && averageBits <= 8)) {
-    throw new RangeError(`averageBits must be from 2 to 8, not ${averageBits}`)
-  }
-  if (allocation !== undefined && allocation !== 'greedy' && allocation !== 'even') {
-    throw new TypeError(`allocation must be 'greedy' or 'even', not '${allocation}'`)
-  }
-  if (calibrationImages !== undefined && !(Number.isInteger(calibrationImages) && calibrationImages >= 1)) {
-    throw new RangeError(`calibrationImages must be a positive integer, not ${calibrationImages}`)
-  }
-  if (seed !== undefined) checkSeed(seed)
+/** A graph and the widths that were asked of it. */
+interface Made {
+  widths: PublicWidths
+  graph: QuantizedGraph | CachedGraph
 }
 
-async function readCalibration(float: Model, options: QuantizeOptions): Promise<Calibration> {
-  const { calibrate, calibrationImages = CALIBRATION_IMAGES, seed = 0, signal, onProgress } = options
-  const dataset = await toDataset(calibrate)
-  checkDataset(dataset, 'calibrate')
-  const images = Math.min(calibrationImages, dataset.length)
-  const indices = sampleIndices(dataset.length, images, seed)
-  const { channels, height, width } = float.input
-  const perImage = channels * height * width
-  const pixels = new Float32Array(images * perImage)
-  for (let first = 0; first < images; first += READ_AT_ONCE) {
-    const batch = await loadBatch(dataset, indices.slice(first, first + READ_AT_ONCE), float.parts.preprocessing, { signal })
-    pixels.set(batch, first * perImage)
-    onProgress?.({ stage: 'read', done: Math.min(images, first + READ_AT_ONCE), total: images })
-  }
-  return { pixels, images }
-}
+/** One call of {@link quantize}, all that it needs at hand. */
+class Job {
+  private readonly warnings: string[] = []
+  private readonly settings: { preset: Quantization['preset']; coverage: 'partial' | 'full'; allocation: 'greedy' | 'even' }
+  private readonly running: { threads?: number; signal?: AbortSignal }
 
-function toDataset(calibrate: QuantizeOptions['calibrate']): Promise<Dataset> | Dataset {
-  if (typeof calibrate === 'string') return openDataset(calibrate, { split: 'train' })
-  return Array.isArray(calibrate) ? memoryDataset(calibrate) : calibrate
+  constructor(
+    private readonly float: Model,
+    private readonly draw: Draw,
+    private readonly calibration: Calibration,
+    private readonly options: QuantizeOptions,
+  ) {
+    const { preset = 'best', coverage = 'partial', allocation = 'greedy', threads, signal } = options
+    this.settings = { preset, coverage, allocation }
+    this.running = { threads, signal }
+  }
+
+  async run(): Promise<ModelParts> {
+    const { parts } = this.float
+    const { graph } = parts
+    for (const warning of await modelWarnings(graph, this.settings.coverage, this.calibration, this.running)) this.warn(warning)
+    const cache = await this.openCache()
+    const store = await cache?.damages()
+    const images = this.options.maxDrop === undefined ? null : await this.validationImages()
+    if (!(await cache?.has(widthsOf(this.options)))) await this.estimate(images)
+    const quantizer = this.quantizer(store)
+    try {
+      const { made, floor } = await this.choose(cache ? cache.around(quantizer) : quantizer, images)
+      for (const warning of calibrationWarnings(this.draw, made.graph)) this.warn(warning)
+      const { divergence, spread } = made.graph
+      const quantization: Quantization = { preset: this.settings.preset, divergence, spread, floor, warnings: this.warnings }
+      await this.report(made, quantization, quantizer)
+      return { ...parts, graph: made.graph.graph, scheme: made.graph.scheme, quantization }
+    } finally {
+      await store?.flush()
+    }
+  }
+
+  private warn(message: string): void {
+    this.warnings.push(message)
+    this.options.onWarning?.(message)
+  }
+
+  private async openCache(): Promise<Cache | null> {
+    const { cache, signal } = this.options
+    if (cache === undefined) return null
+    return Cache.open(cache, this.float.parts, this.calibration, this.settings, (message) => this.warn(message), signal)
+  }
+
+  private validationImages(): Promise<Dataset> {
+    return validationImages(this.float, this.draw, this.options, (message) => this.warn(message))
+  }
+
+  private quantizer(store: DamageStore | undefined): Quantizer {
+    const { onProgress } = this.options
+    return quantizerOf(this.float.parts.graph, this.calibration, { ...this.settings, ...this.running, store, onProgress })
+  }
+
+  private async estimate(validation: Dataset | null): Promise<void> {
+    const { onEstimate } = this.options
+    if (!onEstimate) return
+    const { preset, coverage, allocation } = this.settings
+    const { graph } = this.float.parts
+    const work = {
+      ...{ preset, coverage, images: this.calibration.images, validated: validation?.length ?? 0 },
+      widths: allocation === 'greedy' && (validation !== null || 'averageBits' in widthsOf(this.options)),
+      quantizations: validation ? mostMeasurements(leastOf(this.options)) : 1,
+    }
+    onEstimate(estimateSeconds(graph, work, await measureSpeed(graph, this.calibration, this.running)))
+  }
+
+  /** @param validation null: without an accuracy floor */
+  private async choose(
+    quantizer: (widths: PublicWidths) => Promise<Made['graph']>,
+    validation: Dataset | null,
+  ): Promise<{ made: Made; floor: FloorReached | null }> {
+    const at = async (widths: PublicWidths) => ({ widths, graph: await quantizer(widths) })
+    if (validation === null) return { made: await at(widthsOf(this.options)), floor: null }
+    const { onProgress, maxDrop = 0 } = this.options
+    const compared = await Validation.of(this.float, validation, {
+      ...this.running,
+      onProgress: ({ done, total }) => onProgress?.({ stage: 'validate', done, total }),
+    })
+    const least = leastOf(this.options)
+    return keepAccuracy(
+      least,
+      maxDrop,
+      (averageBits) => at(averageBits === least ? widthsOf(this.options) : { averageBits }),
+      async ({ graph: { graph, scheme } }) => {
+        const model = new Model({ ...this.float.parts, graph, scheme })
+        try {
+          return await compared.dropOf(model)
+        } finally {
+          model.dispose()
+        }
+      },
+    )
+  }
+
+  private async report({ widths, graph }: Made, quantization: Quantization, quantizer: Quantizer): Promise<void> {
+    const { onReport, onProgress, device, isa } = this.options
+    if (!onReport) return
+    // What the cache keeps lacks the float weights to compare with.
+    const quantized = 'float' in graph ? graph : await quantizer(widths)
+    const progress = (done: number, total: number) => onProgress?.({ stage: 'report', done, total })
+    const options = { ...this.running, device, isa, onProgress: progress }
+    await onReport(await measureReport(this.float.parts, { ...quantized, quantization }, this.calibration, options))
+  }
 }

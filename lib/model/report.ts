@@ -6,6 +6,7 @@ import type { QuantizedGraph } from '../quant/quantize.js'
 import { Session } from '../runtime/session.js'
 import { describe, type ModelInfo } from './info.js'
 import type { DeviceOptions, ModelParts } from './model.js'
+import type { Quantization } from './quantization.js'
 
 export interface MeasuredLayer extends LayerReport {
   /** Wall time an image on all threads, as one of many; null for what has no kernel of its own but is done in that of the layer before it. */
@@ -50,17 +51,17 @@ export interface ReportRunOptions extends DeviceOptions {
 /** @param float parts of the float model that was quantized */
 export async function measureReport(
   float: ModelParts,
-  quantized: QuantizedGraph,
+  quantized: QuantizedGraph & { quantization: Quantization },
   calibration: Calibration,
   options: ReportRunOptions,
 ): Promise<QuantizationReport> {
   const images = Math.min(IMAGES, calibration.images)
   const few: Calibration = { images, pixels: calibration.pixels.subarray(0, (calibration.pixels.length / calibration.images) * images) }
-  const { graph, scheme, divergence } = quantized
+  const { graph, scheme, divergence, quantization } = quantized
   const layers = await measureLayers(quantized.float, quantized, few, options)
   const { milliseconds, msPerImage } = await timeLayers(quantized, few, options)
   return {
-    info: describe({ ...float, graph, scheme }),
+    info: describe({ ...float, graph, scheme, quantization }),
     floatBytes: describe(float).bytes,
     divergence,
     msPerImage,

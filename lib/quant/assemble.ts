@@ -1,4 +1,4 @@
-import { meanDivergence } from '../codes/divergence.js'
+import { divergences, meanAndSpread } from '../codes/divergence.js'
 import type { Graph } from '../graph/graph.js'
 import type { Scheme } from '../graph/scheme.js'
 import { correctBias } from './bias.js'
@@ -33,13 +33,21 @@ export async function assemble(
   return { graph: quantized, scheme }
 }
 
-/** Mean KL divergence (nats) from the float model's predictions to those of the quantized one. */
-export async function divergence(
+/** How far the quantized model's predictions are from the float model's on the calibration images. */
+export interface Divergence {
+  /** Mean KL divergence from the float model's predictions, nats. */
+  divergence: number
+  /** Its standard deviation from image to image, nats; 0 for a single image. */
+  spread: number
+}
+
+export async function measureDivergence(
   quantized: { graph: Graph; scheme: Scheme },
   calibration: Calibration,
   reference: Float32Array,
   options: RunOptions,
-): Promise<number> {
+): Promise<Divergence> {
   const logits = await runGraph(quantized.graph, quantized.scheme, calibration.pixels, calibration.images, options)
-  return meanDivergence(reference, logits, logits.length / calibration.images)
+  const { mean, spread } = meanAndSpread(divergences(reference, logits, logits.length / calibration.images))
+  return { divergence: Math.max(mean, 0), spread }
 }

@@ -2,7 +2,7 @@ import type { Graph } from '../graph/graph.js'
 import type { Scheme } from '../graph/scheme.js'
 import type { Unit } from './assemble.js'
 import type { Calibration } from './observe.js'
-import { type Parts, type Progress, type QuantizedGraph, Search, type Widths } from './search.js'
+import { type Parts, type Progress, type QuantizedGraph, Search, type SearchOptions, type Widths } from './search.js'
 
 export type { Progress, QuantizedGraph } from './search.js'
 
@@ -27,11 +27,19 @@ export interface QuantizeGraphOptions extends Parts {
  * Post-training quantization of a vision transformer's graph. See docs/architecture.md.
  */
 export async function quantizeGraph(float: Graph, calibration: Calibration, options: QuantizeGraphOptions): Promise<QuantizedGraph> {
-  const { coverage = 'partial', allocation, bits, averageBits, ...rest } = options
-  const even = allocation === 'even'
-  const quick = even ? { informed: false, sequential: false, compensate: false } : {}
-  const search = await Search.prepare(float, calibration, { ...rest, ...quick, coverage })
-  return search.quantize(widthsOf(bits, averageBits, even))
+  const { coverage = 'partial', bits, averageBits, ...rest } = options
+  const search = await prepareSearch(float, calibration, { ...rest, coverage })
+  return search.quantize(widthsOf(bits, averageBits, options.allocation === 'even'))
+}
+
+/** What is there to measure before widths are chosen; for widths that do not look at the data, only what codes need. */
+export function prepareSearch(
+  float: Graph,
+  calibration: Calibration,
+  { allocation, ...options }: SearchOptions & Pick<QuantizeGraphOptions, 'allocation'>,
+): Promise<Search> {
+  const quick = allocation === 'even' ? { informed: false, sequential: false, compensate: false } : {}
+  return Search.prepare(float, calibration, { ...options, ...quick })
 }
 
 function widthsOf(bits: QuantizeGraphOptions['bits'], averageBits: number | undefined, even: boolean): Widths {

@@ -4,7 +4,7 @@ import type { Observation } from '../codes/observation.js'
 import type { Graph } from '../graph/graph.js'
 import { isStored } from '../graph/operands.js'
 import type { Scheme } from '../graph/scheme.js'
-import { assemble, divergence, type Unit } from './assemble.js'
+import { assemble, type Divergence, measureDivergence, type Unit } from './assemble.js'
 import { Candidates } from './candidates.js'
 import { columnImportance } from './choose.js'
 import { Damage } from './damage.js'
@@ -48,6 +48,7 @@ export interface Parts {
 
 export interface SearchOptions extends Parts {
   coverage: Scheme['coverage']
+  store?: DamageStore
   threads?: number
   signal?: AbortSignal
   onProgress?: (progress: Progress) => void
@@ -56,17 +57,22 @@ export interface SearchOptions extends Parts {
 /** The width of every operand, or a bound on the average of weights and that of activations. */
 export type Widths = ((operand: Unit) => number) | { averageBits: number; even?: boolean }
 
-export interface QuantizedGraph {
+export interface QuantizedGraph extends Divergence {
   graph: Graph
   scheme: Scheme
   /** What was quantized: rotated and smoothed, with the edges of `graph`. It computes what the model computes. */
   float: Graph
-  /** Mean KL divergence to the float model on the calibration images, nats. */
-  divergence: number
+}
+
+/** Where damages are kept that an earlier search measured for the same model, images, coverage and parts. */
+export interface DamageStore {
+  /** @returns what was set for this unit and these widths, or undefined */
+  get(unit: string): number[] | undefined
+  set(unit: string, damages: number[]): Promise<void>
 }
 
 /** Widths that an allocation chooses from, widest first. */
-const WIDTHS = [8, 7, 6, 5, 4, 3, 2]
+export const WIDTHS = [8, 7, 6, 5, 4, 3, 2]
 /** Averages below this take 2-bit operands into account: what they do to each other is far from additive. */
 const NEEDS_TWO_BITS = 4
 /** The width of the patch embedding where all have one width, and of what is rounded in registers and never stored. */
@@ -145,7 +151,7 @@ export class Search {
 
   private async diverge(quantized: { graph: Graph; scheme: Scheme }): Promise<QuantizedGraph> {
     const { threads, signal } = this.options
-    return { ...quantized, float: this.float, divergence: await divergence(quantized, this.calibration, this.logits, { threads, signal }) }
+    return { ...quantized, float: this.float, ...(await measureDivergence(quantized, this.calibration, this.logits, { threads, signal })) }
   }
 
   private importance(operand: ActivationOperand): ArrayLike<number> | null {
@@ -183,9 +189,12 @@ export class Search {
 
   private async damagesOf(unit: Unit): Promise<number[]> {
     if (!this.damage) throw new Error('widths cannot be chosen without Fisher information')
-    const known = this.damages.get(unit) ?? (await this.damage.of(unit, WIDTHS))
-    this.damages.set(unit, known)
-    return known
+    const key = `${unit.kind} ${unit.name}`
+    const known = this.damages.get(unit) ?? this.options.store?.get(key)
+    const damages = known ?? (await this.damage.of(unit, WIDTHS))
+    if (!known) await this.options.store?.set(key, damages)
+    this.damages.set(unit, damages)
+    return damages
   }
 }
 
@@ -200,7 +209,7 @@ async function observeStream(
 }
 
 /** The patch embedding: its weight, and the edge that feeds it. */
-function readsImage(graph: Graph, unit: Unit): boolean {
+export function readsImage(graph: Graph, unit: Unit): boolean {
   const edge = unit.kind === 'weight' ? unit.input : unit
   return graph.nodes.some((node) => node.op === 'patchify' && node.output === edge.name)
 }

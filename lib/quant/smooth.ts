@@ -30,7 +30,8 @@ const SAMPLES_COMPARED = 1024
 /** What compensation leaves of the error of plainly rounded weights, about. */
 const COMPENSATED = 0.5
 
-interface Fold {
+/** Y becomes (Y - shift) / factor, column by column. */
+export interface Fold {
   shift: Float64Array
   factor: Float64Array
 }
@@ -175,7 +176,7 @@ function fewerSamples(observation: Observation): Observation {
   return { ...observation, samples: kept }
 }
 
-function foldNorm(graph: Graph, norm: NodeOf<'layernorm'>, { shift, factor }: Fold): void {
+export function foldNorm(graph: Graph, norm: NodeOf<'layernorm'>, { shift, factor }: Fold): void {
   const gamma = tensorOf(graph, norm.gamma)
   const beta = tensorOf(graph, norm.beta)
   graph.constants.set(norm.gamma, { shape: gamma.shape, data: gamma.data.map((g, j) => g / factor[j]) })
@@ -202,7 +203,7 @@ function foldOutputs(graph: Graph, node: LinearNode, { factor }: Fold): void {
   graph.constants.set(node.bias, { shape: bias.shape, data: bias.data.map((b, o) => b / factor[o]) })
 }
 
-function foldLinear(graph: Graph, reader: LinearNode, { shift, factor }: Fold): void {
+export function foldLinear(graph: Graph, reader: LinearNode, { shift, factor }: Fold): void {
   const weight = tensorOf(graph, reader.weight)
   const [outputs, inputs] = weight.shape
   const bias = reader.bias === null ? new Float32Array(outputs) : tensorOf(graph, reader.bias).data
@@ -220,7 +221,7 @@ function foldLinear(graph: Graph, reader: LinearNode, { shift, factor }: Fold): 
   })
 }
 
-async function foldObservation(
+export async function foldObservation(
   observation: Observation,
   { shift, factor }: Fold,
   breathe: ReturnType<typeof breather>,

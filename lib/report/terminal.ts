@@ -90,4 +90,13 @@ export function formatMs(ms: number): string {
 }
 
 /** 5526346 -> '5,526,346'. */
+/** Seconds as people say them: 8 s, 1 min 20 s, 2 h 5 min. */
+export function formatDuration(seconds: number): string {
+  const whole = Math.max(1, Math.round(seconds))
+  if (whole < 60) return `${whole} s`
+  const minutes = Math.floor(whole / 60)
+  if (minutes < 60) return whole % 60 === 0 ? `${minutes} min` : `${minutes} min ${whole % 60} s`
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+}
+
 export const formatCount = (count: number): string => count.toLocaleString('en-US')

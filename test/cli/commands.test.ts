@@ -72,6 +72,37 @@ describe('quantize', () => {
     expect(outcome.stderr).toMatch(/ \.\.\.\n/)
   })
 
+  test('preset, coverage, widths, accuracy floor and cache are options, and --json tells what came of them', async () => {
+    const floor = ['--preset', 'best', '--coverage', 'partial', '--bits', '7', '--max-drop', '100', '--validate', at('test')]
+    const options = [...floor, '--calibration-images', '4', '--cache', at('cache')]
+    const outcome = await quantize(at('floor.fewbit'), ...options, '--json')
+    expect(outcome).toMatchObject({ code: 0, stderr: '' })
+    expect(oneJsonLine(outcome)).toMatchObject({
+      ...{ preset: 'best', coverage: 'partial', divergence: expect.any(Number), spread: expect.any(Number) },
+      floor: { maxDrop: 100, averageBits: 7, images: 50, labelled: true, drop: expect.any(Number) },
+      warnings: [expect.stringMatching(/^only 4 calibration images/)],
+    })
+    const again = await quantize(at('again.fewbit'), ...options)
+    expect(again.stderr).toMatch(/^warning: only 4 calibration images/m)
+    expect(again.stdout).toMatch(/^preset +best, partial coverage\n/m)
+    expect(again.stdout).toMatch(/^drop +-?\d+\.\d\d points on 50 images/m)
+    expect(readFileSync(at('again.fewbit')).equals(readFileSync(at('floor.fewbit')))).toBe(true)
+    expect((await fewbit(['info', at('floor.fewbit')])).stdout).toMatch(/^quantized +partial coverage, preset best$/m)
+  })
+
+  test('an estimate comes before the search, and a published preset has the widths that are given', async () => {
+    const outcome = await quantize(at('baseline.fewbit'), '--preset', 'minmax', '--weight-bits', '6')
+    expect(outcome.stderr).toMatch(/this will take roughly \d+ (s|min)[\s\S]*observe \.\.\.\n/)
+    expect(outcome.stdout).toMatch(/weights 6\.\d\d, activations 8\.00/)
+  })
+
+  test('what excludes each other exits with 1 and names both', async () => {
+    const outcome = await quantize(at('never.fewbit'), '--preset', 'mptq', '--max-drop', '1')
+    expect(outcome).toMatchObject({ code: 1, stdout: '' })
+    expect(outcome.stderr).toMatch(/maxDrop is an option of the preset best, not of mptq/)
+    expect(existsSync(at('never.fewbit'))).toBe(false)
+  })
+
   test('--report writes a page beside the model, and --json stays as it is', async () => {
     const outcome = await quantize(at('paged.fewbit'), '--bits', '8', '--calibration-images', '4', '--report', at('page.html'), '--json')
     expect(outcome).toMatchObject({ code: 0, stderr: '' })

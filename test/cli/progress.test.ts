@@ -43,9 +43,27 @@ describe('progress', () => {
     expect(shown).toBeGreaterThan(hidden)
   })
 
+  test('notes are lines of their own, on a terminal with the bar away', async () => {
+    const noting = async (onProgress: Parameters<typeof work>[0], note: (text: string) => void) => {
+      onProgress({ done: 0, total: 2 })
+      note('warning: few images')
+      onProgress({ done: 1, total: 2 })
+    }
+    const [plain, tty] = [terminal(false), terminal(true)]
+    await withProgress(plain.terminal, 'observe', false, noting)
+    expect(plain.written()).toBe('observe ...\nwarning: few images\n')
+    await withProgress(tty.terminal, 'observe', false, noting)
+    expect(tty.written()).toContain('warning: few images\n')
+    const before = tty.written().slice(0, tty.written().indexOf('warning'))
+    expect(before.lastIndexOf('\u001b[?25h')).toBeGreaterThan(before.lastIndexOf('\u001b[?25l'))
+  })
+
   test('is silent when JSON is wanted', async () => {
     const { terminal: t, written } = terminal(true)
-    await withProgress(t, 'observe', true, work)
+    await withProgress(t, 'observe', true, async (onProgress, note) => {
+      note('warning')
+      await work(onProgress)
+    })
     expect(written()).toBe('')
   })
 })

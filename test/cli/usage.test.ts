@@ -24,6 +24,13 @@ describe('usage errors exit with 2 and say what is wrong on stderr', () => {
     [[...QUANTIZE, '--average-bits', 'NaN'], /number from 2 to 8/],
     [[...QUANTIZE, '--average-bits', '4,5'], /number from 2 to 8/],
     [[...QUANTIZE, '--bits', '4', '--average-bits', '4'], /--bits.*cannot be used with.*--average-bits/],
+    [[...QUANTIZE, '--weight-bits', '9'], /--weight-bits.*whole number from 2 to 8/],
+    [[...QUANTIZE, '--weight-bits', '4', '--bits', '4'], /--bits.*cannot be used with.*--weight-bits/],
+    [[...QUANTIZE, '--activation-bits', '4', '--average-bits', '4'], /--activation-bits.*cannot be used with.*--average-bits/],
+    [[...QUANTIZE, '--preset', 'better'], /best, mptq, tsptq, minmax/],
+    [[...QUANTIZE, '--coverage', 'most'], /partial, full/],
+    [[...QUANTIZE, '--max-drop', '-1'], /number from 0 to 100/],
+    [[...QUANTIZE, '--max-drop', '101'], /number from 0 to 100/],
     [[...QUANTIZE, '--threads', '0'], /whole number from 1 to 256/],
     [[...QUANTIZE, '--threads', '257'], /whole number from 1 to 256/],
     [[...QUANTIZE, '--seed', '-1'], /whole number from 0/],
@@ -48,7 +55,8 @@ test('--help and --version are successes on stdout', async () => {
   expect(await fewbit(['--version'])).toEqual({ code: 0, stdout: '1.2.3\n', stderr: '' })
   const help = await fewbit(['quantize', '--help'])
   expect(help).toMatchObject({ code: 0, stderr: '' })
-  for (const option of ['--calibrate', '--bits', '--average-bits', '--output', '--calibration-images', '--seed', '--threads', '--json']) {
+  const widths = ['--bits', '--average-bits', '--weight-bits', '--activation-bits', '--preset', '--coverage', '--max-drop', '--validate']
+  for (const option of ['--calibrate', '--output', '--calibration-images', '--seed', '--threads', '--cache', '--json', ...widths]) {
     expect(help.stdout).toContain(option)
   }
 })

@@ -1,4 +1,4 @@
-import { encodeLevel, largestShift, roundHalfEven, twoScaleCode, uniformCode } from '../../lib/codes/code.js'
+import { encodeLevel, largestShift, roundHalfEven, signSplitCode, twoScaleCode, uniformCode } from '../../lib/codes/code.js'
 import type { Code } from '../../lib/graph/scheme.js'
 
 const codes: [string, Code][] = []
@@ -11,6 +11,7 @@ for (let bits = 2; bits <= 8; bits++) {
       codes.push([`two-scale ${bits} m=${m} ${signed ? 'signed' : 'unsigned'}`, twoScaleCode(bits, 0.25, m, signed)])
     }
   }
+  for (let m = 0; m <= largestShift(bits, true); m++) codes.push([`sign split ${bits} m=${m}`, signSplitCode(bits, 0.25, m)])
 }
 
 describe.each(codes)('%s', (_, code) => {
@@ -38,6 +39,50 @@ describe.each(codes)('%s', (_, code) => {
       last = level
       const nearest = Math.min(...code.levels.map((l) => Math.abs(l - x / code.step)))
       expect(Math.abs(level - x / code.step)).toBeLessThanOrEqual(nearest + 1e-5)
+    }
+  })
+})
+
+describe('two scales', () => {
+  /** The step of the region in which v lies, and what it reaches. */
+  const regions = (code: Code, m: number, split: string) => {
+    const half = 2 ** (code.bits - 1)
+    const fine = split === 'unsigned' ? [0, half - 1] : split === 'sign' ? [-half, 0] : [-half / 2, half / 2 - 1]
+    return [
+      { step: 1, from: fine[0], to: fine[1] },
+      { step: 2 ** m, from: Math.ceil(fine[1] / 2 ** m) * 2 ** m, to: (half - 1) * 2 ** m },
+    ]
+  }
+
+  it.each(['unsigned', 'sign', 'magnitude'])('split by %s are wrong by half a step of the region at most', (split) => {
+    for (let bits = 3; bits <= 8; bits++) {
+      for (let m = 0; m <= largestShift(bits, split !== 'unsigned'); m++) {
+        const code = split === 'sign' ? signSplitCode(bits, 1, m) : twoScaleCode(bits, 1, m, split === 'magnitude')
+        for (const { step, from, to } of regions(code, m, split)) {
+          const values = Array.from({ length: 201 }, (_, i) => Math.fround(from + ((to - from) * i) / 200))
+          expect(Math.max(...values.map((v) => Math.abs(encodeLevel(code, v) - v)))).toBeLessThanOrEqual(step / 2)
+        }
+      }
+    }
+  })
+
+  // One bit more than the wide code needs is kept, and cut off: a midpoint goes up, as in the kernels.
+  it.each(['unsigned', 'magnitude'])('split by %s are a wide uniform code, compressed bit by bit', (split) => {
+    for (let bits = 3; bits <= 8; bits++) {
+      const half = 2 ** (bits - 1)
+      const fine = split === 'unsigned' ? half : half / 2
+      for (let m = 1; m <= largestShift(bits, split !== 'unsigned') && 2 ** m <= fine; m++) {
+        const code = twoScaleCode(bits, 1, m, split === 'magnitude')
+        const lowest = split === 'unsigned' ? 0 : -fine
+        const eighths = Array.from({ length: 8 * ((half + 1) * 2 ** m - lowest + 2) }, (_, i) => 8 * (lowest - 2) + i)
+        const compressed = eighths.map((eighth) => {
+          const wide = Math.floor(eighth / 4)
+          const near = (wide + 1) >> 1
+          const far = Math.min(half - 1, ((wide >> m) + 1) >> 1) << m
+          return near < fine ? Math.max(near, lowest) : far
+        })
+        expect(eighths.map((eighth) => encodeLevel(code, eighth / 8))).toEqual(compressed)
+      }
     }
   })
 })

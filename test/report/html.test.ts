@@ -22,7 +22,7 @@ const layer = (overrides: Partial<MeasuredLayer> = {}): MeasuredLayer => ({
 
 const report = (layers: MeasuredLayer[]): QuantizationReport => ({
   info: {
-    ...{ architecture: 'vit', quantized: true, coverage: 'partial', labels: 10, parameters: 1234567, macs: 1e6 },
+    ...{ architecture: 'vit', quantized: true, coverage: 'partial', preset: 'best', labels: 10, parameters: 1234567, macs: 1e6 },
     ...{ input: { channels: 3, height: 32, width: 16 }, weightBits: 3.5, activationBits: 4.25, bytes: 2 ** 20, operands: [] },
   },
   ...{ floatBytes: 8 * 2 ** 20, divergence: 0.0123, msPerImage: 1.5, images: 16, layers },

@@ -1,0 +1,37 @@
+import { PRESETS } from '../quant/published/parts.js'
+import type { Preset } from '../quant/quantizer.js'
+import { isAmount, isObject, type JsonObject } from '../values.js'
+import type { FloorReached } from './floor.js'
+
+/** How a quantized model came to be. All but the warnings is kept in its file. */
+export interface Quantization {
+  preset: Preset
+  /** Mean KL divergence to the float model on the calibration images, nats. */
+  divergence: number
+  /** Standard deviation of that divergence from image to image, nats; 0 for a single image. */
+  spread: number
+  /** What the accuracy floor measured; null when none was asked for. */
+  floor: FloorReached | null
+  warnings: string[]
+}
+
+export function quantizationToJson({ warnings: _, ...kept }: Quantization): JsonObject {
+  return kept
+}
+
+/** @returns null for what another version of the package wrote, or none */
+export function quantizationFromJson(json: unknown): Quantization | null {
+  if (!isObject(json)) return null
+  const { preset, divergence, spread, floor } = json
+  if (preset !== 'best' && !Object.hasOwn(PRESETS, String(preset))) return null
+  if (!isAmount(divergence) || !isAmount(spread)) return null
+  return { preset: preset as Preset, divergence, spread, floor: floorFromJson(floor), warnings: [] }
+}
+
+function floorFromJson(json: unknown): FloorReached | null {
+  if (!isObject(json)) return null
+  const { maxDrop, averageBits, drop, interval, images, labelled } = json
+  const numbers = [maxDrop, averageBits, drop, images, ...(Array.isArray(interval) ? interval : [])]
+  if (numbers.length !== 6 || !numbers.every(Number.isFinite) || typeof labelled !== 'boolean') return null
+  return { maxDrop, averageBits, drop, interval, images, labelled } as FloorReached
+}

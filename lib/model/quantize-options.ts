@@ -1,0 +1,153 @@
+import type { Dataset } from '../images/dataset.js'
+import type { ImageInput } from '../images/image.js'
+import { PRESETS } from '../quant/published/parts.js'
+import type { Preset, PublicWidths } from '../quant/quantizer.js'
+import type { Progress } from '../quant/search.js'
+import { checkSeed } from '../random.js'
+import { checkDevice } from './device.js'
+import type { DeviceOptions } from './model.js'
+import type { QuantizationReport } from './report.js'
+
+/** A path that `openDataset` understands, a dataset, or images. */
+export type Images = string | Dataset | ImageInput[]
+
+/** Widths: one of `bits`, `weightBits` with `activationBits`, `averageBits`. Without any of them and without `maxDrop`, 8 bits. */
+export interface QuantizeOptions extends DeviceOptions {
+  /** Images like those that the model will see. Labels are not needed; `maxDrop` uses them where they are there. */
+  calibrate: Images
+  /**
+   * - 'best' (default): all that is known here
+   * - 'mptq', 'tsptq': MPTQ-ViT (arXiv 2401.14895) and TSPTQ-ViT (arXiv 2305.12901) as published
+   * - 'minmax': the baseline, codes that cover all that calibration saw
+   */
+  preset?: Preset
+  /** 'partial' (default): the operands of matrix products are codes; 'full': all that is stored between the patches and the logits. */
+  coverage?: 'partial' | 'full'
+  /** The width of every weight and every activation, 2..8; the patch embedding keeps 8. */
+  bits?: number
+  /** The width of every weight, 2..8; when only one of both is given, the other is 8. */
+  weightBits?: number
+  /** The width of every activation, 2..8. */
+  activationBits?: number
+  /** Bounds the average of weights and, separately, that of activations, 2..8 (mptq: 3..8); the widths are searched. Not for tsptq and minmax. */
+  averageBits?: number
+  /** See {@link QuantizeGraphOptions.allocation}; only with 'best'. */
+  allocation?: 'greedy' | 'even'
+  /**
+   * An accuracy floor, with 'best' only: top-1 may fall by so many percentage points, 0..100, on the images of `validate`. `averageBits` or `bits` is then the
+   * least, 3 when neither is given, and averages rise in steps of 0.25 until the drop holds. Where not even 8 bits hold, `quantize` throws and says what was
+   * measured. Without labels the drop is the share of images whose top-1 changes, which is never less than the drop.
+   */
+  maxDrop?: number
+  /**
+   * What `maxDrop` is measured on. Default: images of `calibrate` that were not drawn, 1000 at most by `seed`; where fewer than 100 are left, those
+   * that were drawn, with a warning, since that is optimistic.
+   */
+  validate?: Images
+  /** How many images are drawn; default 128, or all when there are fewer. */
+  calibrationImages?: number
+  /** Fixes which images are drawn, default 0. */
+  seed?: number
+  /**
+   * A folder, made when it is not there, that keeps what takes long: damages of operands, so that an interrupted search goes on, and quantized models, so
+   * that the same call returns at once with the same model. Files are named by a hash of all that they depend on; old ones may be deleted at any time.
+   */
+  cache?: string
+  signal?: AbortSignal
+  /**
+   * Asks for a report of all layers, and gets it before the promise settles. It is made here and nowhere else, because a quantized model does not keep the
+   * float weights, which smoothing and rotation have changed, that it has to be compared with.
+   */
+  onReport?: (report: QuantizationReport) => void | Promise<void>
+  onProgress?: (progress: { stage: 'read' | Progress['stage'] | 'validate' | 'report'; done: number; total: number }) => void
+  /** Called once before the search with the seconds that it will take, right within a factor of two or so; not when the result is in the cache. */
+  onEstimate?: (seconds: number) => void
+  /** Told what may spoil the result, as soon as it is known; `model.quantization.warnings` has all of them. */
+  onWarning?: (message: string) => void
+}
+
+const KNOWN: Record<keyof QuantizeOptions, true> = {
+  ...{ calibrate: true, calibrationImages: true, seed: true, preset: true, coverage: true, allocation: true, cache: true },
+  ...{ bits: true, weightBits: true, activationBits: true, averageBits: true, maxDrop: true, validate: true },
+  ...{ device: true, threads: true, isa: true, signal: true },
+  ...{ onReport: true, onProgress: true, onEstimate: true, onWarning: true },
+}
+
+const WIDEST = 8
+/** The least average that an accuracy floor alone tries. */
+const FLOOR_FROM = 3
+
+/** @throws TypeError for options that are unknown or do not go together, RangeError for values out of range */
+export function checkOptions(options: QuantizeOptions): void {
+  checkKnown(options)
+  if (options.calibrate === undefined) throw new TypeError('calibrate is required: images that are like those the model will see')
+  checkDevice(options)
+  checkChoices(options)
+  checkWidths(options)
+  checkFloor(options)
+  const { calibrationImages, seed, cache } = options
+  if (calibrationImages !== undefined && !(Number.isInteger(calibrationImages) && calibrationImages >= 1)) {
+    throw new RangeError(`calibrationImages must be a positive integer, not ${calibrationImages}`)
+  }
+  if (seed !== undefined) checkSeed(seed)
+  if (cache !== undefined && (typeof cache !== 'string' || cache === '')) throw new TypeError('cache must be the path of a folder')
+}
+
+function checkKnown(options: object): void {
+  for (const key of Object.keys(options)) {
+    if (!Object.hasOwn(KNOWN, key)) throw new TypeError(`quantize has no option ${key}; its options are ${Object.keys(KNOWN).join(', ')}`)
+  }
+}
+
+function checkChoices({ preset, coverage, allocation }: QuantizeOptions): void {
+  const choices = { preset: [preset, ['best', ...Object.keys(PRESETS).reverse()]], coverage: [coverage, ['full', 'partial']] } as const
+  for (const [name, [value, known]] of Object.entries({ ...choices, allocation: [allocation, ['greedy', 'even']] as const })) {
+    if (value === undefined || (known as readonly string[]).includes(value)) continue
+    throw new TypeError(`${name} must be ${known.map((each) => `'${each}'`).join(' or ')}, not '${value}'`)
+  }
+  if (allocation !== undefined && !isBest(preset)) throw new TypeError(`allocation is an option of the preset best, not of ${preset}`)
+}
+
+const isBest = (preset: QuantizeOptions['preset']): boolean => preset === undefined || preset === 'best'
+
+function checkWidths(options: QuantizeOptions): void {
+  const { bits, averageBits, preset } = options
+  const given = [bits, options.weightBits ?? options.activationBits, averageBits].filter((value) => value !== undefined)
+  if (given.length > 1) throw new TypeError('give one of bits, weightBits with activationBits, and averageBits, not both or all')
+  for (const name of ['bits', 'weightBits', 'activationBits'] as const) {
+    const value = options[name]
+    if (value === undefined || (Number.isInteger(value) && value >= 2 && value <= WIDEST)) continue
+    throw new RangeError(`${name} must be an integer from 2 to 8, not ${value}`)
+  }
+  if (averageBits === undefined) return
+  if (!(averageBits >= 2 && averageBits <= WIDEST)) throw new RangeError(`averageBits must be from 2 to 8, not ${averageBits}`)
+  if (preset !== undefined && preset !== 'best' && !PRESETS[preset].mixed) {
+    throw new TypeError(`the preset ${preset} has one width for all operands: averageBits needs best or mptq`)
+  }
+}
+
+function checkFloor({ maxDrop, validate, preset, allocation, weightBits, activationBits }: QuantizeOptions): void {
+  if (maxDrop === undefined) {
+    if (validate !== undefined) throw new TypeError('validate is what maxDrop is measured on: give maxDrop, too')
+    return
+  }
+  if (!(maxDrop >= 0 && maxDrop <= 100)) throw new RangeError(`maxDrop must be percentage points from 0 to 100, not ${maxDrop}`)
+  if (!isBest(preset)) throw new TypeError(`maxDrop is an option of the preset best, not of ${preset}`)
+  if (allocation === 'even') throw new TypeError("maxDrop and the allocation 'even', which does not look at the data, exclude each other")
+  if (weightBits !== undefined || activationBits !== undefined) {
+    throw new TypeError(
+      'maxDrop chooses widths itself: with it, give the least as averageBits or bits, not as weightBits and activationBits',
+    )
+  }
+}
+
+/** With an accuracy floor, where its search starts. */
+export const leastOf = ({ averageBits, bits }: QuantizeOptions): number => averageBits ?? bits ?? FLOOR_FROM
+
+/** The widths asked for; with an accuracy floor, those of {@link leastOf}. */
+export function widthsOf(options: QuantizeOptions): PublicWidths {
+  const { bits, weightBits, activationBits, averageBits, maxDrop } = options
+  if (averageBits !== undefined) return { averageBits }
+  if (maxDrop !== undefined && bits === undefined) return { averageBits: leastOf(options) }
+  return { weightBits: weightBits ?? bits ?? WIDEST, activationBits: activationBits ?? bits ?? WIDEST }
+}

@@ -1,0 +1,48 @@
+import type { Graph } from '../graph/graph.js'
+import type { Scheme } from '../graph/scheme.js'
+import type { Calibration } from './observe.js'
+import type { PublishedPreset } from './published/parts.js'
+import { quantizeAsPublished } from './published/quantize.js'
+import { prepareSearch } from './quantize.js'
+import type { DamageStore, Progress, QuantizedGraph, Search } from './search.js'
+
+/**
+ * A model and its calibration images, ready to be quantized with any preset and any widths.
+ */
+
+export type Preset = 'best' | PublishedPreset
+
+/** Of all weights and of all activations, 2..8; or bounds on the averages of both. */
+export type PublicWidths = { weightBits: number; activationBits: number } | { averageBits: number }
+
+export interface QuantizerOptions {
+  preset: Preset
+  coverage: Scheme['coverage']
+  /** Only with `best`: see `QuantizeGraphOptions`. */
+  allocation?: 'greedy' | 'even'
+  /** Only with `best`, which measures damages. */
+  store?: DamageStore
+  threads?: number
+  signal?: AbortSignal
+  onProgress?: (progress: Progress) => void
+}
+
+export type Quantizer = (widths: PublicWidths) => Promise<QuantizedGraph>
+
+/** @returns a function of the widths; what `best` measures once for all of them is measured when the first are asked for */
+export function quantizerOf(float: Graph, calibration: Calibration, options: QuantizerOptions): Quantizer {
+  const { preset, coverage, allocation, store, ...run } = options
+  if (preset !== 'best') {
+    return async (widths) => {
+      const published = await quantizeAsPublished(float, calibration, { preset, coverage, ...widths, ...run })
+      return { ...published, float: published.graph }
+    }
+  }
+  let search: Promise<Search> | undefined
+  return async (widths) => {
+    search ??= prepareSearch(float, calibration, { ...run, store, allocation, coverage })
+    const prepared = await search
+    if ('averageBits' in widths) return prepared.quantize({ ...widths, even: allocation === 'even' })
+    return prepared.quantize(({ kind }) => (kind === 'weight' ? widths.weightBits : widths.activationBits))
+  }
+}

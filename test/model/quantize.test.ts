@@ -1,0 +1,173 @@
+import { load, type Model, memoryDataset, type QuantizeOptions, quantize } from '../../lib/index.js'
+import { temporaryFolder } from '../support/folder.js'
+import { answered, noise, tinyModel } from '../support/tiny-model.js'
+
+const folder = temporaryFolder()
+const calibrate = noise(1, 8)
+let float: Model
+
+beforeAll(async () => {
+  float = await tinyModel()
+})
+afterAll(() => float.dispose())
+
+describe('presets, coverage and widths', () => {
+  it.each<[Partial<QuantizeOptions>, string, string, number, number]>([
+    [{}, 'best', 'partial', 8, 8],
+    [{ weightBits: 5, coverage: 'full' }, 'best', 'full', 5, 8],
+    [{ weightBits: 4, activationBits: 6, coverage: 'partial' }, 'best', 'partial', 4, 6],
+    [{ preset: 'minmax', bits: 6, coverage: 'full' }, 'minmax', 'full', 6, 6],
+    [{ preset: 'tsptq', activationBits: 5, coverage: 'partial' }, 'tsptq', 'partial', 8, 5],
+    [{ preset: 'mptq', averageBits: 6, coverage: 'partial' }, 'mptq', 'partial', 6, 6],
+  ])('%j', async (options, preset, coverage, weightBits, activationBits) => {
+    const small = await quantize(float, { calibrate, ...options })
+    const info = small.info()
+    expect(info).toMatchObject({ preset, coverage })
+    for (const { operand, bits, layer } of info.operands) {
+      if (options.averageBits !== undefined || layer === 'patch_embedding' || operand === 'rounded') continue
+      expect([layer, bits]).toEqual([layer, operand === 'weight' ? weightBits : activationBits])
+    }
+    if (options.averageBits !== undefined) expect(Math.max(info.weightBits, info.activationBits)).toBeLessThanOrEqual(options.averageBits)
+    expect(small.quantization).toMatchObject({ preset, floor: null, warnings: [] })
+    expect(small.quantization?.divergence).toBeGreaterThanOrEqual(0)
+    small.dispose()
+  })
+
+  it('are told by the file', async () => {
+    const small = await quantize(float, { calibrate, preset: 'minmax' })
+    const file = `${folder.path}/told.fewbit`
+    await small.save(file)
+    const back = await load(file)
+    expect(back.quantization).toEqual(small.quantization)
+    expect(back.info()).toEqual(small.info())
+    expect(float.quantization).toBeNull()
+  })
+})
+
+it.each<[object, RegExp]>([
+  [{ bit: 4 }, /quantize has no option bit; its options are calibrate, .*bits, weightBits/],
+  [{ preset: 'better' }, /preset must be 'best' or 'mptq' or 'tsptq' or 'minmax', not 'better'/],
+  [{ coverage: 'most' }, /coverage must be 'full' or 'partial', not 'most'/],
+  [{ weightBits: 9 }, /weightBits must be an integer from 2 to 8, not 9/],
+  [{ activationBits: 2.5 }, /activationBits must be an integer/],
+  [{ bits: 4, weightBits: 4 }, /give one of bits, weightBits with activationBits, and averageBits/],
+  [{ averageBits: 4, activationBits: 4 }, /give one of/],
+  [{ preset: 'tsptq', averageBits: 4 }, /tsptq has one width for all operands/],
+  [{ preset: 'mptq', averageBits: 2.5 }, /from 3 to 8/],
+  [{ preset: 'mptq', allocation: 'even' }, /allocation is an option of the preset best, not of mptq/],
+  [{ maxDrop: -1 }, /maxDrop must be percentage points from 0 to 100, not -1/],
+  [{ maxDrop: Number.NaN }, /maxDrop must be/],
+  [{ maxDrop: 1, preset: 'mptq' }, /maxDrop is an option of the preset best/],
+  [{ maxDrop: 1, weightBits: 4 }, /maxDrop chooses widths itself/],
+  [{ maxDrop: 1, averageBits: 4, allocation: 'even' }, /exclude each other/],
+  [{ validate: [] }, /give maxDrop, too/],
+  [{ cache: '' }, /cache must be the path of a folder/],
+])('refuses %j', async (options, message) => {
+  await expect(quantize(float, { calibrate, ...options } as QuantizeOptions)).rejects.toThrow(message)
+})
+
+describe('an accuracy floor', () => {
+  it('takes the least average that holds on labelled images, which the model says and keeps', async () => {
+    const validate = await answered(float, noise(2, 100))
+    const small = await quantize(float, { calibrate, maxDrop: 6, validate })
+    const floor = small.quantization?.floor
+    const { top1 } = await small.evaluate(validate)
+    expect(floor).toMatchObject({ maxDrop: 6, images: 100, labelled: true })
+    expect(floor?.drop).toBeCloseTo(100 * (1 - top1), 9)
+    expect(floor?.drop).toBeLessThanOrEqual(6)
+    expect(floor?.averageBits).toBeGreaterThan(3)
+    expect(floor?.interval[0]).toBeLessThanOrEqual(floor?.drop as number)
+    expect(small.info().weightBits).toBeLessThanOrEqual(floor?.averageBits as number)
+    const below = await quantize(float, { calibrate, averageBits: (floor?.averageBits as number) - 0.25 })
+    expect(100 * (1 - (await below.evaluate(validate)).top1)).toBeGreaterThan(6)
+    await small.save(`${folder.path}/floor.fewbit`)
+    expect((await load(`${folder.path}/floor.fewbit`)).quantization?.floor).toEqual(floor)
+  })
+
+  it('starts at the widths that are given, and keeps them when they hold', async () => {
+    const validate = noise(2, 40)
+    const small = await quantize(float, { calibrate, bits: 7, maxDrop: 100, validate })
+    expect(small.quantization?.floor).toMatchObject({ averageBits: 7, labelled: false, images: 40 })
+    expect(
+      small
+        .info()
+        .operands.filter(({ operand }) => operand === 'weight')
+        .some(({ bits }) => bits === 7),
+    ).toBe(true)
+  })
+
+  it('refuses what not even 8 bits keep, and says what was measured and what to do', async () => {
+    const refused = quantize(float, { calibrate, bits: 8, maxDrop: 0, validate: noise(4, 400) })
+    await expect(refused).rejects.toThrow(
+      /^maxDrop 0 cannot be kept: even with 8 bits for all, \d+\.\d\d % of the answers change .*interval.* no labels on 400 images\. Remedies: .*validate on images with labels; allow a larger maxDrop/,
+    )
+  })
+
+  it('measures on what calibration left, or else says that it is optimistic', async () => {
+    const all = noise(5, 110)
+    const warnings: string[] = []
+    const onWarning = (message: string) => warnings.push(message)
+    const enough = await quantize(float, { calibrate: all, calibrationImages: 10, bits: 8, maxDrop: 100, onWarning })
+    expect(enough.quantization?.floor?.images).toBe(100)
+    expect(warnings).toEqual([])
+    const few = await quantize(float, { calibrate: all, calibrationImages: 11, bits: 8, maxDrop: 100, onWarning })
+    expect(few.quantization?.floor?.images).toBe(11)
+    expect(warnings).toEqual([
+      expect.stringMatching(/on the 11 calibration images themselves, which is optimistic: of 110 images 99 are left/),
+    ])
+  })
+
+  it('takes labels of calibration images where they fit, and says so where they do not', async () => {
+    const images = noise(6, 108)
+    const options = { calibrationImages: 8, bits: 8, maxDrop: 100 }
+    const fitting = await quantize(float, { calibrate: await answered(float, images), ...options })
+    expect(fitting.quantization?.floor).toMatchObject({ labelled: true, images: 100 })
+    const others = await quantize(float, {
+      calibrate: memoryDataset(
+        images,
+        new Int32Array(108).fill(99).map((x, i) => x + (i & 1)),
+      ),
+      ...options,
+    })
+    expect(others.quantization?.floor).toMatchObject({ labelled: false, images: 100 })
+    expect(others.quantization?.warnings).toEqual([expect.stringMatching(/do not fit the model.*label (99|100)/)])
+    const validate = memoryDataset(images, new Int32Array(108).fill(99))
+    await expect(quantize(float, { calibrate, maxDrop: 1, validate })).rejects.toThrow('has the label 99')
+  })
+})
+
+describe('warnings', () => {
+  it('few images and one class come with the measured spread', async () => {
+    const small = await quantize(float, { calibrate: memoryDataset(noise(7, 5), [3, 3, 3, 3, 3]) })
+    const { warnings, divergence, spread } = small.quantization as NonNullable<Model['quantization']>
+    const measured = `${divergence.toPrecision(3)} nats with a standard deviation of ${spread.toPrecision(3)} from image to image`
+    expect(warnings).toEqual([expect.stringContaining(measured), expect.stringContaining(measured)])
+    expect(warnings[0]).toMatch(/^only 5 calibration images/)
+    expect(warnings[1]).toMatch(/^all 5 calibration images are of one class/)
+    const one = await quantize(float, { calibrate: noise(7, 1) })
+    expect(one.quantization?.warnings).toEqual([expect.stringMatching(/^only 1 calibration image, .* cannot be measured on one$/)])
+  })
+
+  it('name what is constant or zero', async () => {
+    const dead = await tinyModel()
+    const constant = (name: string) => dead.parts.graph.constants.get(name)?.data as Float32Array
+    for (const name of ['weight', 'bias']) constant(`layers.0.norm2.${name}`).fill(0)
+    constant('layers.1.mlp.fc2.weight').fill(0, 0, 70)
+    const small = await quantize(dead, { calibrate })
+    expect(small.quantization?.warnings).toEqual([
+      expect.stringMatching(/^zero on all calibration images: .*layers\.0\.norm2/),
+      expect.stringMatching(/^the same on all calibration images: layers\.0\.mlp/),
+      expect.stringMatching(/rows of zeros.*: layers\.1\.mlp\.fc2 \(1 of 36 rows\)/),
+    ])
+  })
+})
+
+it('estimates once, before the search', async () => {
+  const heard: string[] = []
+  await quantize(float, {
+    ...{ calibrate, averageBits: 5 },
+    onEstimate: (seconds) => heard.push(seconds > 0 ? 'estimate' : 'nothing'),
+    onProgress: ({ stage }) => heard.at(-1) !== stage && heard.push(stage),
+  })
+  expect(heard).toEqual(['read', 'estimate', 'observe', 'smooth', 'measure', 'quantize'])
+})

@@ -1,0 +1,53 @@
+import { amountsOf, estimateSeconds, measureSpeed, type Work } from '../../lib/quant/estimate.js'
+import { normals } from '../support/random.js'
+import { SMALL_SHAPE, smallVit } from '../support/small-vit.js'
+
+const speed = { secondsPerMac: 1e-11, slowdown: 1 }
+const third = { secondsPerMac: 3e-11, slowdown: 3 }
+const work: Work = { preset: 'best', coverage: 'full', images: 32, widths: true, quantizations: 1, validated: 0 }
+
+it.each(['best', 'mptq', 'tsptq', 'minmax'] as const)('%s takes longer with more images and more layers', async (preset) => {
+  const graphs = [await smallVit({ layers: 2 }), await smallVit({ layers: 4 }), await smallVit({ layers: 4, hidden: 72 })]
+  let last = 0
+  for (const graph of graphs) {
+    for (const images of [8, 32, 128]) {
+      const seconds = estimateSeconds(graph, { ...work, preset, images }, speed)
+      expect(seconds).toBeGreaterThan(images === 8 ? 0 : last)
+      last = seconds
+      expect(estimateSeconds(graph, { ...work, preset, images }, third)).toBeCloseTo(3 * seconds, 9)
+    }
+  }
+  const seconds = await Promise.all(graphs.map(async (graph) => estimateSeconds(graph, { ...work, preset }, speed)))
+  expect([...seconds].sort((a, b) => a - b)).toEqual(seconds)
+})
+
+it('more is to be done for widths that are searched, for full coverage, for each quantization and for validation', async () => {
+  const graph = await smallVit()
+  const least: Work = { ...work, coverage: 'partial', widths: false }
+  const seconds = (more: Partial<Work>) => estimateSeconds(graph, { ...least, ...more }, speed)
+  for (const more of [{ widths: true }, { coverage: 'full' as const }, { quantizations: 2 }, { validated: 100 }]) {
+    expect(seconds(more)).toBeGreaterThan(seconds({}))
+  }
+})
+
+it('counts passes, elements times inputs, and sampled values', async () => {
+  const graph = await smallVit({ layers: 0, distillationToken: false, distillationHead: false })
+  const { hidden, classes, channels, patchHeight, patchWidth } = SMALL_SHAPE
+  const [patch, patches] = [channels * patchHeight * patchWidth, 6]
+  const amounts = amountsOf(graph, { coverage: 'partial', images: 2 })
+  const macs = patches * patch * hidden + hidden * classes
+  expect(amounts).toMatchObject({ passes: 2 * macs, trials: 4 * 2 * macs, compensation: patch ** 2 * hidden + hidden ** 2 * classes })
+  expect(amounts.values).toBe(2 * (patches * patch + hidden))
+  expect(amounts.columns).toBe(patch + hidden)
+})
+
+it('measures this machine on whatever images there are', async () => {
+  const { imageHeight, imageWidth } = SMALL_SHAPE
+  const { secondsPerMac, slowdown } = await measureSpeed(
+    await smallVit(),
+    { pixels: normals(1, 3 * imageHeight * imageWidth), images: 1 },
+    {},
+  )
+  expect(secondsPerMac).toBeGreaterThan(0)
+  expect(slowdown).toBeGreaterThan(0)
+})
