@@ -50,8 +50,15 @@ export function graphToJson({ architecture, nodes, edges, input, output }: Graph
     architecture,
     input: { name: input, ...edges.get(input) },
     output,
-    nodes: nodes.map((node) => Object.fromEntries(Object.entries(node).filter(([key, value]) => value !== implied(node.name, key)))),
+    nodes: nodes.map(nodeToJson),
   }
+}
+
+/** Its fields in one order, so that equal graphs are equal files. */
+function nodeToJson(node: Node): JsonObject {
+  const values = node as unknown as JsonObject
+  const keys = ['name', 'op', 'output', ...Object.keys(FIELDS[node.op as StoredOp])]
+  return Object.fromEntries(keys.flatMap((key) => (values[key] === implied(node.name, key) ? [] : [[key, values[key]]])))
 }
 
 /**

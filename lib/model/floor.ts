@@ -1,3 +1,4 @@
+import type { Scheme } from '../graph/scheme.js'
 import { leastAverage } from '../quant/floor.js'
 import type { Drop } from './drop.js'
 
@@ -11,6 +12,7 @@ export interface FloorReached extends Drop {
 
 /**
  * @param least average to try
+ * @param coverage of the scheme, for the message
  * @param at makes the quantized model of an average
  * @param dropOf measures it
  * @returns the model of the least average that holds
@@ -19,6 +21,7 @@ export interface FloorReached extends Drop {
 export async function keepAccuracy<T>(
   least: number,
   maxDrop: number,
+  coverage: Scheme['coverage'],
   at: (averageBits: number) => Promise<T>,
   dropOf: (made: T) => Promise<Drop>,
 ): Promise<{ made: T; floor: FloorReached }> {
@@ -30,12 +33,12 @@ export async function keepAccuracy<T>(
     if (last.drop <= maxDrop) held = { made, floor: { maxDrop, averageBits, ...last } }
     return last.drop
   })
-  if (!found) throw new Error(refusal(maxDrop, last as unknown as Drop))
+  if (!found) throw new Error(refusal(maxDrop, coverage, last as unknown as Drop))
   return held as unknown as { made: T; floor: FloorReached }
 }
 
 /** @param drop at 8 bits */
-function refusal(maxDrop: number, { drop, interval, images, labelled }: Drop): string {
+function refusal(maxDrop: number, coverage: Scheme['coverage'], { drop, interval, images, labelled }: Drop): string {
   const [low, high] = interval.map((points) => points.toFixed(2))
   const measured = labelled
     ? `top-1 falls by ${drop.toFixed(2)} points (95 % interval ${low} .. ${high})`
@@ -43,7 +46,8 @@ function refusal(maxDrop: number, { drop, interval, images, labelled }: Drop): s
   const remedies = [
     ...(interval[0] <= maxDrop ? ['validate on more images, because so few cannot tell this from chance'] : []),
     ...(labelled ? [] : ['validate on images with labels']),
-    ...['allow a larger maxDrop', 'calibrate on more images', "take the coverage 'partial'"],
+    ...['allow a larger maxDrop', 'calibrate on more images'],
+    ...(coverage === 'full' ? ["take the coverage 'partial'"] : []),
   ]
   return `maxDrop ${maxDrop} cannot be kept: even with 8 bits for all, ${measured} on ${images} images. Remedies: ${remedies.join('; ')}.`
 }

@@ -130,6 +130,7 @@ class Job {
     return keepAccuracy(
       least,
       maxDrop,
+      this.settings.coverage,
       (averageBits) => at(averageBits === least ? widthsOf(this.options) : { averageBits }),
       async ({ graph: { graph, scheme } }) => {
         const model = new Model({ ...this.float.parts, graph, scheme })

@@ -61,6 +61,13 @@ describe('what was written', () => {
     expect(Buffer.compare(content, await readFile(path))).toBe(0)
   })
 
+  it('is the same file whatever the order of the fields of its nodes', async () => {
+    const nodes = parts.graph.nodes.map((node) => Object.fromEntries(Object.entries(node).reverse()) as unknown as Graph['nodes'][number])
+    const reversed = join(folder.path, 'reversed.fewbit')
+    await writeContainer(reversed, { ...parts, graph: { ...parts.graph, nodes } })
+    expect(Buffer.compare(await readFile(reversed), await readFile(path))).toBe(0)
+  })
+
   it('comes back the same with windows, merged rows and scales of heads', async () => {
     const graph = await smallSwin()
     const image = normals(5, SMALL_SWIN.channels * SMALL_SWIN.imageHeight * SMALL_SWIN.imageWidth)
