@@ -73,7 +73,7 @@ type Costs = Partial<Amounts>
  */
 const COSTS: Record<Preset, Record<'prepare' | 'widths' | 'quantize', Costs>> = {
   best: {
-    prepare: { passes: 14, compensation: 1e-8, columns: 7e-4 },
+    prepare: { passes: 14, columns: 7e-4 },
     widths: { compensation: 5e-9, values: 1.5e-7 },
     quantize: { passes: 19, compensation: 6e-9, values: 5e-8 },
   },
