@@ -9,7 +9,7 @@ import type { PublishedPreset } from '../../lib/quant/published/parts.js'
 import { ProductSearch } from '../../lib/quant/published/product-search.js'
 import { quantizeAsPublished } from '../../lib/quant/published/quantize.js'
 import { foldOf, smoothNorms } from '../../lib/quant/published/sq-b.js'
-import { decodeTensor, encodeTensor } from '../../lib/quant/published/weights.js'
+import { decodeTensor, encodeTensor, roundTensor } from '../../lib/quant/published/weights.js'
 import { unpackWeight } from '../../lib/runtime/blobs.js'
 import { normals } from '../support/random.js'
 import { runReference } from '../support/reference.js'
@@ -150,6 +150,8 @@ describe('one step for a weight', () => {
       if (Math.abs(weight.data[i]) < 15 * 0.25) expect(Math.abs(w - weight.data[i])).toBeLessThanOrEqual(0.125)
     })
     expect([...unpackWeight(code.packed, 7, 9, 5)].map((level) => level * 0.25)).toEqual([...data])
+    // + 0: levels have no sign of zero.
+    expect([...roundTensor(weight, 0.25, 5).data].map((w) => w + 0)).toEqual([...data])
   })
 })
 

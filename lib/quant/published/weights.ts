@@ -30,14 +30,20 @@ export function encodeTensor({ shape: [outputs, inputs], data }: Tensor, step: n
 /** The tensor that a code stands for. */
 export function decodeTensor({ outputs, inputs, packed, bits, steps }: WeightCode): Tensor {
   const levels = unpackWeight(packed, outputs, inputs, bits)
-  return { shape: [outputs, inputs], data: Float32Array.from(levels, (level, i) => level * steps[Math.floor(i / inputs)]) }
+  const data = new Float32Array(levels.length)
+  for (let i = 0, o = 0; o < outputs; o++) for (let j = 0; j < inputs; j++, i++) data[i] = levels[i] * steps[o]
+  return { shape: [outputs, inputs], data }
 }
 
-/** Each value replaced by the nearest level times the step. */
+/** What the code of {@link encodeTensor} stands for. */
 export function roundTensor({ shape, data }: Tensor, step: number, bits: number): Tensor {
-  const levels = new Int8Array(data.length)
-  encodeRow(data, step, bits, levels)
-  return { shape, data: Float32Array.from(levels, (level) => level * step) }
+  const half = 2 ** (bits - 1)
+  const rounded = new Float32Array(data.length)
+  // Adding and subtracting 1.5 * 2^52 rounds a double half to even.
+  for (let i = 0; i < data.length; i++) {
+    rounded[i] = (Math.min(Math.max(data[i] / step, -half), half - 1) + 6755399441055744 - 6755399441055744) * step
+  }
+  return { shape, data: rounded }
 }
 
 /**
