@@ -53,21 +53,3 @@ function positive(step: number): number {
 export function isStep(step: number): boolean {
   return step > 0 && Number.isFinite(step) && Number.isFinite(Math.fround(1 / step))
 }
-
-/** The nearest level, as the kernels choose it (native/ops/encode.h). */
-export function encodeLevel(code: Code, x: number): number {
-  const { levels } = code
-  const v = Math.fround(x * Math.fround(1 / code.step))
-  if (code.family === 'uniform') {
-    const clamped = Math.min(Math.max(v, levels[0]), levels[levels.length - 1])
-    return roundHalfEven(clamped)
-  }
-  let best = levels[0]
-  for (const level of levels) if (v >= (best + level) / 2) best = level
-  return best
-}
-
-export function roundHalfEven(x: number): number {
-  const r = Math.round(x)
-  return r - x === 0.5 && r % 2 !== 0 ? r - 1 : r
-}

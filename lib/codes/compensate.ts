@@ -1,4 +1,4 @@
-import { roundHalfEven } from './code.js'
+import { roundHalfEven } from '../graph/encoder.js'
 
 /**
  * Weight error compensation (OBQ in the order of GPTQ): columns are rounded one after the other, and the error of each is made up for, as far as

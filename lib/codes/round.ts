@@ -1,4 +1,4 @@
-import { encodeTable, offsetOf } from '../graph/encoder.js'
+import { encoderOf, roundHalfEven } from '../graph/encoder.js'
 import { stepsOf } from '../graph/factors.js'
 import type { Code } from '../graph/scheme.js'
 
@@ -11,26 +11,21 @@ const SLICE = 1 << 15
  * @param values [rows][width]
  */
 export async function roundValues(values: Float32Array, code: Code, width: number, breathe: () => Promise<void> | void): Promise<void> {
-  const offset = offsetOf(code)
+  const { offset, low, high, table: bytes } = encoderOf(code)
   const steps = code.factors ? stepsOf(code, width) : Float32Array.of(code.step)
   const inverses = steps.map((step) => 1 / step)
   const columns = steps.length
-  const [low, high] = [code.levels[0], code.levels[code.levels.length - 1]]
-  const consecutive = high - low === code.levels.length - 1
-  const table = consecutive ? null : Float64Array.from(encodeTable(code.levels, offset), (byte) => byte - offset)
+  const table = bytes && Float64Array.from(bytes, (byte) => byte - offset)
   const last = table ? table.length - 1 : 0
   for (let from = 0; from < values.length; from += SLICE) {
     const to = Math.min(from + SLICE, values.length)
     for (let i = from; i < to; i++) {
       const column = i % columns
       const v = Math.fround(values[i] * inverses[column])
-      if (table) {
-        values[i] = table[Math.min(Math.max(Math.floor(2 * v) + 2 * offset, 0), last)] * steps[column]
-        continue
-      }
-      const clamped = Math.min(Math.max(v, low), high)
-      // Adding and subtracting 1.5 * 2^52 rounds a double half to even.
-      values[i] = (clamped + 6755399441055744 - 6755399441055744) * steps[column]
+      const level = table
+        ? table[Math.min(Math.max(Math.floor(2 * v) + 2 * offset, 0), last)]
+        : roundHalfEven(Math.min(Math.max(v, low), high))
+      values[i] = level * steps[column]
     }
     await breathe()
   }

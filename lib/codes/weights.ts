@@ -1,4 +1,5 @@
-import { isStep, roundHalfEven } from './code.js'
+import { roundHalfEven } from '../graph/encoder.js'
+import { isStep } from './code.js'
 
 /** Fractions of the largest magnitude of a row that the largest level stands for. */
 const CLIPPING = Array.from({ length: 20 }, (_, i) => 1.02 - 0.035 * i)

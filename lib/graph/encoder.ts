@@ -44,8 +44,8 @@ export function encodeRows(code: Code, offset: 0 | 128, rows: Float32Array, widt
   })
 }
 
-/** |x| < 2^51: the sum has no bits left for fractions and is rounded as all sums are. */
-const roundHalfEven = (x: number): number => x + ROUND - ROUND
+/** Half to even, for |x| < 2^51: the sum has no bits left for fractions and is rounded as all sums are. */
+export const roundHalfEven = (x: number): number => x + ROUND - ROUND
 const ROUND = 1.5 * 2 ** 52
 
 /** The byte of the nearest level for each half step; a midpoint goes up. */

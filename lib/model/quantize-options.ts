@@ -31,7 +31,7 @@ export interface QuantizeOptions extends DeviceOptions {
   activationBits?: number
   /** Bounds the average of weights and, separately, that of activations, 2..8 (mptq: 3..8); the widths are searched. Not for tsptq and minmax. */
   averageBits?: number
-  /** See {@link QuantizeGraphOptions.allocation}; only with 'best'. */
+  /** See {@link QuantizerOptions.allocation}; only with 'best'. */
   allocation?: 'greedy' | 'even'
   /**
    * An accuracy floor, with 'best' only: top-1 may fall by so many percentage points, 0..100, on the images of `validate`. `averageBits` or `bits` is then the

@@ -1,8 +1,8 @@
 import { prepareWeights } from '../graph/constants.js'
 import { lower } from '../graph/lower.js'
 import { type LayerReport, measureLayers } from '../quant/layers.js'
-import type { Calibration } from '../quant/observe.js'
-import type { QuantizedGraph } from '../quant/quantize.js'
+import { type Calibration, firstImages } from '../quant/observe.js'
+import type { QuantizedGraph } from '../quant/search.js'
 import { Session } from '../runtime/session.js'
 import { describe, type ModelInfo } from './info.js'
 import type { DeviceOptions, ModelParts } from './model.js'
@@ -55,8 +55,7 @@ export async function measureReport(
   calibration: Calibration,
   options: ReportRunOptions,
 ): Promise<QuantizationReport> {
-  const images = Math.min(IMAGES, calibration.images)
-  const few: Calibration = { images, pixels: calibration.pixels.subarray(0, (calibration.pixels.length / calibration.images) * images) }
+  const few = firstImages(calibration, IMAGES)
   const { graph, scheme, divergence, quantization } = quantized
   const layers = await measureLayers(quantized.float, quantized, few, options)
   const { milliseconds, msPerImage } = await timeLayers(quantized, few, options)
@@ -65,7 +64,7 @@ export async function measureReport(
     floatBytes: describe(float).bytes,
     divergence,
     msPerImage,
-    images,
+    images: few.images,
     layers: layers.map((layer) => ({ ...layer, milliseconds: milliseconds.get(layer.name) ?? null })),
   }
 }

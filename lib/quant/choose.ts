@@ -7,9 +7,9 @@ import { type Found, searchCodebook, searchSymmetric, searchTwoScale, searchUnif
 import { encodeRow, searchRow } from '../codes/weights.js'
 import type { Graph, Tensor } from '../graph/graph.js'
 import type { WeightCode } from '../graph/scheme.js'
-import { packWeight } from '../runtime/blobs.js'
+import { packWeight, unpackWeight } from '../runtime/blobs.js'
 import { type ActivationOperand, tensorOf } from './operands.js'
-import { inverseVariances } from './row-weights.js'
+import { rowWeights } from './row-weights.js'
 
 /**
  * The best code of one operand at one width, for values and weights at hand.
@@ -36,9 +36,7 @@ export class CodeSearch {
     importance: ArrayLike<number> | null,
     breathe: ReturnType<typeof breather>,
   ): Promise<CodeSearch> {
-    // Whoever reads the residual stream divides by its standard deviation first.
-    const rowWeights = operand.kind === 'residual' ? inverseVariances(observation.samples, observation.width) : null
-    const histogram = await Histogram.of(observation, importance, breathe, rowWeights)
+    const histogram = await Histogram.of(observation, importance, breathe, rowWeights(operand, observation))
     return new CodeSearch(operand, observation, importance, histogram, breathe)
   }
 
@@ -110,4 +108,12 @@ export async function encodeWeight(
     await breathe()
   }
   return { code: { bits, outputs, inputs, packed: packWeight(levels, outputs, inputs, bits), steps }, levels }
+}
+
+/** The tensor that a code stands for. */
+export function decodeWeight({ outputs, inputs, packed, bits, steps }: WeightCode): Tensor {
+  const levels = unpackWeight(packed, outputs, inputs, bits)
+  const data = new Float32Array(levels.length)
+  for (let i = 0, o = 0; o < outputs; o++) for (let j = 0; j < inputs; j++, i++) data[i] = levels[i] * steps[o]
+  return { shape: [outputs, inputs], data }
 }

@@ -1,7 +1,7 @@
 import type { breather } from '../codes/breathe.js'
 import type { Graph } from '../graph/graph.js'
-import { unpackWeight } from '../runtime/blobs.js'
 import type { Candidates } from './candidates.js'
+import { decodeWeight } from './choose.js'
 import type { Information } from './information.js'
 import type { RunOptions } from './observe.js'
 import { type ActivationOperand, tensorOf, type WeightOperand } from './operands.js'
@@ -47,8 +47,8 @@ export class Damage {
     const { width } = input
     const { code } = await this.candidates.weight(operand, WEIGHT_WIDTH)
     const { data } = tensorOf(this.graph, name)
-    const levels = unpackWeight(code.packed, code.outputs, width, code.bits)
-    const error = data.map((w, i) => levels[i] * code.steps[Math.floor(i / width)] - w)
+    const decoded = decodeWeight(code).data
+    const error = data.map((w, i) => decoded[i] - w)
     const moments = this.candidates.moments.get(input.name) as Float32Array
     const product = await multiplyRows(error, { shape: [width, width], data: moments }, this.options)
     const rows = this.information.outputs(node.output)

@@ -4,10 +4,10 @@ import type { Graph } from '../graph/graph.js'
 import { lower } from '../graph/lower.js'
 import type { Scheme } from '../graph/scheme.js'
 import { Session } from '../runtime/session.js'
-import { type Calibration, type RunOptions, SAMPLE_ROWS } from './observe.js'
+import { type Calibration, firstImages, type RunOptions, SAMPLE_ROWS } from './observe.js'
 import { findOperands } from './operands.js'
+import { trialImages } from './published/mixed.js'
 import type { Preset } from './quantizer.js'
-import { firstImages } from './suspects.js'
 
 /**
  * How long a search will take, roughly: counts of what its parts do, at the seconds that one machine took for them, times how much slower this one is.
@@ -48,14 +48,10 @@ export interface Amounts {
   columns: number
 }
 
-/** Of Greedy MP (published/mixed.ts). */
-const TRIAL_IMAGES = 32
-const TRIAL_MACS = 2.2e10
-
 export function amountsOf(graph: Graph, { coverage, images }: Pick<Work, 'coverage' | 'images'>): Amounts {
   const { macs } = costOf(graph)
   const { weights, activations } = findOperands(graph, coverage)
-  const trial = Math.min(TRIAL_IMAGES * macs, images * macs, Math.max(TRIAL_MACS, macs))
+  const trial = macs * Math.min(images, trialImages(graph))
   return {
     passes: macs * images,
     trials: trial * (weights.length + activations.length),

@@ -1,11 +1,11 @@
 import { breather } from '../codes/breathe.js'
 import { roundValues } from '../codes/round.js'
 import { stepsOf } from '../graph/factors.js'
-import { type Graph, inputsOf, type Node, type NodeOf } from '../graph/graph.js'
+import { type Graph, inputsOf, type Node, type NodeOf, type Tensor } from '../graph/graph.js'
 import { type OperandKind, operandsOf, storageOf } from '../graph/operands.js'
 import { type Code, logitsOf, probabilitiesOf, type Scheme, type WeightCode } from '../graph/scheme.js'
 import { probabilitiesShape } from '../graph/windows.js'
-import { unpackWeight } from '../runtime/blobs.js'
+import { decodeWeight } from './choose.js'
 import { codedAttention } from './coded-attention.js'
 import { evaluateNode, type Values } from './evaluate.js'
 import type { Calibration, RunOptions } from './observe.js'
@@ -141,19 +141,14 @@ class Comparison {
     this.keep(edge, this.kinds.get(edge) as OperandKind, code, rounding)
   }
 
-  private async decode({ weight: name }: NodeOf<'linear'>, code: WeightCode): Promise<{ shape: number[]; data: Float32Array }> {
-    const { bits, outputs, inputs, packed, steps } = code
-    const levels = unpackWeight(packed, outputs, inputs, bits)
-    const data = new Float32Array(levels.length)
-    for (let o = 0; o < outputs; o++) {
-      for (let i = o * inputs; i < (o + 1) * inputs; i++) data[i] = levels[i] * steps[o]
-      await this.breathe()
-    }
-    const rounding = new Rounding(data.length)
+  private async decode({ weight: name }: NodeOf<'linear'>, code: WeightCode): Promise<Tensor> {
+    const { bits, inputs, steps } = code
+    const decoded = decodeWeight(code)
+    const rounding = new Rounding(decoded.data.length)
     const half = 2 ** (bits - 1)
-    await rounding.add(tensorOf(this.float, name).data, data, { low: -half, high: half - 1, steps, run: inputs }, this.breathe)
+    await rounding.add(tensorOf(this.float, name).data, decoded.data, { low: -half, high: half - 1, steps, run: inputs }, this.breathe)
     this.keep(name, 'weight', { bits, family: 'uniform' }, rounding)
-    return { shape: [outputs, inputs], data }
+    return decoded
   }
 
   private keep(name: string, kind: OperandKind, { bits, family }: Pick<Code, 'bits' | 'family'>, rounding: Rounding): void {

@@ -16,6 +16,12 @@ export interface Calibration {
   images: number
 }
 
+/** The first images, `most` at most. */
+export function firstImages({ pixels, images }: Calibration, most: number): Calibration {
+  const count = Math.min(images, most)
+  return { images: count, pixels: pixels.subarray(0, (pixels.length / images) * count) }
+}
+
 export interface RunOptions {
   threads?: number
   signal?: AbortSignal

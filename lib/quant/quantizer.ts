@@ -3,8 +3,7 @@ import type { Scheme } from '../graph/scheme.js'
 import type { Calibration } from './observe.js'
 import type { PublishedPreset } from './published/parts.js'
 import { quantizeAsPublished } from './published/quantize.js'
-import { prepareSearch } from './quantize.js'
-import type { DamageStore, Progress, QuantizedGraph, Search } from './search.js'
+import { type DamageStore, type Progress, type QuantizedGraph, Search } from './search.js'
 
 /**
  * A model and its calibration images, ready to be quantized with any preset and any widths.
@@ -18,7 +17,10 @@ export type PublicWidths = { weightBits: number; activationBits: number } | { av
 export interface QuantizerOptions {
   preset: Preset
   coverage: Scheme['coverage']
-  /** Only with `best`: see `QuantizeGraphOptions`. */
+  /**
+   * Only with `best`: how an average is spread, 'greedy' by the damage that narrower codes do (default), or 'even', which takes the two nearest widths, the
+   * narrower one for the largest operands, without looking at the data and is meant for timing random weights.
+   */
   allocation?: 'greedy' | 'even'
   /** Only with `best`, which measures damages. */
   store?: DamageStore
@@ -38,11 +40,14 @@ export function quantizerOf(float: Graph, calibration: Calibration, options: Qua
       return { ...published, float: published.graph }
     }
   }
+  const even = allocation === 'even'
+  // Widths that do not look at the data need only what codes do.
+  const parts = even ? { informed: false, sequential: false, compensate: false } : {}
   let search: Promise<Search> | undefined
   return async (widths) => {
-    search ??= prepareSearch(float, calibration, { ...run, store, allocation, coverage })
+    search ??= Search.prepare(float, calibration, { ...run, ...parts, store, coverage })
     const prepared = await search
-    if ('averageBits' in widths) return prepared.quantize({ ...widths, even: allocation === 'even' })
+    if ('averageBits' in widths) return prepared.quantize({ ...widths, even })
     return prepared.quantize(({ kind }) => (kind === 'weight' ? widths.weightBits : widths.activationBits))
   }
 }

@@ -1,7 +1,15 @@
+import type { Observation } from '../codes/observation.js'
+import type { ActivationOperand } from './operands.js'
+
 /**
  * How much the error of a row of the residual stream counts. Whoever reads it divides by the standard deviation of the row first; some trained models
  * have rows hundreds of times as large as the others, and without these weights the searches would serve those alone.
  */
+
+/** [sampled rows] of an operand, or null: all alike. */
+export function rowWeights({ kind }: Pick<ActivationOperand, 'kind'>, { samples, width }: Observation): Float64Array | null {
+  return kind === 'residual' ? inverseVariances(samples, width) : null
+}
 
 /**
  * 1 / variance of each row of the stream, scaled to mean 1.

@@ -8,7 +8,6 @@ import { assemble, type Divergence, measureDivergence, type Unit } from './assem
 import { Candidates } from './candidates.js'
 import { columnImportance } from './choose.js'
 import { Damage } from './damage.js'
-import { transformHeads } from './heads.js'
 import { type Information, measureInformation } from './information.js'
 import { edgeMoments } from './moments.js'
 import { type Calibration, observe } from './observe.js'
@@ -28,12 +27,10 @@ export interface Progress {
   total: number
 }
 
-/** Parts that can be left out; all but `heads` are there by default. */
+/** Parts that can be left out; all are there by default. */
 export interface Parts {
   /** Rotate the residual stream. */
   rotate?: boolean
-  /** Change the bases of heads of attention: halves the error of logits at 4 bits, but 2 bits, which an average below 4 may choose, no longer carry them. */
-  heads?: boolean
   /** Split outlier channels of MLPs. */
   split?: boolean
   /** Move factors of channels between layers (SQ-b). */
@@ -109,9 +106,8 @@ export class Search {
     const { threads, signal, coverage } = options
     const breathe = breather(signal)
     const run = { threads, signal }
-    const turned =
+    const based =
       options.rotate === false ? model : await rotate(model, { ...run, observations: await observeStream(model, calibration, options) })
-    const based = options.heads === true ? await transformHeads(turned, calibration, run) : turned
     const operands = findOperands(based, coverage).activations
     const onProgress = (done: number, total: number) => options.onProgress?.({ stage: 'observe', done, total })
     const observed = await observe(based, operands, calibration, { ...run, onProgress })

@@ -30,6 +30,9 @@ const SAMPLES_COMPARED = 1024
 /** What compensation leaves of the error of plainly rounded weights, about. */
 const COMPENSATED = 0.5
 
+/** A channel that departs from its shift by no more than this much of its mean is constant: the rest is rounding. */
+const CONSTANT = 1e-6
+
 /** Y becomes (Y - shift) / factor, column by column. */
 export interface Fold {
   shift: Float64Array
@@ -86,30 +89,32 @@ export async function smooth(
 }
 
 /** @param mean what is subtracted of each channel, or null where nothing can be */
-async function searchFold(
+function searchFold(
   weights: Tensor[],
   observation: Observation,
   mean: Float64Array | null,
   breathe: ReturnType<typeof breather>,
 ): Promise<Fold> {
   const shift = mean ?? new Float64Array(observation.width)
-  let best: Fold = { shift, factor: new Float64Array(observation.width).fill(1) }
-  let bestLoss = await foldLoss(weights, observation, best, breathe)
-  for (const measure of MEASURES) {
-    for (const exponent of EXPONENTS) {
-      const fold: Fold = { shift, factor: smoothingFactor(weights, observation, shift, measure, exponent) }
-      const loss = await foldLoss(weights, observation, fold, breathe)
-      if (loss < bestLoss) {
-        bestLoss = loss
-        best = fold
-      }
-    }
+  const factors = MEASURES.flatMap((measure) =>
+    EXPONENTS.map((exponent) => smoothingFactor(weights, observation, shift, measure, exponent)),
+  )
+  const candidates = [new Float64Array(observation.width).fill(1), ...factors].map((factor): Fold => ({ shift, factor }))
+  return leastFold(candidates, (fold) => foldLoss(weights, observation, fold, breathe))
+}
+
+/** Of equals the first. */
+export async function leastFold([first, ...others]: Fold[], lossOf: (fold: Fold) => Promise<number>): Promise<Fold> {
+  let [best, least] = [first, await lossOf(first)]
+  for (const fold of others) {
+    const loss = await lossOf(fold)
+    if (loss < least) [best, least] = [fold, loss]
   }
   return best
 }
 
 /** eps_j; 1 for a channel that is constant over calibration. */
-function smoothingFactor(
+export function smoothingFactor(
   weights: Tensor[],
   observation: Observation,
   shift: Float64Array,
@@ -129,7 +134,7 @@ function smoothingFactor(
   }
   return Float64Array.from({ length: width }, (_, j) => {
     const reach = Math.max(max[j] - shift[j], shift[j] - min[j])
-    if (reach <= 0) return 1
+    if (reach <= CONSTANT * Math.abs(mean[j])) return 1
     const rms = Math.sqrt(Math.max(0, meanSquare[j] - 2 * shift[j] * mean[j] + shift[j] ** 2))
     const [x, w] = measure === 'reach' ? [reach, largest[j]] : [rms, Math.sqrt(squares[j] / rows)]
     return Math.max(1e-5, x ** exponent / Math.max(1e-5, w) ** (1 - exponent))

@@ -2,7 +2,7 @@ import { breather } from '../codes/breathe.js'
 import type { Observation } from '../codes/observation.js'
 import type { Graph } from '../graph/graph.js'
 import type { Scheme } from '../graph/scheme.js'
-import { type Calibration, observe, type RunOptions } from './observe.js'
+import { type Calibration, firstImages, observe, type RunOptions } from './observe.js'
 import { findOperands, tensorOf } from './operands.js'
 
 /**
@@ -48,11 +48,6 @@ export async function constantActivations(
 /** A single row, as the class token of a single image is, tells nothing. */
 function isConstant({ count, min, max }: Observation): boolean {
   return count > 1 && min.every((x, column) => x === max[column])
-}
-
-export function firstImages({ pixels, images }: Calibration, most: number): Calibration {
-  const count = Math.min(images, most)
-  return { images: count, pixels: pixels.subarray(0, (pixels.length / images) * count) }
 }
 
 /** @returns linear layers that have such rows */

@@ -1,5 +1,7 @@
-import { encodeLevel, largestShift, roundHalfEven, signSplitCode, twoScaleCode, uniformCode } from '../../lib/codes/code.js'
+import { largestShift, signSplitCode, twoScaleCode, uniformCode } from '../../lib/codes/code.js'
+import { roundHalfEven } from '../../lib/graph/encoder.js'
 import type { Code } from '../../lib/graph/scheme.js'
+import { nearestLevel } from '../support/coded-reference.js'
 
 const codes: [string, Code][] = []
 for (let bits = 2; bits <= 8; bits++) {
@@ -26,7 +28,7 @@ describe.each(codes)('%s', (_, code) => {
   })
 
   it('keeps every level', () => {
-    for (const level of code.levels) expect(encodeLevel(code, level * code.step)).toBe(level)
+    for (const level of code.levels) expect(nearestLevel(code, level * code.step)).toBe(level)
   })
 
   it('is monotone and no level is nearer than the one chosen', () => {
@@ -34,7 +36,7 @@ describe.each(codes)('%s', (_, code) => {
     const reach = 1.2 * code.levels[code.levels.length - 1] * code.step
     for (let i = -150; i <= 150; i++) {
       const x = (i / 150) * reach
-      const level = encodeLevel(code, x)
+      const level = nearestLevel(code, x)
       expect(level).toBeGreaterThanOrEqual(last)
       last = level
       const nearest = Math.min(...code.levels.map((l) => Math.abs(l - x / code.step)))
@@ -60,7 +62,7 @@ describe('two scales', () => {
         const code = split === 'sign' ? signSplitCode(bits, 1, m) : twoScaleCode(bits, 1, m, split === 'magnitude')
         for (const { step, from, to } of regions(code, m, split)) {
           const values = Array.from({ length: 201 }, (_, i) => Math.fround(from + ((to - from) * i) / 200))
-          expect(Math.max(...values.map((v) => Math.abs(encodeLevel(code, v) - v)))).toBeLessThanOrEqual(step / 2)
+          expect(Math.max(...values.map((v) => Math.abs(nearestLevel(code, v) - v)))).toBeLessThanOrEqual(step / 2)
         }
       }
     }
@@ -81,7 +83,7 @@ describe('two scales', () => {
           const far = Math.min(half - 1, ((wide >> m) + 1) >> 1) << m
           return near < fine ? Math.max(near, lowest) : far
         })
-        expect(eighths.map((eighth) => encodeLevel(code, eighth / 8))).toEqual(compressed)
+        expect(eighths.map((eighth) => nearestLevel(code, eighth / 8))).toEqual(compressed)
       }
     }
   })

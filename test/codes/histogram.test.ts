@@ -1,15 +1,16 @@
-import { encodeLevel, twoScaleCode, uniformCode } from '../../lib/codes/code.js'
+import { twoScaleCode, uniformCode } from '../../lib/codes/code.js'
 import { Histogram } from '../../lib/codes/histogram.js'
 import { observationOf } from '../../lib/codes/observation.js'
 import { searchCodebook, searchSymmetric, searchTwoScale, searchUniform } from '../../lib/codes/search.js'
 import type { Code } from '../../lib/graph/scheme.js'
+import { nearestLevel } from '../support/coded-reference.js'
 import { normals, uniforms } from '../support/random.js'
 
 const idle = () => {}
 const WIDTH = 16
 
 function bruteForce(values: Float32Array, weights: Float64Array | null, code: Code): number {
-  return values.reduce((sum, x, i) => sum + (weights ? weights[i % WIDTH] : 1) * (x - encodeLevel(code, x) * code.step) ** 2, 0)
+  return values.reduce((sum, x, i) => sum + (weights ? weights[i % WIDTH] : 1) * (x - nearestLevel(code, x) * code.step) ** 2, 0)
 }
 
 /** An observation so long that its extremes weigh nothing beside the samples. */
@@ -88,7 +89,7 @@ describe('search', () => {
     expect(zero.loss).toBe(0)
     expect(zero.code.step).toBeGreaterThan(0)
     const constant = searchUniform(await Histogram.of(observationOf(new Float32Array(64).fill(2.5), WIDTH), null, idle), 4)
-    expect(Math.abs(encodeLevel(constant.code, 2.5) * constant.code.step - 2.5)).toBeLessThan(constant.code.step / 2)
+    expect(Math.abs(nearestLevel(constant.code, 2.5) * constant.code.step - 2.5)).toBeLessThan(constant.code.step / 2)
   })
 
   it('gives values that are never negative no negative levels, though they are constant or of no importance', async () => {

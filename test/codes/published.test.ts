@@ -1,9 +1,10 @@
-import { encodeLevel, largestShift } from '../../lib/codes/code.js'
+import { largestShift } from '../../lib/codes/code.js'
 import { Histogram } from '../../lib/codes/histogram.js'
 import { observationOf } from '../../lib/codes/observation.js'
 import { type Family, familyCodes, handRule, optimalRatio, SCALES } from '../../lib/codes/published.js'
 import type { Code } from '../../lib/graph/scheme.js'
 import { validateCode } from '../../lib/graph/validate-scheme.js'
+import { nearestLevel } from '../support/coded-reference.js'
 import { normals } from '../support/random.js'
 
 const gelu = (x: number) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))
@@ -15,7 +16,7 @@ const rangeOf = (values: Float32Array) => ({
   min: values.reduce((a, b) => Math.min(a, b), 0),
   max: values.reduce((a, b) => Math.max(a, b), 0),
 })
-const squares = (code: Code, values: Float32Array) => values.reduce((sum, x) => sum + (x - encodeLevel(code, x) * code.step) ** 2, 0)
+const squares = (code: Code, values: Float32Array) => values.reduce((sum, x) => sum + (x - nearestLevel(code, x) * code.step) ** 2, 0)
 const least = (codes: Code[], values: Float32Array) => Math.min(...codes.map((code) => squares(code, values)))
 const WIDTHS = [2, 3, 4, 6, 8]
 

@@ -1,10 +1,11 @@
-import { encodeLevel, signSplitCode, twoScaleCode } from '../../lib/codes/code.js'
+import { signSplitCode, twoScaleCode } from '../../lib/codes/code.js'
 import type { Graph } from '../../lib/graph/graph.js'
 import { lower } from '../../lib/graph/lower.js'
 import type { Code, Scheme } from '../../lib/graph/scheme.js'
 import { encodeTensor } from '../../lib/quant/published/weights.js'
 import { unpackWeight } from '../../lib/runtime/blobs.js'
 import { Session } from '../../lib/runtime/session.js'
+import { nearestLevel } from '../support/coded-reference.js'
 import { runningPaths } from '../support/paths.js'
 import { normals } from '../support/random.js'
 
@@ -58,7 +59,7 @@ const cases: [string, Code, Encode, number][] = [
 ]
 
 describe.each(cases)('two scales, %s', (_, code, encode, m) => {
-  const codes = Array.from(image, (x) => encode(encodeLevel(code, x)))
+  const codes = Array.from(image, (x) => encode(nearestLevel(code, x)))
   /** Two products of integers, each masked; the second is shifted. */
   const masked = Array.from({ length: OUTPUTS }, (_, o) => {
     const sum = (coarse: boolean) =>
@@ -75,7 +76,7 @@ describe.each(cases)('two scales, %s', (_, code, encode, m) => {
     masked.forEach((sum, o) => {
       let decoded = 0
       image.forEach((x, i) => {
-        decoded += encodeLevel(code, x) * code.step * levels[o * INPUTS + i] * 0.25
+        decoded += nearestLevel(code, x) * code.step * levels[o * INPUTS + i] * 0.25
       })
       expect(sum * code.step * 0.25).toBeCloseTo(decoded, 9)
     })

@@ -7,7 +7,8 @@ import type { Scheme } from '../../lib/graph/scheme.js'
 import { randomVitOf } from '../../lib/models/random.js'
 import { observe } from '../../lib/quant/observe.js'
 import { findOperands } from '../../lib/quant/operands.js'
-import { quantizeGraph } from '../../lib/quant/quantize.js'
+import { type QuantizerOptions, quantizerOf } from '../../lib/quant/quantizer.js'
+import type { QuantizedGraph } from '../../lib/quant/search.js'
 import { smooth } from '../../lib/quant/smooth.js'
 import { Session } from '../../lib/runtime/session.js'
 import { normals } from '../support/random.js'
@@ -31,6 +32,16 @@ const SHAPE = {
 }
 const IMAGES = 12
 const calibration = { pixels: normals(1, IMAGES * 3 * 24 * 24), images: IMAGES }
+
+interface Options extends Partial<QuantizerOptions> {
+  bits?: number
+  averageBits?: number
+}
+
+function quantizeGraph(float: Graph, images: typeof calibration, { bits = 8, averageBits, ...options }: Options): Promise<QuantizedGraph> {
+  const widths = averageBits === undefined ? { weightBits: bits, activationBits: bits } : { averageBits }
+  return quantizerOf(float, images, { preset: 'best', coverage: 'partial', ...options })(widths)
+}
 
 async function logitsOf(graph: Graph, scheme: Scheme | null, path?: string): Promise<Float32Array> {
   const session = new Session(lower(graph, scheme).plan, { path })

@@ -10,7 +10,7 @@ import type { Unit } from '../assemble.js'
 import { encodeWeight } from '../choose.js'
 import type { RunOptions } from '../observe.js'
 import { type ActivationOperand, type Operands, tensorOf, type WeightOperand } from '../operands.js'
-import { inverseVariances } from '../row-weights.js'
+import { rowWeights } from '../row-weights.js'
 import { readsImage } from '../search.js'
 import type { OutputInformation } from './output-information.js'
 import { type Parts, scalesOf } from './parts.js'
@@ -133,9 +133,7 @@ export class CodeSearches {
     const importance = kind === 'logits' ? null : this.information(name, width)
     let histogram = this.histograms.get(name)
     if (!histogram) {
-      // Whoever reads the residual stream divides by its standard deviation first.
-      const rowWeights = kind === 'residual' ? inverseVariances(observation.samples, width) : null
-      histogram = await Histogram.of(observation, importance, this.breathe, rowWeights)
+      histogram = await Histogram.of(observation, importance, this.breathe, rowWeights(operand, observation))
       this.histograms.set(name, histogram)
     }
     let best: Code | null = null

@@ -6,7 +6,7 @@ import { isStored } from '../../graph/operands.js'
 import type { Code, Scheme, WeightCode } from '../../graph/scheme.js'
 import type { Unit } from '../assemble.js'
 import { runGraph } from '../evaluate.js'
-import type { Calibration, RunOptions } from '../observe.js'
+import { type Calibration, firstImages, type RunOptions } from '../observe.js'
 import type { CodeSearches } from './code-searches.js'
 
 /**
@@ -18,6 +18,8 @@ const NARROWEST = 3
 /** Images whose predictions are compared, 32 at most, and only as many as this many multiplications allow: one measurement is about a fifth of a second. */
 const IMAGES = 32
 const MULTIPLICATIONS = 1.4e10
+
+export const trialImages = (graph: Graph): number => Math.min(IMAGES, Math.max(1, Math.floor(MULTIPLICATIONS / costOf(graph).macs)))
 
 /** @param scheme where the search starts: the codes that stand in the searches */
 export async function allocateWidths(
@@ -37,12 +39,10 @@ export async function allocateWidths(
       fixed: searches.isFixed(unit),
     }),
   )
-  const affordable = Math.max(1, Math.floor(MULTIPLICATIONS / costOf(model.graph).macs))
-  const images = Math.min(IMAGES, affordable, model.calibration.images)
-  const few = { images, pixels: firstOf(model.calibration.pixels, model.calibration.images, images) }
-  const reference = firstOf(model.reference, model.calibration.images, images)
+  const { images, pixels } = firstImages(model.calibration, trialImages(model.graph))
+  const reference = model.reference.subarray(0, (model.reference.length / model.calibration.images) * images)
   const measure = async (tried: Scheme): Promise<number> => {
-    const logits = await runGraph(model.graph, tried, few.pixels, images, options)
+    const logits = await runGraph(model.graph, tried, pixels, images, options)
     return meanDivergence(reference, logits, logits.length / images)
   }
   const chosen = copyOf(scheme)
@@ -65,10 +65,6 @@ export async function allocateWidths(
   const onStep = () => options.onProgress?.(Math.min(++steps, total), total)
   const { trajectory } = await narrow(units, { average, least: NARROWEST, alone, together, onStep })
   return { scheme: chosen, trajectory }
-}
-
-function firstOf(values: Float32Array, all: number, count: number): Float32Array {
-  return values.subarray(0, (values.length / all) * count)
 }
 
 const copyOf = (scheme: Scheme): Scheme => ({ ...scheme, weights: new Map(scheme.weights), edges: new Map(scheme.edges) })

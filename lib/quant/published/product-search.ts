@@ -4,9 +4,10 @@ import type { Observation } from '../../codes/observation.js'
 import { roundValues } from '../../codes/round.js'
 import type { Tensor } from '../../graph/graph.js'
 import type { Code, WeightCode } from '../../graph/scheme.js'
+import { decodeWeight } from '../choose.js'
 import type { RunOptions } from '../observe.js'
 import { multiplyRows } from '../product.js'
-import { decodeTensor, encodeTensor, roundTensor, tensorSteps, uncorrelatedLoss } from './weights.js'
+import { encodeTensor, roundTensor, tensorSteps, uncorrelatedLoss } from './weights.js'
 
 /**
  * The search of PTQ4ViT, on which both published systems sit: scales of an activation and of the weights that multiply it, by the error of the products,
@@ -156,7 +157,7 @@ export class ProductSearch {
 
   private decoded(layer: number): Tensor {
     const code = this.weights[layer]
-    return code ? decodeTensor(code) : this.layers[layer].weight
+    return code ? decodeWeight(code) : this.layers[layer].weight
   }
 
   private async rounded(code: Code | null): Promise<Float32Array> {

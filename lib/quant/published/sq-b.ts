@@ -1,10 +1,10 @@
 import type { breather } from '../../codes/breathe.js'
 import type { Observation } from '../../codes/observation.js'
 import { familyCodes, type Range } from '../../codes/published.js'
-import type { Graph, Tensor } from '../../graph/graph.js'
+import type { Graph } from '../../graph/graph.js'
 import type { RunOptions } from '../observe.js'
 import { type Operands, tensorOf } from '../operands.js'
-import { type Fold, foldLinear, foldNorm, foldObservation } from '../smooth.js'
+import { type Fold, foldLinear, foldNorm, foldObservation, leastFold, smoothingFactor } from '../smooth.js'
 import type { Widths } from './code-searches.js'
 import type { OutputInformation } from './output-information.js'
 import { ProductSearch } from './product-search.js'
@@ -19,10 +19,6 @@ import { ProductSearch } from './product-search.js'
  */
 
 const EXPONENTS = [0.25, 0.4, 0.5, 0.6, 0.75]
-const LEAST = 1e-5
-/** A channel that departs from its mean by no more than this much of it is constant: the rest is rounding. */
-const CONSTANT = 1e-6
-
 /** Of the scales every nth is enough to compare exponents. */
 const SCALE_STRIDE = 3
 
@@ -60,35 +56,14 @@ export async function smoothNorms(
       )
       return search.loss()
     }
-    const fold = await bestFold(weights, observation, lossOf)
-    if (!fold) continue
+    const { width, mean } = observation
+    const alone: Fold = { shift: new Float64Array(width), factor: new Float64Array(width).fill(1) }
+    const factors = EXPONENTS.map((exponent) => smoothingFactor(weights, observation, mean, 'reach', exponent))
+    const fold = await leastFold([alone, ...factors.map((factor) => ({ shift: mean, factor }))], lossOf)
+    if (fold === alone) continue
     foldNorm(graph, norm, fold)
     for (const reader of readers) foldLinear(graph, reader, fold)
     folded.set(name, await foldObservation(observation, fold, breathe))
   }
   return { graph, observations: folded }
-}
-
-/** @returns null: to leave it alone is best */
-async function bestFold(weights: Tensor[], observation: Observation, lossOf: (fold: Fold) => Promise<number>): Promise<Fold | null> {
-  const { width } = observation
-  let best: Fold | null = null
-  let least = await lossOf({ shift: new Float64Array(width), factor: new Float64Array(width).fill(1) })
-  for (const exponent of EXPONENTS) {
-    const fold = foldOf(weights, observation, exponent)
-    const loss = await lossOf(fold)
-    if (loss < least) [best, least] = [fold, loss]
-  }
-  return best
-}
-
-/** A channel that is constant over calibration keeps its scale. */
-export function foldOf(weights: Tensor[], { width, min, max, mean }: Observation, exponent: number): Fold {
-  const largest = new Float64Array(width)
-  for (const { data } of weights) data.forEach((w, i) => (largest[i % width] = Math.max(largest[i % width], Math.abs(w))))
-  const factor = largest.map((w, j) => {
-    const reach = Math.max(max[j] - mean[j], mean[j] - min[j])
-    return reach > CONSTANT * Math.abs(mean[j]) ? Math.max(LEAST, reach ** exponent / Math.max(LEAST, w) ** (1 - exponent)) : 1
-  })
-  return { shift: mean, factor }
 }

@@ -1,9 +1,10 @@
 import { isStep } from '../../codes/code.js'
 import { symmetricStep } from '../../codes/published.js'
 import { encodeRow } from '../../codes/weights.js'
+import { roundHalfEven } from '../../graph/encoder.js'
 import type { Tensor } from '../../graph/graph.js'
 import type { WeightCode } from '../../graph/scheme.js'
-import { packWeight, unpackWeight } from '../../runtime/blobs.js'
+import { packWeight } from '../../runtime/blobs.js'
 
 /**
  * Weights with one step for a whole tensor.
@@ -27,22 +28,11 @@ export function encodeTensor({ shape: [outputs, inputs], data }: Tensor, step: n
   return { bits, outputs, inputs, packed: packWeight(levels, outputs, inputs, bits), steps: new Float32Array(outputs).fill(step) }
 }
 
-/** The tensor that a code stands for. */
-export function decodeTensor({ outputs, inputs, packed, bits, steps }: WeightCode): Tensor {
-  const levels = unpackWeight(packed, outputs, inputs, bits)
-  const data = new Float32Array(levels.length)
-  for (let i = 0, o = 0; o < outputs; o++) for (let j = 0; j < inputs; j++, i++) data[i] = levels[i] * steps[o]
-  return { shape: [outputs, inputs], data }
-}
-
 /** What the code of {@link encodeTensor} stands for. */
 export function roundTensor({ shape, data }: Tensor, step: number, bits: number): Tensor {
   const half = 2 ** (bits - 1)
   const rounded = new Float32Array(data.length)
-  // Adding and subtracting 1.5 * 2^52 rounds a double half to even.
-  for (let i = 0; i < data.length; i++) {
-    rounded[i] = (Math.min(Math.max(data[i] / step, -half), half - 1) + 6755399441055744 - 6755399441055744) * step
-  }
+  for (let i = 0; i < data.length; i++) rounded[i] = roundHalfEven(Math.min(Math.max(data[i] / step, -half), half - 1)) * step
   return { shape, data: rounded }
 }
 
