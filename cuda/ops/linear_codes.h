@@ -1,0 +1,48 @@
+// LinearCodes (native/ops/linear.h) on a CUDA device.
+#pragma once
+
+#include "cuda/ops/device.h"
+#include "ops/linear.h"
+
+namespace fewbit::cuda {
+
+// Field by field as in LinearCodes, with device pointers.
+struct LinearCodesParams {
+  int rows, image_rows;
+  int inputs, outputs;
+  // Rows begin at multiples of 64 bytes and can be read up to inputs rounded up to 64; what stands behind `inputs` is ignored.
+  Matrix<const uint8_t> x;
+  const uint8_t* weight;  // as linear_codes_weight writes it, at a multiple of 256
+  int weight_bits;        // 2..8
+  // Outputs rounded up to 16, at multiples of 64 bytes.
+  const int32_t* correction;
+  const float* scale;
+  const float* bias;
+  bool rounds_pre_activation;
+  Rounding pre_activation;
+  Activation activation;
+  const float* gain;  // or null
+  // At most one of the two has data.
+  Matrix<const float> residual;
+  Matrix<const uint8_t> residual_codes;
+  int residual_offset;
+  const float* residual_scale;
+  // Exactly one of the two has data; it may be the rows of the residual.
+  Matrix<float> y_float;
+  Matrix<uint8_t> y_codes;
+  Encoder encode;
+  // At least what linear_codes_workspace asks for.
+  uint8_t* workspace;
+  unsigned* counters;
+};
+
+// The order of weights that the kernels read: bytes, and from the stored order (format/packed_weight.h) to it. Runs on the
+// host, once, when a session is made.
+size_t linear_codes_weight_bytes(int outputs, int inputs, int bits);
+void linear_codes_weight(const uint8_t* packed, int outputs, int inputs, int bits, uint8_t* weight);
+
+// Pointers need not be set, but whether they are null, and their alignment, may count.
+Workspace linear_codes_workspace(const LinearCodesParams& params, const Device& device);
+Launch linear_codes_launch(const LinearCodesParams& params, const Device& device);
+
+}  // namespace fewbit::cuda
