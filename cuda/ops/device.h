@@ -26,6 +26,15 @@ struct Matrix {
   FEWBIT_HOST_DEVICE T* at(int image, int row) const { return data + image * image_stride + row * stride; }
 };
 
+// Whether rows of elements of one type can be read and written in vectors of `bytes`.
+template <class T>
+bool aligned(const Matrix<T>& matrix, size_t bytes) {
+  const size_t stride = matrix.stride * sizeof(T), image_stride = matrix.image_stride * sizeof(T);
+  return reinterpret_cast<uintptr_t>(matrix.data) % bytes == 0 && stride % bytes == 0 && image_stride % bytes == 0;
+}
+
+constexpr unsigned blocks_of(int64_t work, int64_t share) { return static_cast<unsigned>((work + share - 1) / share); }
+
 // What a launch depends on.
 struct Device {
   int major, minor;     // compute capability

@@ -1,0 +1,95 @@
+// Attention on codes for any shape: a warp has a query at a time, and keeps a float and a byte for each key, in shared memory or
+// where they do not fit in the workspace. Thread j of a warp has the keys j, j + 32, ...
+#include "cuda/kernels/attention_place.cuh"
+#include "cuda/kernels/numeric.cuh"
+#include "cuda/ops/attention_codes.h"
+
+namespace fewbit::cuda {
+namespace {
+
+__device__ float warp_max(float value) {
+  for (int half = 16; half; half /= 2) value = fmaxf(value, __shfl_xor_sync(0xFFFFFFFFu, value, half));
+  return value;
+}
+
+__device__ int warp_max(int value) {
+  for (int half = 16; half; half /= 2) value = max(value, __shfl_xor_sync(0xFFFFFFFFu, value, half));
+  return value;
+}
+
+__device__ int score(const uint8_t* q, const uint8_t* k, int width) {
+  int sum = 0;
+  for (int c = 0; c < width; ++c) sum += (q[c] - 128) * (k[c] - 128);
+  return sum;
+}
+
+// Scores of the query, as bits of int32 in e, to exponentials.
+__device__ void exponentials(const AttentionCodesParams& p, const AttentionQuery& at, float* e) {
+  const int lane = threadIdx.x;
+  const float scale = p.logit_scale[at.head];
+  const bool coded = p.logit_inverse_step > 0.0f;
+  if (!at.bias && !at.regions && !coded) {
+    int most = INT_MIN;
+    for (int s = lane; s < p.tokens; s += 32) most = max(most, __float_as_int(e[s]));
+    most = warp_max(most);
+    for (int s = lane; s < p.tokens; s += 32) e[s] = exp_nonpositive(float(__float_as_int(e[s]) - most) * scale);
+    return;
+  }
+  float most = -INFINITY;
+  for (int s = lane; s < p.tokens; s += 32) {
+    float x = __fmaf_rn(float(__float_as_int(e[s])), scale, at.bias ? at.bias[s] : 0.0f);
+    if (coded) x = float(round_even(clamp(x * p.logit_inverse_step, -128.0f, 127.0f)));
+    if (at.attends(s)) most = fmaxf(most, x);
+    e[s] = x;
+  }
+  most = warp_max(most);
+  const float unit = coded ? p.logit_step : 1.0f;
+  for (int s = lane; s < p.tokens; s += 32) e[s] = at.attends(s) ? exp_nonpositive((e[s] - most) * unit) : 0.0f;
+}
+
+// The sum of e in the order of the contract; thread j and thread j + 16 both have lane j.
+__device__ float total(const float* e, int tokens) {
+  float sum = 0.0f;
+  for (int s = threadIdx.x % 16; s < tokens; s += 16) sum = sum + e[s];
+  return tree16(sum);
+}
+
+__device__ void attention(const AttentionCodesParams& p, uint8_t* scratch) {
+  const int padded = (p.tokens + 15) / 16 * 16, lane = threadIdx.x;
+  float* e = reinterpret_cast<float*>(scratch) + static_cast<long long>(threadIdx.y) * padded;
+  uint8_t* probabilities = scratch + static_cast<long long>(blockDim.y) * padded * 4 + static_cast<long long>(threadIdx.y) * padded;
+  const long long queries = static_cast<long long>(p.images) * p.windows.count * p.heads * p.tokens;
+  const long long all_warps = static_cast<long long>(gridDim.x) * blockDim.y;
+  for (long long query = static_cast<long long>(blockIdx.x) * blockDim.y + threadIdx.y; query < queries; query += all_warps) {
+    const AttentionQuery at(p, query);
+    const uint8_t* q = at.row(p.q, at.token);
+    for (int s = lane; s < p.tokens; s += 32) e[s] = __int_as_float(score(q, at.row(p.k, s), p.head_width));
+    exponentials(p, at, e);
+    __syncwarp();
+    const float inverse = 1.0f / total(e, p.tokens);
+    const float inverse_step = p.p_inverse_step[at.head];
+    for (int s = lane; s < p.tokens; s += 32) probabilities[s] = encode_scaled(p.encode_p, e[s] * inverse * inverse_step);
+    __syncwarp();
+    uint8_t* y = at.row(p.y, at.token);
+    for (int c = lane; c < p.head_width; c += 32) {
+      int sum = 0;
+      for (int s = 0; s < p.tokens; ++s) sum += probabilities[s] * (at.row(p.v, s)[c] - 128);
+      y[c] = encode(p.encode, float(sum) * p.output_scale[at.head]);
+    }
+    __syncwarp();
+  }
+}
+
+}  // namespace
+}  // namespace fewbit::cuda
+
+using fewbit::cuda::AttentionCodesParams;
+
+extern "C" __global__ void __launch_bounds__(128) fewbit_attention_codes_simple(const AttentionCodesParams p) {
+  extern __shared__ __align__(16) uint8_t scratch[];
+  fewbit::cuda::attention(p, scratch);
+}
+extern "C" __global__ void __launch_bounds__(128) fewbit_attention_codes_long(const AttentionCodesParams p) {
+  const long long padded = (p.tokens + 15) / 16 * 16;
+  fewbit::cuda::attention(p, p.workspace + blockIdx.x * (blockDim.y * padded * 5));
+}

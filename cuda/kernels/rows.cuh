@@ -1,0 +1,80 @@
+// Where a thread finds its rows, and vectors of elements.
+#pragma once
+
+#include "cuda/kernels/numeric.cuh"
+#include "cuda/ops/device.h"
+
+namespace fewbit::cuda {
+
+// Row r of all rows of a pass.
+template <class T>
+__device__ static inline T* row_of(const Matrix<T>& matrix, int r, int image_rows) {
+  return matrix.at(r / image_rows, r % image_rows);
+}
+
+template <int width>
+struct Bytes;
+template <>
+struct Bytes<1> {
+  using type = uint8_t;
+};
+template <>
+struct Bytes<4> {
+  using type = uint32_t;
+};
+template <>
+struct Bytes<16> {
+  using type = uint4;
+};
+
+// `width` floats in one load or store.
+template <int width>
+__device__ static inline void load(const float* from, float* to) {
+  if constexpr (width == 4) {
+    const float4 v = *reinterpret_cast<const float4*>(from);
+    to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
+  } else {
+    to[0] = *from;
+  }
+}
+
+template <int width>
+__device__ static inline void store(float* to, const float* from) {
+  if constexpr (width == 4)
+    *reinterpret_cast<float4*>(to) = make_float4(from[0], from[1], from[2], from[3]);
+  else
+    *to = from[0];
+}
+
+template <int width>
+__device__ static inline void load(const uint8_t* from, uint8_t* to) {
+  if constexpr (width == 4) {
+    const uchar4 v = *reinterpret_cast<const uchar4*>(from);
+    to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
+  } else {
+    to[0] = *from;
+  }
+}
+
+template <int width>
+__device__ static inline void store(uint8_t* to, const uint8_t* from) {
+  if constexpr (width == 4)
+    *reinterpret_cast<uchar4*>(to) = make_uchar4(from[0], from[1], from[2], from[3]);
+  else
+    *to = from[0];
+}
+
+// Floats or, with codes, bytes: whatever the target of an op is.
+template <int width>
+__device__ static inline void store_target(float* floats, uint8_t* codes, const Encoder& encode, int column, const float* y) {
+  if (floats) {
+    store<width>(floats + column, y);
+    return;
+  }
+  uint8_t bytes[width];
+#pragma unroll
+  for (int i = 0; i < width; ++i) bytes[i] = fewbit::cuda::encode(encode, y[i], column + i);
+  store<width>(codes + column, bytes);
+}
+
+}  // namespace fewbit::cuda

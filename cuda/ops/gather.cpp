@@ -1,0 +1,17 @@
+#include "cuda/ops/gather.h"
+
+namespace fewbit::cuda {
+
+Launch gather_launch(const GatherParams& p, const Device&) {
+  const auto fits = [&](size_t bytes) { return p.part_bytes % bytes == 0 && aligned(p.x, bytes) && aligned(p.y, bytes); };
+  const int bytes = fits(16) ? 16 : fits(4) ? 4 : 1;
+  const int64_t vectors = int64_t(p.images) * p.count * p.parts * (p.part_bytes / bytes);
+  return {bytes == 16  ? "fewbit_gather_16"
+          : bytes == 4 ? "fewbit_gather_4"
+                       : "fewbit_gather_1",
+          {blocks_of(vectors, kGatherThreads), 1, 1},
+          {kGatherThreads, 1, 1},
+          0};
+}
+
+}  // namespace fewbit::cuda
