@@ -27,10 +27,20 @@ __device__ static __forceinline__ uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
+// Keeps a value in its register: the compiler would rather compute addresses anew wherever they are used.
+__device__ static __forceinline__ void keep(uint32_t& value) { asm volatile("" : "+r"(value)); }
+
+// base + a * b, in one instruction.
+__device__ static __forceinline__ const uint8_t* advance(const uint8_t* base, uint32_t a, uint32_t b) {
+  const uint8_t* result;
+  asm("mad.wide.u32 %0, %1, %2, %3;" : "=l"(result) : "r"(a), "r"(b), "l"(base));
+  return result;
+}
+
 // 16 bytes, around the registers and the first cache.
-template <int offset>
+template <int to_offset, int from_offset = 0>
 __device__ static __forceinline__ void copy_async(uint32_t to, const void* from) {
-  asm volatile("cp.async.cg.shared.global [%0 + %2], [%1], 16;" ::"r"(to), "l"(from), "n"(offset) : "memory");
+  asm volatile("cp.async.cg.shared.global [%0 + %2], [%1 + %3], 16;" ::"r"(to), "l"(from), "n"(to_offset), "n"(from_offset) : "memory");
 }
 __device__ static __forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
@@ -85,12 +95,6 @@ __device__ static __forceinline__ uint32_t pack_signed(int a, int b, int c, int 
   uint32_t high, all;
   asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, 0;" : "=r"(high) : "r"(d), "r"(c));
   asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, %3;" : "=r"(all) : "r"(b), "r"(a), "r"(high));
-  return all;
-}
-__device__ static __forceinline__ uint32_t pack_unsigned(int a, int b, int c, int d) {
-  uint32_t high, all;
-  asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, 0;" : "=r"(high) : "r"(d), "r"(c));
-  asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, %3;" : "=r"(all) : "r"(b), "r"(a), "r"(high));
   return all;
 }
 

@@ -54,17 +54,36 @@ Choice choose(const LinearCodesParams& p, const Device& device) {
   Choice best{nullptr, 0, 0, 1, 0};
   for (const Variant& variant : kVariants) {
     const LinearTile& tile = variant.tile;
+    if (getenv("TILE") && &variant != kVariants + atoi(getenv("TILE"))) continue;
     if (!fits(tile, storage, device)) continue;
     const int row_blocks = ceil_div(p.rows, tile.block_rows()), output_blocks = ceil_div(p.outputs, tile.block_outputs());
     const int pieces = ceil_div(p.inputs, kStep * tile.steps());
     // Blocks that share a tile add up through the workspace; only kernels with slices can.
     const int most = tile.slices > 1 ? std::min(pieces, 8) : 1;
+    const int last = ceil_div(p.inputs, kStep) - (pieces - 1) * tile.steps();
     for (int splits = 1; splits <= most; ++splits) {
+      // Every slice wants a step in the first piece of a block.
+      if (pieces / splits == 1 && last < tile.slices) break;
       const double cost = cost_of(p, tile, row_blocks * output_blocks, splits, device);
       if (!best.variant || cost < best.cost) best = {&variant, row_blocks, output_blocks, splits, cost};
     }
   }
   return best;
+}
+
+bool aligned(const void* pointer, int64_t stride_bytes, int alignment) {
+  return ((reinterpret_cast<uintptr_t>(pointer) | static_cast<uintptr_t>(stride_bytes)) & (alignment - 1)) == 0;
+}
+
+LinearFinish finish_of(const LinearCodesParams& p) {
+  if (p.image_rows != p.rows || p.rounds_pre_activation || p.gain || p.residual_codes.data || p.outputs % kGroup) return LinearFinish::any;
+  if (p.y_codes.data) {
+    const bool simple = !p.encode.table && !p.residual.data && aligned(p.y_codes.data, p.y_codes.stride, 8);
+    return simple ? LinearFinish::codes : LinearFinish::any;
+  }
+  const bool simple = p.activation == Activation::none && aligned(p.y_float.data, p.y_float.stride * 4, 16) &&
+                      aligned(p.residual.data, p.residual.stride * 4, 16);
+  return simple ? LinearFinish::floats : LinearFinish::any;
 }
 
 // Which output of a group is column `column` of fragment `tile`: see Columns in kernels/linear_finish.cuh.
@@ -117,13 +136,16 @@ Workspace linear_codes_workspace(const LinearCodesParams& p, const Device& devic
   return {tiles * choice.splits * tile.block_rows() * tile.block_outputs() * 4, tiles};
 }
 
-Launch linear_codes_launch(const LinearCodesParams& p, const Device& device) {
+Launch linear_codes_launch(LinearCodesParams& p, const Device& device) {
   const Choice choice = choose(p, device);
   const int storage = storage_bits(p.weight_bits);
+  p.finish = finish_of(p);
+  p.x_stride = static_cast<unsigned>(p.x.stride);
+  p.weight_step = ceil_div(p.outputs, kGroup) * slab_bytes(storage);
   const LinearTile& tile = choice.variant->tile;
   return {choice.variant->kernels[storage == 8 ? 2 : storage - 4],
           {static_cast<unsigned>(choice.row_blocks), static_cast<unsigned>(choice.output_blocks), static_cast<unsigned>(choice.splits)},
-          {static_cast<unsigned>(tile.threads()), 1, 1},
+          {32, static_cast<unsigned>(tile.columns), static_cast<unsigned>(tile.rows * tile.slices)},
           static_cast<unsigned>(tile.shared_bytes(storage))};
 }
 

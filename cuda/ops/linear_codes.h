@@ -6,6 +6,10 @@
 
 namespace fewbit::cuda {
 
+// What the kernels do with sums: whatever there is; codes by rounding alone, of floats without a residual; floats without a function.
+// The last two want whole groups of 32 outputs, one matrix of rows, and vectors of 8 codes or 4 floats at their multiples.
+enum class LinearFinish : int { any = 0, codes, floats };
+
 // Field by field as in LinearCodes, with device pointers.
 struct LinearCodesParams {
   int rows, image_rows;
@@ -34,6 +38,10 @@ struct LinearCodesParams {
   // At least what linear_codes_workspace asks for.
   uint8_t* workspace;
   unsigned* counters;
+  // Written by linear_codes_launch.
+  LinearFinish finish;
+  int weight_step;    // bytes of the weights of 64 inputs
+  unsigned x_stride;  // that of x, where rows are one matrix
 };
 
 // The order of weights that the kernels read: bytes, and from the stored order (format/packed_weight.h) to it. Runs on the
@@ -48,6 +56,7 @@ void linear_codes_weight(const uint8_t* packed, int outputs, int inputs, int bit
 
 // Pointers need not be set, but whether they are null, and their alignment, may count.
 Workspace linear_codes_workspace(const LinearCodesParams& params, const Device& device);
-Launch linear_codes_launch(const LinearCodesParams& params, const Device& device);
+// Fills in the last fields of params.
+Launch linear_codes_launch(LinearCodesParams& params, const Device& device);
 
 }  // namespace fewbit::cuda

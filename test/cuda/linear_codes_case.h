@@ -44,7 +44,8 @@ class LinearFixture {
         residual_scale_(correction_.size()),
         inverse_steps_(correction_.size()),
         y_(size_t(c.images * y_image_) * item()),
-        residual_(y_.size()) {
+        residual_(y_.size()),
+        residual_floats_(c.residual == Residual::floats ? y_.size() / item() : 0) {
     std::mt19937 random(seed);
     const auto uniform = [&] { return float(random() % 20001) / 10000.0f - 1.0f; };
     const int half = 1 << (c.bits - 1);
@@ -65,10 +66,7 @@ class LinearFixture {
       inverse_steps_.data()[o] = 30.0f * float(1 + random() % 4);
     }
     for (int i = 0; i < kEncodeTable; ++i) table_[i] = static_cast<uint8_t>(i / 2);
-    if (c.floats || c.residual == Residual::floats) {
-      residual_floats_.resize(residual_.size() / item());
-      for (float& each : residual_floats_) each = uniform();
-    }
+    for (size_t i = 0; i < residual_floats_.size(); ++i) residual_floats_.data()[i] = uniform();
     for (size_t i = 0; i < residual_.size(); ++i) residual_.data()[i] = static_cast<uint8_t>(random());
     encode_ = {30.0f, -c.offset * c.levels / 256, 0, c.offset, c.table ? table_ : nullptr, c.steps ? inverse_steps_.data() : nullptr};
     encode_.high = encode_.low + c.levels - 1;
@@ -115,7 +113,7 @@ class LinearFixture {
     p.rounds_pre_activation = c_.pre_activation, p.pre_activation = {40.0f, 0.025f, -128, 100};
     p.activation = c_.gelu ? Activation::gelu : Activation::none;
     p.gain = c_.gain ? mirror.up(gain_) : nullptr;
-    if (c_.residual == Residual::floats) p.residual = {mirror.up(residual_floats_.data(), residual_floats_.size()), y_stride_, y_image_};
+    if (c_.residual == Residual::floats) p.residual = {mirror.up(residual_floats_), y_stride_, y_image_};
     if (c_.residual == Residual::codes) p.residual_codes = {mirror.up(residual_), y_stride_, y_image_};
     p.residual_offset = 128, p.residual_scale = mirror.up(residual_scale_);
     std::memset(y_.data(), 0xCD, y_.size());
@@ -138,8 +136,9 @@ class LinearFixture {
 
   std::vector<uint8_t> result() {
     Mirror mirror;
-    const LinearCodesParams p = params(mirror);
-    run(p, linear_codes_launch(p, device()));
+    LinearCodesParams p = params(mirror);
+    const Launch launch = linear_codes_launch(p, device());
+    run(p, launch);
     mirror.down(y_.data());
     if (p.counters) mirror.down(counters_.data());
     return {y_.data(), y_.data() + y_.size()};
@@ -158,7 +157,7 @@ class LinearFixture {
   Aligned<int32_t> correction_;
   Aligned<float> scale_, bias_, gain_, residual_scale_, inverse_steps_;
   Aligned<uint8_t> y_, residual_;
-  std::vector<float> residual_floats_;
+  Aligned<float> residual_floats_;
   std::vector<unsigned> counters_;
   uint8_t table_[kEncodeTable];
   Encoder encode_;
