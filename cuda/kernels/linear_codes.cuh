@@ -23,18 +23,23 @@ class LinearBlock {
     int begin = 0, end = unsigned(steps + kSteps - 1) / kSteps;
     if (kSlices > 1 && gridDim.z > 1) begin = end * blockIdx.z / gridDim.z, end = end * (blockIdx.z + 1) / gridDim.z;
     int left = steps - begin * kSteps;
+    // The last block of outputs may have more warps than groups; those only copy.
+    const bool works = kGroup * group() < p.outputs;
     start(begin);
-    copy(left);
+    copy<0>(left);
     wait_for_copies();
     __syncthreads();
-    if (begin + 1 < end) copy(left - kSteps);
-    multiply<true>(left);
+    if (begin + 1 < end) copy<1>(left - kSteps);
+    if (works) multiply<true>(left);
     for (int piece = begin + 1; piece < end; ++piece) {
       left -= kSteps;
       wait_for_copies();
       __syncthreads();
-      if (piece + 1 < end) copy(left - kSteps);
-      multiply<false>(left);
+      if (piece + 1 < end) {
+        for (auto& each : x_source_) each += kDepth;
+        copy<1>(left - kSteps);
+      }
+      if (works) multiply<false>(left);
     }
     finish();
   }
@@ -79,22 +84,22 @@ class LinearBlock {
     for (uint32_t& each : x_) keep(each);
   }
 
-  // Begins to copy the next piece: of the last one only the steps that are left.
+  // Begins to copy the next piece, of the last one only the steps that are left. ahead: how many pieces x_source_ is behind.
+  template <int ahead>
   __device__ void copy(int left) {
     if (left >= kSteps)
-      copy_steps<true>(left);
+      copy_steps<ahead, true>(left);
     else
-      copy_steps<false>(left);
+      copy_steps<ahead, false>(left);
     x_target_ += other_target_, weight_target_ += other_target_;
     other_target_ = -other_target_;
   }
-  template <bool whole>
+  template <int ahead, bool whole>
   __device__ void copy_steps(int left) {
     if (whole || int(thread % kChunks / 4) < left) {
       unroll<kRowCopies>([&](auto i) {
         if ((i + 1) * kRowsAtOnce <= kBlockRows || thread < (kBlockRows - i * kRowsAtOnce) * kChunks)
-          copy_async<i * kRowsAtOnce * kDepth>(x_target_, x_source_[i]);
-        x_source_[i] += kDepth;
+          copy_async<i * kRowsAtOnce * kDepth, ahead * kDepth>(x_target_, x_source_[i]);
       });
     }
     unroll<kSteps>([&](auto step) {
@@ -167,7 +172,7 @@ class LinearBlock {
   static constexpr int kUnits = 2 * kFragments / kSlices;
   static_assert(kUnits * kSlices == 2 * kFragments, "every slice finishes as many rows");
 
-  __device__ int group() const { return blockIdx.y * kColumns + warp_column(); }
+  __device__ static int group() { return blockIdx.y * kColumns + warp_column(); }
   __device__ Columns columns() const { return Columns(p, group(), lane); }
 
   __device__ void finish() {
@@ -181,7 +186,7 @@ class LinearBlock {
       if (gridDim.z > 1 && !add_blocks(value)) return;
     }
     const int row = blockIdx.x * kBlockRows + warp_row() * 16 * kFragments + slice() * 8 * kUnits + lane / 4;
-    if (p.finish != LinearFinish::any && kGroup * group() >= p.outputs) return;
+    if (kGroup * group() >= p.outputs && p.finish != LinearFinish::any) return;
     if (p.finish == LinearFinish::codes)
       finish_codes<kShift>(p, columns(), row, value);
     else if (p.finish == LinearFinish::floats)
@@ -274,7 +279,7 @@ class LinearBlock {
   static constexpr int kShift = WeightFragments<kBits>::kShift;
   static constexpr int kStaging = 1024;  // bytes of a unit of a warp
 
-  const LinearCodesParams p;
+  const LinearCodesParams& p;
   uint8_t* const memory;
   const uint32_t base;
   const unsigned lane, thread;

@@ -20,11 +20,27 @@ struct Columns {
   __device__ int output(int run) const { return first + run * step; }
 };
 
-// GELU is x (1 + tanh(x p(x^2))) / 2 with p(u) = a + b u + c u^2, whose coefficients minimise the largest error, 3e-5. p turns back
-// far out, so u ends at 52. Where the result is rounded to a step, the tensor core's neighbour, tanh.approx, is good enough: its
-// relative error of 2^-11 is one of x / 4096, a twentieth of the step of a code of 8 bits. Elsewhere 1 + tanh is 2 / (1 + exp).
-constexpr float kGeluEnd = 7.21110255f;  // sqrt 52
+// GELU where its result is rounded to a step: x (1 + tanh(x (a + b x^2))) / 2. The coefficients minimise the largest error, 2.7e-4,
+// which is about what tanh.approx leaves (2^-11 of a tanh, x / 4096 of a result). A code of eight bits has steps of more than 0.01.
+class GeluByTanh {
+ public:
+  // Not as constants in the source: the compiler would load those anew for every row.
+  __device__ GeluByTanh() {
+    asm volatile("mov.f32 %0, 0f3F4CD718;" : "=f"(a_));  // 0.8001571
+    asm volatile("mov.f32 %0, 0f3D0E2286;" : "=f"(b_));  // 0.0347009
+  }
+  // half: half of x, times whatever the result is to be multiplied with.
+  __device__ float operator()(float x, float half) const {
+    float t;
+    asm("tanh.approx.f32 %0, %1;" : "=f"(t) : "f"(x * __fmaf_rn(x * x, b_, a_)));
+    return __fmaf_rn(half, t, half);
+  }
 
+ private:
+  float a_, b_;
+};
+
+// GELU elsewhere: x / (1 + exp(-x (a + b x^2 + c x^4))), within 3e-5. Beyond x^2 = 52 the polynomial would turn back.
 __device__ static __forceinline__ float gelu_by_exp(float x) {
   const float square = fminf(x * x, 52.0f);
   const float slope = __fmaf_rn(__fmaf_rn(square, 1.01428790e-3f, -0.106775765f), square, -2.30112116f);
@@ -33,27 +49,6 @@ __device__ static __forceinline__ float gelu_by_exp(float x) {
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(1.0f + e));
   return x * inverse;
 }
-
-// The same by tanh, of z = x / kGeluEnd, so that the square ends at 1 by saturation: half_end * z (1 + tanh(z p(z^2))).
-class GeluByTanh {
- public:
-  // Not as constants in the source: the compiler would load those anew for every row.
-  __device__ GeluByTanh() {
-    asm volatile("mov.f32 %0, 0f40B80777;" : "=f"(a_));   // 5.7509112
-    asm volatile("mov.f32 %0, 0f415E053E;" : "=f"(b_));   // 13.8762802
-    asm volatile("mov.f32 %0, 0fC0DB569B;" : "=f"(c_));   // -6.8543219
-  }
-  // half: z times half of kGeluEnd, and of whatever else the result is to be multiplied with.
-  __device__ float operator()(float z, float half) const {
-    float square, t;
-    asm("mul.rn.sat.f32 %0, %1, %1;" : "=f"(square) : "f"(z));
-    asm("tanh.approx.f32 %0, %1;" : "=f"(t) : "f"(z * __fmaf_rn(__fmaf_rn(square, c_, b_), square, a_)));
-    return __fmaf_rn(half, t, half);
-  }
-
- private:
-  float a_, b_, c_;
-};
 
 __device__ static __forceinline__ void load_runs(const float* from, const Columns& columns, float (&to)[8]) {
   load<4>(from + columns.output(0), to), load<4>(from + columns.output(1), to + 4);
@@ -81,9 +76,12 @@ __device__ static __forceinline__ void finish_codes(const LinearCodesParams& p, 
     for (float& step : inverse) step = p.encode.inverse_step;
   const bool activates = p.activation == Activation::gelu;
   const GeluByTanh gelu;
-  const float unit = activates ? 1.0f / kGeluEnd : 1.0f, half = activates ? kGeluEnd / 2 : 1.0f;
+  if (shift)
 #pragma unroll
-  for (int i = 0; i < 8; ++i) scale[i] = scale[i] * (unit / (1 << shift)), bias[i] = bias[i] * unit, inverse[i] = inverse[i] * half;
+    for (float& step : scale) step = step * (1.0f / (1 << shift));
+  if (activates)
+#pragma unroll
+    for (float& step : inverse) step = step * 0.5f;
   // Of all codes of eight bits, saturation is the clamp.
   const bool whole = p.encode.low == -128 && p.encode.high == 127;
   const float low = float(p.encode.low), high = float(p.encode.high);
@@ -128,10 +126,11 @@ __device__ static __forceinline__ void finish_floats(const LinearCodesParams& p,
   if (shift)
     for (float& step : scale) step = step * (1.0f / (1 << shift));
   const bool adds = p.residual.data;
-  const float* from = p.residual.data + row * p.residual.stride;
+  const float* from = p.residual.data + row * p.residual.stride + columns.first;
   float* y = p.y_float.data + row * p.y_float.stride + columns.first;
+  const int64_t next_from = 8 * p.residual.stride, next = 8 * p.y_float.stride;
   const int rows = p.rows - row;
-  if (adds && rows > 0) load_runs(from, columns, residual);
+  if (adds && rows > 0) load<4>(from, residual), load<4>(from + 16, residual + 4);
 #pragma unroll
   for (int u = 0; u < units; ++u) {
     if (8 * u >= rows) break;
@@ -142,11 +141,11 @@ __device__ static __forceinline__ void finish_floats(const LinearCodesParams& p,
 #pragma unroll
       for (int i = 0; i < 8; ++i) v[i] = v[i] + residual[i];
       // The next row is asked for before this one, which may be in the way, is written.
-      from += 8 * p.residual.stride;
-      if (u + 1 < units && 8 * (u + 1) < rows) load_runs(from, columns, residual);
+      from += next_from;
+      if (u + 1 < units && 8 * (u + 1) < rows) load<4>(from, residual), load<4>(from + 16, residual + 4);
     }
-    store_vector(y, v), store_vector(y + columns.step, v + 4);
-    y += 8 * p.y_float.stride;
+    store_vector(y, v), store_vector(y + 16, v + 4);
+    y += next;
   }
 }
 

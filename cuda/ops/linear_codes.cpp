@@ -33,18 +33,17 @@ struct Choice {
   double cost;
 };
 
-// Instructions of a quarter of the busiest multiprocessor, about: each of its four schedulers has every fourth warp, and hides
-// latencies with what else it has. Products come at 1.4 instructions of fragments each, and about 30 go to what follows 16 x 8 sums.
+// Cycles of the busiest multiprocessor, about, which is taken to run its blocks one after another.
 double cost_of(const LinearCodesParams& p, const LinearTile& tile, int blocks, int splits, const Device& device) {
-  const int steps = ceil_div(p.inputs, kStep);
-  const double pieces = ceil_div(ceil_div(steps, tile.steps()), splits);
-  const double products = 4.0 * tile.fragments * pieces * tile.steps() / tile.slices * 2;
-  const double loads = pieces * tile.steps() / tile.slices * 2 * (tile.fragments + 2 + (p.weight_bits < 8 ? 12 : 0)) + 24 * pieces;
-  const double finish = 4.0 * tile.fragments * (tile.slices > 1 ? 30.0 / tile.slices + 12 : 30) + 150 + (splits > 1 ? 300 : 0);
-  const int on_one = ceil_div(blocks * splits, device.multiprocessors);
-  const double warps = std::max(ceil_div(on_one * tile.warps(), 4), 2);
-  // A product keeps the tensor core busy for as long as eight instructions take.
-  return warps * std::max(products * 8, products + loads) + warps * finish + 8 * pieces * on_one;
+  // What a scheduler, of which there are four, has of a block.
+  const double warps = ceil_div(tile.warps(), 4);
+  const int pieces = ceil_div(ceil_div(p.inputs, kStep * tile.steps()), splits);
+  // A tensor core is busy with a product for 8 cycles. A piece takes at least as long as memory to bring the next.
+  const double products = 4.0 * tile.fragments * 2 * tile.steps() / tile.slices;
+  const double piece = std::max(700.0, warps * products * 8);
+  // To start, to wait for the first piece, and to write 16 x 8 outputs a product; with the sums of other blocks.
+  const double ends = 2500 + warps * tile.fragments * 128 + (splits > 1 ? 2000 : 0);
+  return ceil_div(blocks * splits, device.multiprocessors) * (pieces * piece + ends);
 }
 
 bool fits(const LinearTile& tile, int storage, const Device& device) { return tile.shared_bytes(storage) <= device.block_shared; }
@@ -54,7 +53,6 @@ Choice choose(const LinearCodesParams& p, const Device& device) {
   Choice best{nullptr, 0, 0, 1, 0};
   for (const Variant& variant : kVariants) {
     const LinearTile& tile = variant.tile;
-    if (getenv("TILE") && &variant != kVariants + atoi(getenv("TILE"))) continue;
     if (!fits(tile, storage, device)) continue;
     const int row_blocks = ceil_div(p.rows, tile.block_rows()), output_blocks = ceil_div(p.outputs, tile.block_outputs());
     const int pieces = ceil_div(p.inputs, kStep * tile.steps());

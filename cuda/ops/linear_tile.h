@@ -40,13 +40,9 @@ struct LinearTile {
 
 // The tiles there are kernels for: X(bits, fragments, rows, columns, slices).
 #define FEWBIT_LINEAR_TILES(X, bits) \
-  X(bits, 6, 2, 4, 1)                \
   X(bits, 6, 1, 8, 1)                \
   X(bits, 6, 1, 4, 1)                \
-  X(bits, 4, 2, 6, 1)                \
-  X(bits, 4, 1, 4, 1)                \
   X(bits, 3, 1, 4, 1)                \
-  X(bits, 6, 1, 2, 1)                \
   X(bits, 2, 1, 1, 4)                \
   X(bits, 1, 1, 2, 2)
 
