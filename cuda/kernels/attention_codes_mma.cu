@@ -1,0 +1,395 @@
+// Attention on codes on tensor cores: queries times keys, softmax, and its code times values, of which nothing but the result leaves
+// the registers.
+//
+// A warp has 16 queries and the scores of all keys. The order of keys within 16 is such that what a thread holds of the scores of a
+// query is four keys that lie side by side: those are the operand of the second product, after rounding, where they are. The order of
+// channels is such that 16 bytes of a query, of a key, and of the result belong to one thread.
+#include "cuda/kernels/linear_finish.cuh"
+#include "cuda/ops/attention_codes.h"
+#include "cuda/ops/attention_tile.h"
+
+namespace fewbit::cuda {
+namespace {
+
+constexpr float kLog2Of = 1.44269504f;
+
+__device__ __forceinline__ float exp2_approximate(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+__device__ __forceinline__ void load_transposed(uint32_t row, uint32_t (&to)[4]) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(row)
+               : "memory");
+}
+
+__device__ __forceinline__ void store_pair(uint32_t to, uint32_t a, uint32_t b) {
+  asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(to), "r"(a), "r"(b) : "memory");
+}
+
+__device__ __forceinline__ void multiply_s8_u8(int (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, int c0, int c1, int c2, int c3) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.u8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"
+      : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "r"(c0), "r"(c1), "r"(c2), "r"(c3));
+}
+
+// Four integers, saturated to unsigned bytes, the first in the lowest.
+__device__ __forceinline__ uint32_t pack_unsigned(int a, int b, int c, int d) {
+  uint32_t high, all;
+  asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, 0;" : "=r"(high) : "r"(d), "r"(c));
+  asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, %3;" : "=r"(all) : "r"(b), "r"(a), "r"(high));
+  return all;
+}
+
+template <class T>
+__device__ __forceinline__ T largest_of_four(T value) {
+  value = max(value, __shfl_xor_sync(0xFFFFFFFFu, value, 1));
+  return max(value, __shfl_xor_sync(0xFFFFFFFFu, value, 2));
+}
+__device__ __forceinline__ float sum_of_four(float value) {
+  value = value + __shfl_xor_sync(0xFFFFFFFFu, value, 1);
+  return value + __shfl_xor_sync(0xFFFFFFFFu, value, 2);
+}
+
+template <int kWidth, int kGroups, bool kLogits>
+class AttentionBlock {
+ public:
+  __device__ AttentionBlock(const AttentionCodesParams& params, uint8_t* shared)
+      : p(params), memory(shared), base(shared_address(shared)), lane(threadIdx.x), warp(threadIdx.y) {
+    // Parts of a head's queries, heads, windows, images.
+    unsigned block = blockIdx.x;
+    const unsigned part = block % p.parts;
+    block /= p.parts;
+    head = block % p.heads, block /= p.heads;
+    window = block % p.windows.count, image = block / p.windows.count;
+    rows = p.windows.rows ? p.windows.rows + int64_t(window) * p.tokens : nullptr;
+    tile = part * blockDim.y + warp;
+  }
+
+  __device__ void run() {
+    copy_rows(p.k, keys_at(), false);
+    copy_rows(p.v, raw_at(), true);
+    if constexpr (kLogits) copy_logits();
+    uint32_t q[2][4];
+    load_query(q);
+    wait_for_copies();
+    __syncthreads();
+    turn_values();
+    __syncthreads();
+    if (p.encode_p.table) {
+      share_copies(p.encode_p.table);
+      __syncthreads();
+    }
+    if (16 * tile >= unsigned(p.tokens)) return;
+    scores(q);
+    float factor[2];
+    if constexpr (kLogits)
+      exponentials_of_logits(q, factor);
+    else
+      exponentials(factor);
+    uint32_t probabilities[2 * kBlocks][2];
+    encode_probabilities(factor, probabilities);
+    int y[kWidth / 8][4];
+    values(probabilities, y);
+    write(y);
+  }
+
+ private:
+  static constexpr AttentionTile kTile{kWidth, kGroups, kLogits};
+  static constexpr int kBlocks = kTile.blocks(), kRowBytes = kTile.row_bytes(), kPair = AttentionTile::kPair;
+  static constexpr int kValueBytes = kTile.value_bytes(), kBiasStride = kTile.bias_stride(), kBiasBytes = kTile.bias_bytes();
+  static constexpr int kChunks = kWidth / 16;
+  static constexpr int kKeys = kTile.keys();
+
+  __device__ uint32_t keys_at() const { return base; }
+  __device__ uint32_t raw_at() const { return base + kRowBytes; }
+  __device__ uint32_t values_at() const { return base + 2 * kRowBytes; }
+  __device__ float* bias_memory() const { return reinterpret_cast<float*>(memory + 2 * kRowBytes + kValueBytes); }
+  __device__ uint8_t* region_memory() const { return memory + 2 * kRowBytes + kValueBytes + kBiasBytes; }
+  __device__ uint8_t* table_memory() const { return memory + 2 * kRowBytes + kValueBytes + kBiasBytes + (kLogits ? kKeys : 0); }
+
+  __device__ unsigned thread() const { return warp * 32 + lane; }
+  // Groups of keys that there are. Kernels of 13 groups are chosen for that many.
+  __device__ bool missing(int group) const { return kGroups > 4 && kGroups != 13 && 16 * group >= p.tokens; }
+  __device__ int row_of_token(int token) const { return rows ? rows[token] : token; }
+
+  // Where a key's 16 bytes lie: rows that are read together are in different banks.
+  __device__ static uint32_t key_place(unsigned row) { return (kWidth == 64 ? row : row ^ (row >> 1 & 2)) * kWidth; }
+  __device__ static uint32_t value_place(unsigned row, unsigned chunk) {
+    const unsigned unit = row * kChunks + chunk;
+    return (kWidth == 64 ? unit ^ (row >> 2 & 3) : unit ^ ((row >> 2 & 1) | (row >> 1 & 4))) * 16;
+  }
+
+  // Rows behind the last are copies of it: nothing comes of them.
+  __device__ void copy_rows(const Matrix<const uint8_t>& from, uint32_t to, bool values) const {
+    const uint8_t* first = from.data + image * from.image_stride + head * kWidth;
+    const int limit = (min(kGroups, (p.tokens + 15) / 16) + 1) / 2 * 32 * kChunks, step = blockDim.y * 32;
+    for (int i = thread(); i < limit; i += step) {
+      const unsigned row = i / kChunks, chunk = i % kChunks;
+      const uint32_t place = values ? value_place(row, chunk) : key_place(row) + chunk * 16;
+      copy_async<0>(to + place, first + row_of_token(min(int(row), p.tokens - 1)) * from.stride + chunk * 16);
+    }
+  }
+
+  __device__ void copy_logits() const {
+    const int step = blockDim.y * 32;
+    if (p.windows.bias) {
+      const float* bias = p.windows.bias + int64_t(head) * p.tokens * p.tokens;
+      for (unsigned t = warp; t < unsigned(p.tokens); t += blockDim.y)
+        for (int s = lane; s < p.tokens; s += 32) bias_memory()[t * kBiasStride + s] = bias[t * p.tokens + s];
+    }
+    if (p.windows.regions)
+      for (int s = thread(); s < kKeys; s += step)
+        region_memory()[s] = p.windows.regions[int64_t(window) * p.tokens + min(s, p.tokens - 1)];
+  }
+
+  __device__ int query(int half) const { return 16 * tile + lane / 4 + 8 * half; }
+
+  // Operands of the first product, as signed bytes: a thread has kWidth / 4 channels of two queries that lie side by side.
+  __device__ void load_query(uint32_t (&q)[2][4]) const {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const uint8_t* row = p.q.data + image * p.q.image_stride + row_of_token(min(query(half), p.tokens - 1)) * p.q.stride + head * kWidth;
+      if constexpr (kWidth == 64) {
+        const uint4 four = *reinterpret_cast<const uint4*>(row + lane % 4 * 16);
+        q[0][half] = four.x, q[0][half + 2] = four.y, q[1][half] = four.z, q[1][half + 2] = four.w;
+      } else {
+        const uint2 two = *reinterpret_cast<const uint2*>(row + lane % 4 * 8);
+        q[0][half] = two.x, q[0][half + 2] = two.y;
+      }
+    }
+#pragma unroll
+    for (int i = 0; i < kWidth / 8; ++i) q[i / 4][i % 4] ^= 0x80808080u;
+  }
+
+  // Values as they are multiplied: four keys of a channel in a word, signed. A warp turns 32 keys x 16 channels.
+  __device__ void turn_values() const {
+    const unsigned matrix = lane / 8, row = lane % 8, g = lane / 4, t = lane % 4;
+    const unsigned key = matrix / 2 * 16 + matrix % 2 * 2 + row / 2 * 4 + row % 2;
+    const int blocks = (min(kGroups, (p.tokens + 15) / 16) + 1) / 2;
+    for (int i = warp; i < blocks * kChunks; i += blockDim.y) {
+      const unsigned block = i / kChunks, chunk = i % kChunks;
+      uint32_t word[4];
+      load_transposed(raw_at() + value_place(block * 32 + key, chunk), word);
+      for (uint32_t& each : word) each ^= 0x80808080u;
+      // Channel 16 chunk + 2 g, and the next: column c of fragment f, so that a thread ends up with channels side by side.
+      constexpr int kFragments = kWidth / 8;
+      const unsigned channel = 16 * chunk + 2 * g, fragment = channel % (2 * kFragments) / 2, column = channel / (2 * kFragments) * 2;
+      const uint32_t to = values_at() + (block * (kFragments / 2) + fragment / 2) * kPair + (column * 4 + t) * 16 + fragment % 2 * 8;
+      store_pair(to, __byte_perm(word[0], word[1], 0x6420), __byte_perm(word[2], word[3], 0x6420));
+      store_pair(to + 64, __byte_perm(word[0], word[1], 0x7531), __byte_perm(word[2], word[3], 0x7531));
+    }
+  }
+
+  __device__ void share_copies(const uint8_t* table) const {
+    const auto* words = reinterpret_cast<const uint32_t*>(table);
+    auto* copies = reinterpret_cast<uint32_t*>(table_memory());
+    for (int i = thread(); i < kSharedTable / 4; i += blockDim.y * 32) copies[i] = words[i / 32];
+  }
+
+  // The scores of two queries and four keys of every group: fragment f has keys 4 t + 2 f and the next. Keys are unsigned, which adds
+  // 128 times the sum of the query to all scores of it.
+  __device__ void scores(const uint32_t (&q)[2][4]) {
+    const unsigned g = lane / 4, row = g / 2 * 4 + g % 2;
+    const uint32_t even = keys_at() + key_place(row) + lane % 4 * (kWidth / 4), odd = keys_at() + key_place(row + 2) + lane % 4 * (kWidth / 4);
+    unroll<kGroups>([&](auto group) {
+      if (missing(group)) return;
+      unroll<2>([&](auto f) {
+        int(&sum)[4] = score[group][f];
+        if constexpr (kWidth == 64) {
+          uint32_t k[4];
+          load_shared<group * 16 * kWidth>(f ? odd : even, k);
+          multiply_s8_u8(sum, q[0], k[0], k[1], 0, 0, 0, 0);
+          multiply_s8_u8(sum, q[1], k[2], k[3], sum[0], sum[1], sum[2], sum[3]);
+        } else {
+          uint32_t k[2];
+          load_shared<group * 16 * kWidth>(f ? odd : even, k);
+          multiply_s8_u8(sum, q[0], k[0], k[1], 0, 0, 0, 0);
+        }
+      });
+    });
+  }
+
+  // The first of the keys of this thread in a fragment.
+  __device__ int key(int group, int f) const { return 16 * group + lane % 4 * 4 + 2 * f; }
+  __device__ bool partial(int group) const { return kGroups == 13 ? group == 12 : 16 * (group + 1) > p.tokens; }
+
+  // Scores to exponentials; factor: what makes codes of those.
+  __device__ void exponentials(float (&factor)[2]) {
+    int most[2] = {INT_MIN, INT_MIN};
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) {
+      if (missing(group)) break;
+      if (partial(group))
+#pragma unroll
+        for (int i = 0; i < 8; ++i)
+          if (key(group, i / 4) + i % 2 >= p.tokens) score[group][i / 4][i % 4] = INT_MIN;
+#pragma unroll
+      for (int i = 0; i < 8; ++i) most[i / 2 % 2] = max(most[i / 2 % 2], score[group][i / 4][i % 4]);
+    }
+    const float scale = p.logit_scale[head] * kLog2Of;
+    float shift[2], sum[2] = {0.0f, 0.0f};
+    for (int half = 0; half < 2; ++half) shift[half] = -(float(largest_of_four(most[half])) * scale);
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) {
+      if (missing(group)) break;
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        const float e = exp2_approximate(__fmaf_rn(float(score[group][i / 4][i % 4]), scale, shift[i / 2 % 2]));
+        sum[i / 2 % 2] = sum[i / 2 % 2] + e;
+        score[group][i / 4][i % 4] = __float_as_int(e);
+      }
+    }
+    for (int half = 0; half < 2; ++half) factor[half] = p.p_inverse_step[head] / sum_of_four(sum[half]);
+  }
+
+  // The same of logits that are biased, parted or coded.
+  __device__ void exponentials_of_logits(const uint32_t (&q)[2][4], float (&factor)[2]) {
+    int sums[4];
+    multiply_s8_u8(sums, q[0], 0x01010101u, 0x01010101u, 0, 0, 0, 0);
+    if constexpr (kWidth == 64) multiply_s8_u8(sums, q[1], 0x01010101u, 0x01010101u, sums[0], sums[1], sums[2], sums[3]);
+    const float scale = p.logit_scale[head];
+    const bool coded = p.logit_inverse_step > 0.0f;
+    float most[2] = {-INFINITY, -INFINITY};
+    uint32_t region[2];
+    if (p.windows.regions)
+      for (int half = 0; half < 2; ++half) region[half] = region_memory()[query(half)] * 0x01010101u;
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) {
+      if (missing(group)) break;
+      float bias[2][4] = {};
+      if (kBiasBytes && p.windows.bias)
+        for (int half = 0; half < 2; ++half) load<4>(bias_memory() + min(query(half), p.tokens - 1) * kBiasStride + key(group, 0), bias[half]);
+      uint32_t regions = 0;
+      if (p.windows.regions) regions = *reinterpret_cast<const uint32_t*>(region_memory() + key(group, 0));
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        const int f = i / 4, half = i / 2 % 2, b = 2 * f + i % 2;
+        float x = __fmaf_rn(float(score[group][f][i % 4] - 128 * sums[2 * half]), scale, bias[half][b]);
+        if (coded) x = rintf(clamp(x * p.logit_inverse_step, -128.0f, 127.0f));
+        if (p.windows.regions && (regions ^ region[half]) >> (8 * b) & 255) x = -INFINITY;
+        if (key(group, 0) + b >= p.tokens) x = -INFINITY;
+        most[half] = fmaxf(most[half], x);
+        score[group][f][i % 4] = __float_as_int(x);
+      }
+    }
+    const float unit = (coded ? p.logit_step : 1.0f) * kLog2Of;
+    float shift[2], sum[2] = {0.0f, 0.0f};
+    for (int half = 0; half < 2; ++half) shift[half] = -(largest_of_four(most[half]) * unit);
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) {
+      if (missing(group)) break;
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        const float e = exp2_approximate(__fmaf_rn(__int_as_float(score[group][i / 4][i % 4]), unit, shift[i / 2 % 2]));
+        sum[i / 2 % 2] = sum[i / 2 % 2] + e;
+        score[group][i / 4][i % 4] = __float_as_int(e);
+      }
+    }
+    for (int half = 0; half < 2; ++half) factor[half] = p.p_inverse_step[head] / sum_of_four(sum[half]);
+  }
+
+  // probabilities[group][half]: four keys of a query. Groups that are missing are zeros.
+  __device__ void encode_probabilities(const float (&factor)[2], uint32_t (&probabilities)[2 * kBlocks][2]) const {
+    const float high = float(p.encode_p.high);
+    const bool narrow = p.encode_p.high < 255;
+    const uint8_t* copies = table_memory() + lane * 4;
+#pragma unroll
+    for (int group = 0; group < 2 * kBlocks; ++group) {
+      probabilities[group][0] = probabilities[group][1] = 0;
+      if (group >= kGroups || missing(group)) continue;
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float v[4];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) v[i] = __int_as_float(score[group][i / 2][2 * half + i % 2]) * factor[half];
+        if (p.encode_p.table) {
+          uint32_t byte[4];
+#pragma unroll
+          for (int i = 0; i < 4; ++i) {
+            const int place = min(__float2int_rd(v[i] + v[i]), kEncodeTable - 1);
+            byte[i] = copies[(place << 5 & ~127) | (place & 3)];
+          }
+          probabilities[group][half] = __byte_perm(__byte_perm(byte[0], byte[1], 0x0040), __byte_perm(byte[2], byte[3], 0x0040), 0x5410);
+          continue;
+        }
+        if (narrow)
+#pragma unroll
+          for (float& each : v) each = fminf(each, high);
+        probabilities[group][half] = pack_unsigned(round_even(v[0]), round_even(v[1]), round_even(v[2]), round_even(v[3]));
+      }
+    }
+  }
+
+  __device__ void values(const uint32_t (&probabilities)[2 * kBlocks][2], int (&y)[kWidth / 8][4]) const {
+    const uint32_t from = values_at() + lane * 16;
+    unroll<kBlocks>([&](auto block) {
+      if (block > 0 && missing(2 * block)) return;
+      const uint32_t a[4] = {probabilities[2 * block][0], probabilities[2 * block][1], probabilities[2 * block + 1][0],
+                             probabilities[2 * block + 1][1]};
+      unroll<kWidth / 16>([&](auto pair) {
+        uint32_t v[4];
+        load_shared<(block * (kWidth / 16) + pair) * kPair>(from, v);
+#pragma unroll
+        for (int f = 0; f < 2; ++f) {
+          int(&sum)[4] = y[2 * pair + f];
+          if (block == 0)
+            multiply_u8_s8(sum, a, v[2 * f], v[2 * f + 1], 0, 0, 0, 0);
+          else
+            multiply_u8_s8(sum, a, v[2 * f], v[2 * f + 1], sum[0], sum[1], sum[2], sum[3]);
+        }
+      });
+    });
+  }
+
+  // A thread has kWidth / 4 channels of two queries.
+  __device__ void write(const int (&y)[kWidth / 8][4]) const {
+    const float scale = p.output_scale[head] * p.encode.inverse_step;
+    const bool whole = p.encode.low == -128 && p.encode.high == 127 && !p.encode.table;
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      if (query(half) >= p.tokens) break;
+      uint32_t words[kWidth / 16];
+#pragma unroll
+      for (int w = 0; w < kWidth / 16; ++w) {
+        float v[4];
+#pragma unroll
+        for (int i = 0; i < 4; ++i) v[i] = float(y[2 * w + i / 2][2 * half + i % 2]) * scale;
+        if (whole) {
+          words[w] = pack_signed(round_even(v[0]), round_even(v[1]), round_even(v[2]), round_even(v[3])) ^ 0x80808080u;
+        } else {
+          words[w] = 0;
+          for (int i = 0; i < 4; ++i) words[w] |= uint32_t(encode_scaled(p.encode, v[i])) << (8 * i);
+        }
+      }
+      uint8_t* to = p.y.data + image * p.y.image_stride + row_of_token(query(half)) * p.y.stride + head * kWidth + lane % 4 * (kWidth / 4);
+      if constexpr (kWidth == 64)
+        *reinterpret_cast<uint4*>(to) = make_uint4(words[0], words[1], words[2], words[3]);
+      else
+        *reinterpret_cast<uint2*>(to) = make_uint2(words[0], words[1]);
+    }
+  }
+
+  const AttentionCodesParams& p;
+  uint8_t* const memory;
+  const uint32_t base;
+  const unsigned lane, warp;
+  unsigned head, window, image, tile;
+  const int32_t* rows;
+  int score[kGroups][2][4];
+};
+
+}  // namespace
+}  // namespace fewbit::cuda
+
+// Defines the kernel fewbit_attention_codes_<width>x<groups>_<logits>.
+#define FEWBIT_ATTENTION_CODES(width, groups, logits)                                                                 \
+  extern "C" __global__ void __launch_bounds__(32 * fewbit::cuda::kAttentionWarps)                                    \
+      fewbit_attention_codes_##width##x##groups##_##logits(const fewbit::cuda::AttentionCodesParams p) {              \
+    extern __shared__ __align__(128) uint8_t shared[];                                                                \
+    fewbit::cuda::AttentionBlock<width, groups, logits>(p, shared).run();                                             \
+  }
+FEWBIT_ATTENTION_TILES(FEWBIT_ATTENTION_CODES)
