@@ -57,7 +57,8 @@ __device__ float total(const float* e, int tokens) {
 __device__ void attention(const AttentionCodesParams& p, uint8_t* scratch) {
   const int padded = (p.tokens + 15) / 16 * 16, lane = threadIdx.x;
   float* e = reinterpret_cast<float*>(scratch) + static_cast<long long>(threadIdx.y) * padded;
-  uint8_t* probabilities = scratch + static_cast<long long>(blockDim.y) * padded * 4 + static_cast<long long>(threadIdx.y) * padded;
+  uint8_t* probabilities =
+      scratch + static_cast<long long>(blockDim.y) * padded * 4 + static_cast<long long>(threadIdx.y) * padded;
   const long long queries = static_cast<long long>(p.images) * p.windows.count * p.heads * p.tokens;
   const long long all_warps = static_cast<long long>(gridDim.x) * blockDim.y;
   for (long long query = static_cast<long long>(blockIdx.x) * blockDim.y + threadIdx.y; query < queries; query += all_warps) {

@@ -31,7 +31,7 @@ __device__ void layernorm_codes(const LayerNormCodesParams& p) {
   if (r >= p.rows) return;  // a whole warp
   const uint8_t* row = row_of(p.x, r, p.image_rows);
   uint8_t* mine = cache + slot * layernorm_codes_pitch(p.width);
-  int sum = 0;           // |sum| <= 2^30
+  int sum = 0;            // |sum| <= 2^30
   long long squares = 0;  // <= 2^44
   for (int i = lane * vector; i < p.width; i += 32 * vector) {
     int z[vector];

@@ -49,9 +49,9 @@ class Binder {
     p.weight_bits = op.weight_bits;
     const uint8_t* packed = host(op.weight);
     const int outputs = p.outputs, inputs = p.inputs, bits = p.weight_bits;
-    p.weight = pointer<const uint8_t>(
-        constants_.put(packed, linear_codes_weight_bytes(outputs, inputs, bits),
-                       [=](uint8_t* to) { linear_codes_weight(packed, outputs, inputs, bits, to); }));
+    p.weight = pointer<const uint8_t>(constants_.put(packed, linear_codes_weight_bytes(outputs, inputs, bits), [=](uint8_t* to) {
+      linear_codes_weight(packed, outputs, inputs, bits, to);
+    }));
     const size_t padded = round_up(outputs, 16);
     p.correction = array<int32_t>(op.correction, padded);
     p.scale = array<float>(op.scale, padded);
@@ -276,7 +276,8 @@ class Binder {
     if (!op.windows) return;
     p->windows.count = windows;
     if (!op.windows->rows.empty())
-      p->windows.rows = pointer<const int32_t>(constants_.put(op.windows->rows.data(), op.windows->rows.size() * sizeof(int32_t)));
+      p->windows.rows =
+          pointer<const int32_t>(constants_.put(op.windows->rows.data(), op.windows->rows.size() * sizeof(int32_t)));
     p->windows.bias = array<float>(op.windows->bias, size_t(op.heads) * p->tokens * p->tokens);
     p->windows.regions = array<uint8_t>(op.windows->regions, op.q.rows);
   }
@@ -306,8 +307,9 @@ class Binder {
     program_.steps.push_back({launch, {bytes, bytes + sizeof p}, op_});
   }
   template <class Params>
-  static constexpr bool has_workspace = std::is_same_v<Params, LinearCodesParams> ||
-                                        std::is_same_v<Params, AttentionCodesParams> || std::is_same_v<Params, AttentionF32Params>;
+  static constexpr bool has_workspace =
+      std::is_same_v<Params, LinearCodesParams> || std::is_same_v<Params, AttentionCodesParams> ||
+      std::is_same_v<Params, AttentionF32Params>;
 
   const Plan& plan_;
   const int images_;

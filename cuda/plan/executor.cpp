@@ -102,8 +102,7 @@ class Executor::State {
     const auto& [bx, by, bz] = step.launch.block;
     void* params[] = {const_cast<uint8_t*>(step.params.data())};
     const FunctionHandle function = context_.function(step.launch);
-    const Result result =
-        api().launch(function, gx, gy, gz, bx, by, bz, step.launch.shared, stream_.handle(), params, nullptr);
+    const Result result = api().launch(function, gx, gy, gz, bx, by, bz, step.launch.shared, stream_.handle(), params, nullptr);
     if (result != kSuccess) throw DriverError(result, "op '" + plan_.ops[step.op].name + "' (" + step.launch.kernel + ")");
   }
 

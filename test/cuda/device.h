@@ -54,8 +54,7 @@ class Mirror {
   // Copies an array back to where it came from.
   void down(const void* host) {
     for (const Entry& entry : entries_)
-      if (entry.host == host)
-        FEWBIT_CUDA(copy_to_host, const_cast<void*>(entry.host), entry.device, entry.bytes, nullptr);
+      if (entry.host == host) FEWBIT_CUDA(copy_to_host, const_cast<void*>(entry.host), entry.device, entry.bytes, nullptr);
     FEWBIT_CUDA(context_synchronize);
   }
   template <class T>

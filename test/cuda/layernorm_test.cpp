@@ -23,7 +23,9 @@ struct Case {
 struct Layout {
   int64_t stride, image_stride, count;
   Layout(const Case& c, int extra)
-      : stride(c.width + c.gap), image_stride(c.image_rows * stride + extra), count((c.images - 1) * image_stride + c.image_rows * stride) {}
+      : stride(c.width + c.gap),
+        image_stride(c.image_rows * stride + extra),
+        count((c.images - 1) * image_stride + c.image_rows * stride) {}
 };
 
 class Fixture {
@@ -33,8 +35,8 @@ class Fixture {
     for (int i = 0; i < c.width; ++i) gamma.data()[i] = normal(random), beta.data()[i] = normal(random);
     for (size_t i = 0; i < steps.size(); ++i) steps.data()[i] = 20.0f * float(1 + i % 3);
     for (int i = 0; i < kEncodeTable; ++i) table[i] = static_cast<uint8_t>(i / 2 & ~7);
-    encode = {50.0f, -128, 127, 128, c.target == Target::table ? table : nullptr,
-              c.target == Target::steps ? steps.data() : nullptr};
+    encode = {
+        50.0f, -128, 127, 128, c.target == Target::table ? table : nullptr, c.target == Target::steps ? steps.data() : nullptr};
   }
 
   // What is left of a run of the reference and of the device, in this order.
