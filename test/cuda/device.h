@@ -46,7 +46,7 @@ class Mirror {
   template <class T>
   T* make(size_t count) {
     Entry entry{};
-    FEWBIT_CUDA(allocate, &entry.block, count * sizeof(T) ? count * sizeof(T) : 1);
+    FEWBIT_CUDA(allocate, &entry.block, count ? count * sizeof(T) : 1);
     entries_.push_back(entry);
     return reinterpret_cast<T*>(entry.block);
   }
