@@ -1,0 +1,3 @@
+#include "cuda/kernels/linear_codes.cuh"
+
+FEWBIT_LINEAR_TILES(FEWBIT_LINEAR_CODES, 4)

@@ -1,0 +1,204 @@
+// What follows the integer product of a linear layer: native/ops/linear.h line by line. Two ways through it: `finish_codes` and
+// `finish_floats` for what most layers are, `finish_any` for all.
+#pragma once
+
+#include "cuda/kernels/mma.cuh"
+#include "cuda/kernels/numeric.cuh"
+#include "cuda/kernels/rows.cuh"
+#include "cuda/ops/linear_codes.h"
+#include "cuda/ops/linear_tile.h"
+
+namespace fewbit::cuda {
+
+// The outputs of a thread: two runs of four. Bytes of both runs lie side by side, floats 16 outputs apart, so that the four
+// threads of a row write whole sectors of 32 bytes either way.
+struct Columns {
+  int first, step;
+
+  __device__ Columns(const LinearCodesParams& p, int group, int lane)
+      : first(kGroup * group + lane % 4 * (p.y_codes.data ? 8 : 4)), step(p.y_codes.data ? 4 : 16) {}
+  __device__ int output(int run) const { return first + run * step; }
+};
+
+// x / (1 + exp(-x (a + b x^2 + c x^4))): within 3e-5 of x (1 + erf(x / sqrt 2)) / 2. The coefficients, times -log2 e, minimise the
+// largest error; beyond x^2 = 52 the polynomial would turn back.
+__device__ static __forceinline__ float gelu_by_sigmoid(float x) {
+  const float square = fminf(x * x, 52.0f);
+  const float slope = __fmaf_rn(__fmaf_rn(square, 1.01428790e-3f, -0.106775765f), square, -2.30112116f);
+  float e, inverse;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(e) : "f"(x * slope));
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(1.0f + e));
+  return x * inverse;
+}
+
+__device__ static __forceinline__ void load_runs(const float* from, const Columns& columns, float (&to)[8]) {
+  load<4>(from + columns.output(0), to), load<4>(from + columns.output(1), to + 4);
+}
+
+__device__ static inline bool aligned(const void* pointer, int64_t bytes, int alignment) {
+  return ((reinterpret_cast<uint64_t>(pointer) | static_cast<uint64_t>(bytes)) & (alignment - 1)) == 0;
+}
+
+// Whether the outputs of a group are written by finish_codes or finish_floats.
+__device__ static inline bool finishes_fast(const LinearCodesParams& p, int group) {
+  if (p.image_rows != p.rows || p.rounds_pre_activation || p.gain || p.residual_codes.data || kGroup * (group + 1) > p.outputs)
+    return false;
+  if (p.y_codes.data) return !p.encode.table && !p.residual.data && aligned(p.y_codes.data, p.y_codes.stride, 8);
+  return p.activation == Activation::none && aligned(p.y_float.data, p.y_float.stride * 4, 16) &&
+         aligned(p.residual.data, p.residual.stride * 4, 16);
+}
+
+// value[u]: the sums of row `row` + 8 u, 2^shift times as large as they are.
+template <int shift, int units>
+__device__ static __forceinline__ void finish_codes(const LinearCodesParams& p, const Columns& columns, int row,
+                                                    const int (&value)[units][8]) {
+  float scale[8], bias[8], inverse[8];
+  load_runs(p.scale, columns, scale);
+  load_runs(p.bias, columns, bias);
+  if (p.encode.inverse_steps)
+    load_runs(p.encode.inverse_steps, columns, inverse);
+  else
+    for (float& step : inverse) step = p.encode.inverse_step;
+  if (shift)
+    for (float& step : scale) step = step * (1.0f / (1 << shift));
+  const bool gelu = p.activation == Activation::gelu, sign = p.encode.offset == 128;
+  const float low = float(p.encode.low), high = float(p.encode.high);
+  const bool narrow = p.encode.high - p.encode.low < 255;
+  uint8_t* y = p.y_codes.data + row * p.y_codes.stride + columns.first;
+  const int64_t next = 8 * p.y_codes.stride;
+#pragma unroll
+  for (int u = 0; u < units; ++u) {
+    if (row + 8 * u >= p.rows) break;
+    float v[8];
+#pragma unroll
+    for (int i = 0; i < 8; ++i) v[i] = __fmaf_rn(float(value[u][i]), scale[i], bias[i]);
+    if (gelu)
+#pragma unroll
+      for (float& each : v) each = gelu_by_sigmoid(each);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) v[i] = v[i] * inverse[i];
+    if (narrow)
+#pragma unroll
+      for (float& each : v) each = clamp(each, low, high);
+    int level[8];
+#pragma unroll
+    for (int i = 0; i < 8; ++i) level[i] = round_even(v[i]);
+    uint2 bytes;
+    if (sign) {
+      bytes.x = pack_signed(level[0], level[1], level[2], level[3]) ^ 0x80808080u;
+      bytes.y = pack_signed(level[4], level[5], level[6], level[7]) ^ 0x80808080u;
+    } else {
+      bytes.x = pack_unsigned(level[0], level[1], level[2], level[3]);
+      bytes.y = pack_unsigned(level[4], level[5], level[6], level[7]);
+    }
+    *reinterpret_cast<uint2*>(y) = bytes;
+    y += next;
+  }
+}
+
+template <int shift, int units>
+__device__ static __forceinline__ void finish_floats(const LinearCodesParams& p, const Columns& columns, int row,
+                                                     const int (&value)[units][8]) {
+  float scale[8], bias[8], residual[8];
+  load_runs(p.scale, columns, scale);
+  load_runs(p.bias, columns, bias);
+  if (shift)
+    for (float& step : scale) step = step * (1.0f / (1 << shift));
+  const bool adds = p.residual.data;
+  const float* from = p.residual.data + row * p.residual.stride;
+  float* y = p.y_float.data + row * p.y_float.stride;
+  if (adds && row < p.rows) load_runs(from, columns, residual);
+#pragma unroll
+  for (int u = 0; u < units; ++u) {
+    if (row + 8 * u >= p.rows) break;
+    float v[8];
+#pragma unroll
+    for (int i = 0; i < 8; ++i) v[i] = __fmaf_rn(float(value[u][i]), scale[i], bias[i]);
+    if (adds) {
+#pragma unroll
+      for (int i = 0; i < 8; ++i) v[i] = v[i] + residual[i];
+      // The next row is asked for before this one, which may be in the way, is written.
+      from += 8 * p.residual.stride;
+      if (u + 1 < units && row + 8 * (u + 1) < p.rows) load_runs(from, columns, residual);
+    }
+    store<4>(y + columns.output(0), v), store<4>(y + columns.output(1), v + 4);
+    y += 8 * p.y_float.stride;
+  }
+}
+
+// The table of an encoder in shared memory, once for each thread of a warp: word w of it for thread i lies at 128 w + 4 i, so that
+// any 32 entries are read without a conflict of banks.
+constexpr int kSharedTable = kEncodeTable * 32;
+
+__device__ static inline void share_table(const uint8_t* table, uint8_t* shared) {
+  const auto* words = reinterpret_cast<const uint32_t*>(table);
+  auto* copies = reinterpret_cast<uint32_t*>(shared);
+  for (int i = threadIdx.x; i < kSharedTable / 4; i += blockDim.x) copies[i] = words[i / 32];
+}
+
+// One run of four outputs of one row. table: of share_table, or null.
+template <int shift>
+__device__ static inline void finish_any(const LinearCodesParams& p, int r, int output, int4 value, const uint8_t* table) {
+  const int count = min(p.outputs - output, 4);
+  const int image = p.image_rows == p.rows ? 0 : r / p.image_rows, row = r - image * p.image_rows;
+  const int sums[4] = {value.x, value.y, value.z, value.w};
+  float y[4], column[4];
+  load<4>(p.scale + output, column);
+  load<4>(p.bias + output, y);
+#pragma unroll
+  for (int i = 0; i < 4; ++i) y[i] = __fmaf_rn(float(sums[i]), column[i] * (1.0f / (1 << shift)), y[i]);
+  if (p.rounds_pre_activation)
+#pragma unroll
+    for (float& each : y) each = round_to(p.pre_activation, each);
+  if (p.activation == Activation::gelu)
+#pragma unroll
+    for (float& each : y) each = gelu_by_sigmoid(each);
+  if (p.gain) {
+    load<4>(p.gain + output, column);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) y[i] = y[i] * column[i];
+  }
+  if (p.residual.data) {
+    const float* residual = p.residual.at(image, row) + output;
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      if (i < count) y[i] = y[i] + residual[i];
+  }
+  if (p.residual_codes.data) {
+    const uint8_t* residual = p.residual_codes.at(image, row) + output;
+    load<4>(p.residual_scale + output, column);
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      if (i < count) y[i] = __fmaf_rn(float(residual[i] - p.residual_offset), column[i], y[i]);
+  }
+  if (p.y_float.data) {
+    float* to = p.y_float.at(image, row) + output;
+    if (count == 4 && aligned(to, 0, 16)) return store<4>(to, y);
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      if (i < count) to[i] = y[i];
+    return;
+  }
+  if (p.encode.inverse_steps)
+    load<4>(p.encode.inverse_steps + output, column);
+  else
+    for (float& step : column) step = p.encode.inverse_step;
+  uint8_t bytes[4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float v = y[i] * column[i];
+    if (table) {
+      const int place = int(clamp(floorf(2.0f * v) + float(2 * p.encode.offset), 0.0f, float(kEncodeTable - 1)));
+      bytes[i] = table[place / 4 * 128 + threadIdx.x % 32 * 4 + place % 4];
+    } else {
+      bytes[i] = static_cast<uint8_t>(round_even(clamp(v, float(p.encode.low), float(p.encode.high))) + p.encode.offset);
+    }
+  }
+  uint8_t* to = p.y_codes.at(image, row) + output;
+  if (count == 4 && aligned(to, 0, 4)) return store<4>(to, bytes);
+#pragma unroll
+  for (int i = 0; i < 4; ++i)
+    if (i < count) to[i] = bytes[i];
+}
+
+}  // namespace fewbit::cuda

@@ -1,0 +1,50 @@
+// How the product of a linear layer is cut: shared by the kernels and by the host, which chooses.
+#pragma once
+
+#include "cuda/ops/device.h"
+
+namespace fewbit::cuda {
+
+// Weights lie in slabs of 32 outputs x 64 inputs, in the order of the fragments of m16n8k32: see linear_codes_weight.
+constexpr int kGroup = 32, kStep = 64;
+
+// Bits of a stored weight: codes of 2 and 3 bits are stored as 4, of 6 and 7 as 8.
+constexpr int storage_bits(int bits) { return bits <= 4 ? 4 : bits == 5 ? 5 : 8; }
+
+constexpr int slab_bytes(int storage) { return kGroup * kStep / 8 * storage; }
+
+// A warp has 16 * fragments rows x 32 outputs. A block has rows x columns x slices warps; the warps of different slices have
+// the same outputs and different inputs, and add up their sums at the end.
+struct LinearTile {
+  int fragments, rows, columns, slices;
+
+  constexpr int warps() const { return rows * columns * slices; }
+  constexpr int threads() const { return 32 * warps(); }
+  constexpr int block_rows() const { return 16 * fragments * rows; }
+  constexpr int block_outputs() const { return kGroup * columns; }
+  // Inputs are read in pieces of this many steps, two of which are in shared memory.
+  constexpr int steps() const { return slices > 2 ? slices : 2; }
+  constexpr int x_bytes() const { return block_rows() * steps() * kStep; }
+  constexpr int piece_bytes(int storage) const { return x_bytes() + steps() * columns * slab_bytes(storage); }
+  // Behind the product: sums of all slices, or of eight rows of each warp and the table of an encoder.
+  constexpr int finish_bytes() const {
+    const int sums = slices > 1 ? slices * block_rows() * block_outputs() * 4 : 0;
+    const int general = warps() * 1024 + 16384;
+    return sums > general ? sums : general;
+  }
+  constexpr int shared_bytes(int storage) const {
+    const int pieces = 2 * piece_bytes(storage);
+    return pieces > finish_bytes() ? pieces : finish_bytes();
+  }
+};
+
+// The tiles there are kernels for: X(bits, fragments, rows, columns, slices).
+#define FEWBIT_LINEAR_TILES(X, bits) \
+  X(bits, 4, 2, 6, 1)                \
+  X(bits, 4, 2, 3, 1)                \
+  X(bits, 3, 2, 6, 1)                \
+  X(bits, 3, 2, 2, 2)                \
+  X(bits, 4, 1, 1, 4)                \
+  X(bits, 1, 1, 2, 2)
+
+}  // namespace fewbit::cuda

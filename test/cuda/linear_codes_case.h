@@ -1,0 +1,167 @@
+// A linear layer on codes with random operands, on the host and on the device. Used by tests and by the bench.
+#pragma once
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "cuda/ops/linear_codes.h"
+#include "device.h"
+
+namespace fewbit::cuda {
+
+enum class Residual { none, floats, codes };
+
+struct LinearCase {
+  int images, image_rows, inputs, outputs, bits;
+  bool floats = false;   // y
+  bool gelu = false;
+  Residual residual = Residual::none;
+  int levels = 256;      // of y
+  int offset = 128;      // of y
+  bool table = false, steps = false, gain = false, pre_activation = false;
+  bool extreme = false;  // x = 255, w = smallest
+  int gap = 0;           // elements between rows of y and of the residual
+  bool apart = false;    // images lie apart, so that they are no one matrix
+  int rows() const { return images * image_rows; }
+};
+
+class LinearFixture {
+ public:
+  LinearFixture(const LinearCase& c, unsigned seed)
+      : c_(c),
+        x_stride_(ceil_div(c.inputs, 64) * 64),
+        x_image_(x_stride_ * (c.image_rows + (c.apart ? 1 : 0))),
+        y_stride_(c.outputs + c.gap),
+        y_image_(y_stride_ * (c.image_rows + (c.apart ? 2 : 0))),
+        x_(c.images * x_image_),
+        weight_(packed_bytes(c.outputs, c.inputs, c.bits)),
+        prepared_(linear_codes_weight_bytes(c.outputs, c.inputs, c.bits)),
+        correction_(ceil_div(c.outputs, 16) * 16),
+        scale_(correction_.size()),
+        bias_(correction_.size()),
+        gain_(correction_.size()),
+        residual_scale_(correction_.size()),
+        inverse_steps_(correction_.size()),
+        y_(size_t(c.images * y_image_) * item()),
+        residual_(y_.size()) {
+    std::mt19937 random(seed);
+    const auto uniform = [&] { return float(random() % 20001) / 10000.0f - 1.0f; };
+    const int half = 1 << (c.bits - 1);
+    for (size_t i = 0; i < x_.size(); ++i) x_.data()[i] = static_cast<uint8_t>(c.extreme ? 255 : random());
+    std::vector<int8_t> codes(size_t(c.outputs) * c.inputs);
+    for (auto& w : codes) w = static_cast<int8_t>(c.extreme ? -half : int(random() % (2 * half)) - half);
+    pack_weight(codes.data(), c.outputs, c.inputs, c.bits, weight_.data());
+    linear_codes_weight(weight_.data(), c.outputs, c.inputs, c.bits, !c.floats, prepared_.data());
+    const float deviation = 74.0f * 0.6f * float(half) * std::sqrt(float(c.inputs));
+    for (size_t o = 0; o < scale_.size(); ++o) {
+      int32_t sum = 0;
+      for (int i = 0; i < c.inputs && int(o) < c.outputs; ++i) sum += codes[o * c.inputs + i];
+      correction_.data()[o] = -128 * sum;
+      scale_.data()[o] = 2.0f / deviation * (1.5f + uniform());
+      bias_.data()[o] = uniform();
+      gain_.data()[o] = 1.5f + uniform();
+      residual_scale_.data()[o] = 0.02f * float(1 + random() % 4);
+      inverse_steps_.data()[o] = 30.0f * float(1 + random() % 4);
+    }
+    for (int i = 0; i < kEncodeTable; ++i) table_[i] = static_cast<uint8_t>(i / 2);
+    if (c.floats || c.residual == Residual::floats) {
+      residual_floats_.resize(residual_.size() / item());
+      for (float& each : residual_floats_) each = uniform();
+    }
+    for (size_t i = 0; i < residual_.size(); ++i) residual_.data()[i] = static_cast<uint8_t>(random());
+    encode_ = {30.0f, -c.offset * c.levels / 256, 0, c.offset, c.table ? table_ : nullptr, c.steps ? inverse_steps_.data() : nullptr};
+    encode_.high = encode_.low + c.levels - 1;
+  }
+
+  size_t item() const { return c_.floats ? sizeof(float) : 1; }
+
+  // What the reference leaves in y, gaps included.
+  std::vector<uint8_t> expected() const {
+    std::vector<uint8_t> y(y_.size(), 0xCD);
+    const Rounding rounding = {40.0f, 0.025f, -128, 100};
+    for (int image = 0; image < c_.images; ++image) {
+      LinearCodes op = {};
+      op.rows = c_.image_rows, op.inputs = c_.inputs, op.outputs = c_.outputs;
+      op.x = x_.data() + image * x_image_, op.x_stride = x_stride_;
+      op.weight = weight_.data(), op.weight_bits = c_.bits;
+      op.correction = correction_.data(), op.scale = scale_.data(), op.bias = bias_.data();
+      op.pre_activation = c_.pre_activation ? &rounding : nullptr;
+      op.activation = c_.gelu ? Activation::gelu : Activation::none;
+      op.gain = c_.gain ? gain_.data() : nullptr;
+      const ptrdiff_t first = image * y_image_;
+      if (c_.residual == Residual::floats) op.residual = residual_floats_.data() + first;
+      if (c_.residual == Residual::codes) op.residual_codes = residual_.data() + first;
+      op.residual_stride = op.residual_codes_stride = y_stride_;
+      op.residual_offset = 128, op.residual_scale = residual_scale_.data();
+      if (c_.floats)
+        op.y_float = reinterpret_cast<float*>(y.data()) + first;
+      else
+        op.y_codes = y.data() + first;
+      op.y_float_stride = op.y_codes_stride = y_stride_, op.encode = encode_;
+      linear_codes_reference(op);
+    }
+    return y;
+  }
+
+  // The same operands on the device.
+  LinearCodesParams params(Mirror& mirror) {
+    LinearCodesParams p{};
+    p.rows = c_.rows(), p.image_rows = c_.apart && c_.images > 1 ? c_.image_rows : p.rows;
+    p.inputs = c_.inputs, p.outputs = c_.outputs;
+    p.x = {mirror.up(x_), x_stride_, x_image_};
+    p.weight = mirror.up(prepared_), p.weight_bits = c_.bits;
+    p.correction = mirror.up(correction_), p.scale = mirror.up(scale_), p.bias = mirror.up(bias_);
+    p.rounds_pre_activation = c_.pre_activation, p.pre_activation = {40.0f, 0.025f, -128, 100};
+    p.activation = c_.gelu ? Activation::gelu : Activation::none;
+    p.gain = c_.gain ? mirror.up(gain_) : nullptr;
+    if (c_.residual == Residual::floats) p.residual = {mirror.up(residual_floats_.data(), residual_floats_.size()), y_stride_, y_image_};
+    if (c_.residual == Residual::codes) p.residual_codes = {mirror.up(residual_), y_stride_, y_image_};
+    p.residual_offset = 128, p.residual_scale = mirror.up(residual_scale_);
+    std::memset(y_.data(), 0xCD, y_.size());
+    uint8_t* y = mirror.up(y_);
+    if (c_.floats)
+      p.y_float = {reinterpret_cast<float*>(y), y_stride_, y_image_};
+    else
+      p.y_codes = {y, y_stride_, y_image_};
+    p.encode = encode_;
+    if (c_.table) p.encode.table = mirror.up(table_, kEncodeTable);
+    if (c_.steps) p.encode.inverse_steps = mirror.up(inverse_steps_);
+    const Workspace workspace = linear_codes_workspace(p, device());
+    p.workspace = mirror.make<uint8_t>(workspace.bytes);
+    if (workspace.counters) {
+      counters_.assign(workspace.counters, 0);
+      p.counters = mirror.up(counters_.data(), counters_.size());
+    }
+    return p;
+  }
+
+  std::vector<uint8_t> result() {
+    Mirror mirror;
+    const LinearCodesParams p = params(mirror);
+    run(p, linear_codes_launch(p, device()));
+    mirror.down(y_.data());
+    if (p.counters) mirror.down(counters_.data());
+    return {y_.data(), y_.data() + y_.size()};
+  }
+
+  bool counters_are_zero() const {
+    for (unsigned each : counters_)
+      if (each) return false;
+    return true;
+  }
+
+ private:
+  const LinearCase c_;
+  const int64_t x_stride_, x_image_, y_stride_, y_image_;
+  Aligned<uint8_t> x_, weight_, prepared_;
+  Aligned<int32_t> correction_;
+  Aligned<float> scale_, bias_, gain_, residual_scale_, inverse_steps_;
+  Aligned<uint8_t> y_, residual_;
+  std::vector<float> residual_floats_;
+  std::vector<unsigned> counters_;
+  uint8_t table_[kEncodeTable];
+  Encoder encode_;
+};
+
+}  // namespace fewbit::cuda
