@@ -29,7 +29,7 @@ class DeviceBuffer {
   // Throws DriverError with kOutOfMemory when there is not enough.
   DeviceBuffer(size_t bytes, const Context& context, const Stream& stream);
   ~DeviceBuffer();
-  DeviceBuffer(const DeviceBuffer&) = delete;
+  DeviceBuffer(DeviceBuffer&& other) noexcept { *this = std::move(other); }
   DeviceBuffer& operator=(DeviceBuffer&& other) noexcept {
     std::swap(address_, other.address_);
     std::swap(stream_, other.stream_);

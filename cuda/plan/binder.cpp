@@ -49,9 +49,10 @@ class Binder {
     p.weight_bits = op.weight_bits;
     const uint8_t* packed = host(op.weight);
     const int outputs = p.outputs, inputs = p.inputs, bits = p.weight_bits;
-    p.weight = pointer<const uint8_t>(constants_.put(packed, linear_codes_weight_bytes(outputs, inputs, bits), [=](uint8_t* to) {
-      linear_codes_weight(packed, outputs, inputs, bits, to);
-    }));
+    const bool to_codes = op.encode.has_value();
+    p.weight = pointer<const uint8_t>(
+        constants_.put(packed, linear_codes_weight_bytes(outputs, inputs, bits), to_codes ? 1 : 2,
+                       [=](uint8_t* to) { linear_codes_weight(packed, outputs, inputs, bits, to_codes, to); }));
     const size_t padded = round_up(outputs, 16);
     p.correction = array<int32_t>(op.correction, padded);
     p.scale = array<float>(op.scale, padded);
@@ -326,9 +327,9 @@ Program bind(const Plan& plan, int images, const Spaces& spaces, const Device& d
   return Binder(plan, images, spaces, device, constants).bind();
 }
 
-void check_kernels(const Plan& plan) {
+void check_kernels(const Plan& plan, const Device& device) {
   Constants constants;
-  bind(plan, 1, {256, 256, 256, nullptr, nullptr}, {8, 0, 1, 0}, constants);
+  bind(plan, 1, kNowhere, device, constants);
 }
 
 }  // namespace fewbit::cuda

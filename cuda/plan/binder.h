@@ -24,6 +24,9 @@ struct Spaces {
   unsigned* counters;
 };
 
+// Before there is memory: addresses that are aligned as those of memory are, and not null where that means something.
+constexpr Spaces kNowhere = {256, 256, 256, nullptr, nullptr};
+
 struct Program {
   std::vector<Step> steps;
   Workspace workspace;  // the most that a step wants
@@ -33,6 +36,6 @@ struct Program {
 Program bind(const Plan& plan, int images, const Spaces& spaces, const Device& device, Constants& constants);
 
 // Throws as bind() does.
-void check_kernels(const Plan& plan);
+void check_kernels(const Plan& plan, const Device& device);
 
 }  // namespace fewbit::cuda

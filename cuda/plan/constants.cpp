@@ -7,10 +7,10 @@ namespace {
 constexpr size_t kAlignment = 256;
 }
 
-DevicePointer Constants::put(const void* host, size_t bytes) { return place({host, bytes, false}, nullptr); }
+DevicePointer Constants::put(const void* host, size_t bytes) { return place({host, bytes, 0}, nullptr); }
 
-DevicePointer Constants::put(const void* host, size_t bytes, std::function<void(uint8_t*)> write) {
-  return place({host, bytes, true}, std::move(write));
+DevicePointer Constants::put(const void* host, size_t bytes, int order, std::function<void(uint8_t*)> write) {
+  return place({host, bytes, order}, std::move(write));
 }
 
 DevicePointer Constants::place(const Key& key, std::function<void(uint8_t*)> write) {
@@ -28,13 +28,13 @@ void Constants::upload(const Context& context, const Stream& stream) {
   std::vector<uint8_t> written;
   for (const auto& [key, entry] : entries_) {
     const void* from = key.host;
-    if (key.written) {
+    if (key.order) {
       written.resize(key.bytes);
       entry.write(written.data());
       from = written.data();
     }
     FEWBIT_CUDA(copy_to_device, buffer_.address() + entry.offset, from, key.bytes, stream.handle());
-    if (key.written) stream.synchronize();  // before `written` is used again
+    if (key.order) stream.synchronize();  // before `written` is used again
   }
   stream.synchronize();
 }

@@ -16,8 +16,8 @@ class Constants {
  public:
   // The host memory must stay until upload().
   DevicePointer put(const void* host, size_t bytes);
-  // Bytes in another order than the host has them; `write` makes them. `host` tells them from others.
-  DevicePointer put(const void* host, size_t bytes, std::function<void(uint8_t*)> write);
+  // Bytes in another order than the host has them; `write` makes them. host, bytes and order (1, 2, ...) tell them from others.
+  DevicePointer put(const void* host, size_t bytes, int order, std::function<void(uint8_t*)> write);
 
   // Waits for the copies.
   void upload(const Context& context, const Stream& stream);
@@ -27,8 +27,8 @@ class Constants {
   struct Key {
     const void* host;
     size_t bytes;
-    bool written;
-    bool operator<(const Key& o) const { return std::tie(host, bytes, written) < std::tie(o.host, o.bytes, o.written); }
+    int order;  // 0: as the host has them
+    bool operator<(const Key& o) const { return std::tie(host, bytes, order) < std::tie(o.host, o.bytes, o.order); }
   };
   struct Entry {
     size_t offset;

@@ -15,27 +15,11 @@ namespace {
 constexpr size_t kAlignment = 256;
 size_t round_up(int64_t bytes) { return (static_cast<size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment; }
 
-Plan checked(Plan plan) {
+Plan checked(Plan plan, const Device& device) {
   validate(plan);
-  check_kernels(plan);
+  check_kernels(plan, device);
   return plan;
 }
-
-// One piece of device memory, cut into the spaces of a plan.
-struct Layout {
-  size_t input, output, workspace, counters, bytes;
-  Layout(const Plan& plan, const Workspace& wanted)
-      : input(round_up(plan.arena_bytes)),
-        output(input + round_up(plan.batch * plan.input_bytes)),
-        workspace(output + round_up(plan.batch * plan.output_bytes)),
-        counters(workspace + round_up(static_cast<int64_t>(wanted.bytes))),
-        bytes(counters + round_up(static_cast<int64_t>(wanted.counters * sizeof(unsigned)))) {}
-
-  Spaces spaces(DevicePointer base) const {
-    return {base, base + input, base + output, reinterpret_cast<uint8_t*>(base + workspace),
-            reinterpret_cast<unsigned*>(base + counters)};
-  }
-};
 
 }  // namespace
 
@@ -43,14 +27,14 @@ struct Layout {
 class Executor::State {
  public:
   State(const Plan& plan, Context& context) : plan_(plan), context_(context) {
-    // The largest pass wants the most.
-    const Spaces nowhere{kAlignment, kAlignment, kAlignment, nullptr, nullptr};
-    const Layout layout(plan, bind(plan, plan.batch, nowhere, context.device(), constants_).workspace);
+    bind(plan, plan.batch, kNowhere, context.device(), constants_);
     constants_.upload(context, stream_);
-    memory_ = DeviceBuffer(layout.bytes, context, stream_);
-    // Padding of rows is read, and counters begin at zero.
-    if (layout.bytes) FEWBIT_CUDA(fill, memory_.address(), 0, layout.bytes, stream_.handle());
-    spaces_ = layout.spaces(memory_.address());
+    const size_t arena = round_up(plan.arena_bytes), input = round_up(plan.batch * plan.input_bytes),
+                 output = round_up(plan.batch * plan.output_bytes);
+    memory_ = zeroed(arena + input + output);  // padding of rows is read
+    spaces_.arena = memory_.address();
+    spaces_.input = spaces_.arena + arena;
+    spaces_.output = spaces_.input + input;
     input_ = PinnedBuffer(plan.batch * plan.input_bytes);
     output_ = PinnedBuffer(plan.batch * plan.output_bytes);
   }
@@ -85,7 +69,30 @@ class Executor::State {
     if (at != passes_.end()) return at->second;
     // Runs of ever other lengths would keep ever more of them.
     if (passes_.size() == kMostPasses) passes_.clear();
-    return passes_[images] = Pass{bind(plan_, images, spaces_, context_.device(), constants_), 0, nullptr};
+    Program program = bind(plan_, images, spaces_, context_.device(), constants_);
+    if (program.workspace.bytes > workspace_bytes_ || program.workspace.counters > counters_) {
+      grow(program.workspace);
+      program = bind(plan_, images, spaces_, context_.device(), constants_);
+    }
+    return passes_[images] = Pass{std::move(program), 0, nullptr};
+  }
+
+  // Fewer images may want more workspace than many. What was bound before has the address of the old one.
+  void grow(const Workspace& wanted) {
+    passes_.clear();
+    workspace_bytes_ = std::max(workspace_bytes_, wanted.bytes);
+    counters_ = std::max(counters_, wanted.counters);
+    const size_t bytes = round_up(static_cast<int64_t>(workspace_bytes_));
+    workspace_ = DeviceBuffer();
+    workspace_ = zeroed(bytes + counters_ * sizeof(unsigned));
+    spaces_.workspace = reinterpret_cast<uint8_t*>(workspace_.address());
+    spaces_.counters = reinterpret_cast<unsigned*>(workspace_.address() + bytes);
+  }
+
+  DeviceBuffer zeroed(size_t bytes) {
+    DeviceBuffer buffer(bytes, context_, stream_);
+    if (bytes) FEWBIT_CUDA(fill, buffer.address(), 0, bytes, stream_.handle());
+    return buffer;
   }
 
   void copy_in(int images) {
@@ -134,13 +141,14 @@ class Executor::State {
   // Destroyed last, after what is freed in its order.
   Stream stream_;
   Constants constants_;
-  DeviceBuffer memory_;
+  DeviceBuffer memory_, workspace_;
   Spaces spaces_{};
+  size_t workspace_bytes_ = 0, counters_ = 0;
   PinnedBuffer input_, output_;
   std::map<int, Pass> passes_;
 };
 
-Executor::Executor(Plan plan, Context& context) : plan_(checked(std::move(plan))), context_(context) {}
+Executor::Executor(Plan plan, Context& context) : plan_(checked(std::move(plan), context.device())), context_(context) {}
 
 Executor::~Executor() { release(); }
 
