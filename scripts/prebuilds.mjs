@@ -1,5 +1,5 @@
-// Copies the built addon to prebuilds/ before packing; --remove deletes it afterwards, so that no stale copy shadows a later build.
-import { copyFileSync, mkdirSync, rmSync } from 'node:fs'
+// Copies the built addon, and the CUDA kernels where they were built, to prebuilds/ before packing; --remove deletes it afterwards, so that no stale copy shadows a later build.
+import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -11,5 +11,7 @@ if (process.argv[2] === '--remove') {
 } else {
   const folder = join(prebuilds, `${process.platform}-${process.arch}`)
   mkdirSync(folder, { recursive: true })
-  copyFileSync(join(root, 'build', 'Release', 'fewbit.node'), join(folder, 'fewbit.node'))
+  const built = join(root, 'build', 'Release')
+  copyFileSync(join(built, 'fewbit.node'), join(folder, 'fewbit.node'))
+  if (existsSync(join(built, 'fewbit.fatbin'))) copyFileSync(join(built, 'fewbit.fatbin'), join(folder, 'fewbit.fatbin'))
 }

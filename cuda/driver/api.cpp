@@ -46,7 +46,7 @@ struct Library {
     void* library = open_library(&why);
     if (!library) return "no NVIDIA driver is installed (" + why + ")";
     const char* missing = nullptr;
-#define FEWBIT_FIND(name, symbol, parameters)                          \
+#define FEWBIT_FIND(name, symbol, parameters)                                       \
   api.name = reinterpret_cast<Result(*) parameters>(find_symbol(library, #symbol)); \
   if (!api.name && !missing) missing = #symbol;
     FEWBIT_CUDA_ENTRY_POINTS(FEWBIT_FIND)

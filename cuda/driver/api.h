@@ -33,53 +33,53 @@ constexpr int kJitErrorLog = 5, kJitErrorLogBytes = 6;
 constexpr int kPoolReleaseThreshold = 4;
 
 // name, symbol, parameters. The suffixes are those of the 64-bit interface, which has not changed since CUDA 4; graphs need 12.0.
-#define FEWBIT_CUDA_ENTRY_POINTS(X)                                                                                            \
-  X(init, cuInit, (unsigned flags))                                                                                            \
-  X(driver_version, cuDriverGetVersion, (int* version))                                                                        \
-  X(error_name, cuGetErrorName, (Result error, const char** name))                                                             \
-  X(error_string, cuGetErrorString, (Result error, const char** text))                                                         \
-  X(device_count, cuDeviceGetCount, (int* count))                                                                              \
-  X(device_get, cuDeviceGet, (int* device, int ordinal))                                                                       \
-  X(device_name, cuDeviceGetName, (char* name, int length, int device))                                                        \
-  X(device_memory, cuDeviceTotalMem_v2, (size_t* bytes, int device))                                                           \
-  X(device_attribute, cuDeviceGetAttribute, (int* value, int attribute, int device))                                           \
-  X(device_pool, cuDeviceGetDefaultMemPool, (PoolHandle * pool, int device))                                                   \
-  X(pool_set, cuMemPoolSetAttribute, (PoolHandle pool, int attribute, void* value))                                            \
-  X(context_retain, cuDevicePrimaryCtxRetain, (ContextHandle * context, int device))                                           \
-  X(context_release, cuDevicePrimaryCtxRelease_v2, (int device))                                                               \
-  X(context_reset, cuDevicePrimaryCtxReset_v2, (int device))                                                                   \
-  X(context_push, cuCtxPushCurrent_v2, (ContextHandle context))                                                                \
-  X(context_pop, cuCtxPopCurrent_v2, (ContextHandle * context))                                                                \
-  X(context_synchronize, cuCtxSynchronize, ())                                                                                 \
-  X(module_load, cuModuleLoadDataEx, (ModuleHandle * module, const void* image, unsigned count, int* options, void** values))  \
-  X(module_unload, cuModuleUnload, (ModuleHandle module))                                                                      \
-  X(module_function, cuModuleGetFunction, (FunctionHandle * function, ModuleHandle module, const char* name))                  \
-  X(function_set, cuFuncSetAttribute, (FunctionHandle function, int attribute, int value))                                     \
-  X(memory_info, cuMemGetInfo_v2, (size_t * available, size_t* total))                                                         \
-  X(allocate, cuMemAlloc_v2, (DevicePointer * pointer, size_t bytes))                                                          \
-  X(free, cuMemFree_v2, (DevicePointer pointer))                                                                               \
-  X(allocate_async, cuMemAllocAsync, (DevicePointer * pointer, size_t bytes, StreamHandle stream))                             \
-  X(free_async, cuMemFreeAsync, (DevicePointer pointer, StreamHandle stream))                                                  \
-  X(allocate_pinned, cuMemAllocHost_v2, (void** pointer, size_t bytes))                                                        \
-  X(free_pinned, cuMemFreeHost, (void* pointer))                                                                               \
-  X(copy_to_device, cuMemcpyHtoDAsync_v2, (DevicePointer target, const void* source, size_t bytes, StreamHandle stream))       \
-  X(copy_to_host, cuMemcpyDtoHAsync_v2, (void* target, DevicePointer source, size_t bytes, StreamHandle stream))               \
-  X(fill, cuMemsetD8Async, (DevicePointer target, unsigned char value, size_t bytes, StreamHandle stream))                     \
-  X(stream_create, cuStreamCreate, (StreamHandle * stream, unsigned flags))                                                    \
-  X(stream_destroy, cuStreamDestroy_v2, (StreamHandle stream))                                                                 \
-  X(stream_synchronize, cuStreamSynchronize, (StreamHandle stream))                                                            \
-  X(event_create, cuEventCreate, (EventHandle * event, unsigned flags))                                                        \
-  X(event_destroy, cuEventDestroy_v2, (EventHandle event))                                                                     \
-  X(event_record, cuEventRecord, (EventHandle event, StreamHandle stream))                                                     \
-  X(event_elapsed, cuEventElapsedTime, (float* milliseconds, EventHandle begin, EventHandle end))                              \
-  X(launch, cuLaunchKernel,                                                                                                    \
-    (FunctionHandle function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,           \
-     unsigned block_z, unsigned shared, StreamHandle stream, void** parameters, void** extra))                                 \
-  X(capture_begin, cuStreamBeginCapture_v2, (StreamHandle stream, int mode))                                                   \
-  X(capture_end, cuStreamEndCapture, (StreamHandle stream, GraphHandle * graph))                                               \
-  X(graph_instantiate, cuGraphInstantiateWithFlags, (GraphExecHandle * exec, GraphHandle graph, unsigned long long flags))     \
-  X(graph_launch, cuGraphLaunch, (GraphExecHandle exec, StreamHandle stream))                                                  \
-  X(graph_destroy, cuGraphDestroy, (GraphHandle graph))                                                                        \
+#define FEWBIT_CUDA_ENTRY_POINTS(X)                                                                                           \
+  X(init, cuInit, (unsigned flags))                                                                                           \
+  X(driver_version, cuDriverGetVersion, (int* version))                                                                       \
+  X(error_name, cuGetErrorName, (Result error, const char** name))                                                            \
+  X(error_string, cuGetErrorString, (Result error, const char** text))                                                        \
+  X(device_count, cuDeviceGetCount, (int* count))                                                                             \
+  X(device_get, cuDeviceGet, (int* device, int ordinal))                                                                      \
+  X(device_name, cuDeviceGetName, (char* name, int length, int device))                                                       \
+  X(device_memory, cuDeviceTotalMem_v2, (size_t * bytes, int device))                                                         \
+  X(device_attribute, cuDeviceGetAttribute, (int* value, int attribute, int device))                                          \
+  X(device_pool, cuDeviceGetDefaultMemPool, (PoolHandle * pool, int device))                                                  \
+  X(pool_set, cuMemPoolSetAttribute, (PoolHandle pool, int attribute, void* value))                                           \
+  X(context_retain, cuDevicePrimaryCtxRetain, (ContextHandle * context, int device))                                          \
+  X(context_release, cuDevicePrimaryCtxRelease_v2, (int device))                                                              \
+  X(context_reset, cuDevicePrimaryCtxReset_v2, (int device))                                                                  \
+  X(context_push, cuCtxPushCurrent_v2, (ContextHandle context))                                                               \
+  X(context_pop, cuCtxPopCurrent_v2, (ContextHandle * context))                                                               \
+  X(context_synchronize, cuCtxSynchronize, ())                                                                                \
+  X(module_load, cuModuleLoadDataEx, (ModuleHandle * module, const void* image, unsigned count, int* options, void** values)) \
+  X(module_unload, cuModuleUnload, (ModuleHandle module))                                                                     \
+  X(module_function, cuModuleGetFunction, (FunctionHandle * function, ModuleHandle module, const char* name))                 \
+  X(function_set, cuFuncSetAttribute, (FunctionHandle function, int attribute, int value))                                    \
+  X(memory_info, cuMemGetInfo_v2, (size_t * available, size_t * total))                                                       \
+  X(allocate, cuMemAlloc_v2, (DevicePointer * pointer, size_t bytes))                                                         \
+  X(free, cuMemFree_v2, (DevicePointer pointer))                                                                              \
+  X(allocate_async, cuMemAllocAsync, (DevicePointer * pointer, size_t bytes, StreamHandle stream))                            \
+  X(free_async, cuMemFreeAsync, (DevicePointer pointer, StreamHandle stream))                                                 \
+  X(allocate_pinned, cuMemAllocHost_v2, (void** pointer, size_t bytes))                                                       \
+  X(free_pinned, cuMemFreeHost, (void* pointer))                                                                              \
+  X(copy_to_device, cuMemcpyHtoDAsync_v2, (DevicePointer target, const void* source, size_t bytes, StreamHandle stream))      \
+  X(copy_to_host, cuMemcpyDtoHAsync_v2, (void* target, DevicePointer source, size_t bytes, StreamHandle stream))              \
+  X(fill, cuMemsetD8Async, (DevicePointer target, unsigned char value, size_t bytes, StreamHandle stream))                    \
+  X(stream_create, cuStreamCreate, (StreamHandle * stream, unsigned flags))                                                   \
+  X(stream_destroy, cuStreamDestroy_v2, (StreamHandle stream))                                                                \
+  X(stream_synchronize, cuStreamSynchronize, (StreamHandle stream))                                                           \
+  X(event_create, cuEventCreate, (EventHandle * event, unsigned flags))                                                       \
+  X(event_destroy, cuEventDestroy_v2, (EventHandle event))                                                                    \
+  X(event_record, cuEventRecord, (EventHandle event, StreamHandle stream))                                                    \
+  X(event_elapsed, cuEventElapsedTime, (float* milliseconds, EventHandle begin, EventHandle end))                             \
+  X(launch, cuLaunchKernel,                                                                                                   \
+    (FunctionHandle function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x, unsigned block_y,          \
+     unsigned block_z, unsigned shared, StreamHandle stream, void** parameters, void** extra))                                \
+  X(capture_begin, cuStreamBeginCapture_v2, (StreamHandle stream, int mode))                                                  \
+  X(capture_end, cuStreamEndCapture, (StreamHandle stream, GraphHandle * graph))                                              \
+  X(graph_instantiate, cuGraphInstantiateWithFlags, (GraphExecHandle * exec, GraphHandle graph, unsigned long long flags))    \
+  X(graph_launch, cuGraphLaunch, (GraphExecHandle exec, StreamHandle stream))                                                 \
+  X(graph_destroy, cuGraphDestroy, (GraphHandle graph))                                                                       \
   X(graph_exec_destroy, cuGraphExecDestroy, (GraphExecHandle exec))
 
 struct Api {

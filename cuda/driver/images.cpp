@@ -11,13 +11,13 @@ namespace {
 // A fatbin is a header and images; an image is a header and its payload. All numbers are little endian. Of the headers these
 // fields are read:
 constexpr uint32_t kMagic = 0xBA55ED50;
-constexpr size_t kHeaderBytes = 6;   // uint16: bytes of the header of the fatbin
-constexpr size_t kImagesBytes = 8;   // uint64: bytes of all images behind it
+constexpr size_t kHeaderBytes = 6;  // uint16: bytes of the header of the fatbin
+constexpr size_t kImagesBytes = 8;  // uint64: bytes of all images behind it
 constexpr size_t kFatbinHeader = 16;
-constexpr size_t kKind = 0;          // uint16: Image::Kind
-constexpr size_t kImageHeader = 4;   // uint32: bytes of the header of the image
-constexpr size_t kPayload = 8;       // uint64: bytes of its payload
-constexpr size_t kArchitecture = 28; // uint32
+constexpr size_t kKind = 0;           // uint16: Image::Kind
+constexpr size_t kImageHeader = 4;    // uint32: bytes of the header of the image
+constexpr size_t kPayload = 8;        // uint64: bytes of its payload
+constexpr size_t kArchitecture = 28;  // uint32
 constexpr size_t kLeastImageHeader = 32;
 
 template <class T>

@@ -10,8 +10,8 @@ namespace fewbit::cuda {
 // One source, compiled for one architecture.
 struct Image {
   enum Kind { ptx = 1, machine_code = 2 } kind;
-  int architecture;            // 80 is compute capability 8.0
-  const char* data;            // PTX is text that ends with a zero
+  int architecture;  // 80 is compute capability 8.0
+  const char* data;  // PTX is text that ends with a zero
 };
 
 // What nvcc made of one source.

@@ -30,12 +30,15 @@ __device__ void exponentials(const AttentionCodesParams& p, const AttentionQuery
   const bool coded = p.logit_inverse_step > 0.0f;
   if (!at.bias && !at.regions && !coded) {
     int most = INT_MIN;
+#pragma unroll 1
     for (int s = lane; s < p.tokens; s += 32) most = max(most, __float_as_int(e[s]));
     most = warp_max(most);
+#pragma unroll 1
     for (int s = lane; s < p.tokens; s += 32) e[s] = exp_nonpositive(float(__float_as_int(e[s]) - most) * scale);
     return;
   }
   float most = -INFINITY;
+#pragma unroll 1
   for (int s = lane; s < p.tokens; s += 32) {
     float x = __fmaf_rn(float(__float_as_int(e[s])), scale, at.bias ? at.bias[s] : 0.0f);
     if (coded) x = float(round_even(clamp(x * p.logit_inverse_step, -128.0f, 127.0f)));
@@ -44,12 +47,14 @@ __device__ void exponentials(const AttentionCodesParams& p, const AttentionQuery
   }
   most = warp_max(most);
   const float unit = coded ? p.logit_step : 1.0f;
+#pragma unroll 1
   for (int s = lane; s < p.tokens; s += 32) e[s] = at.attends(s) ? exp_nonpositive((e[s] - most) * unit) : 0.0f;
 }
 
 // The sum of e in the order of the contract; thread j and thread j + 16 both have lane j.
 __device__ float total(const float* e, int tokens) {
   float sum = 0.0f;
+#pragma unroll 1
   for (int s = threadIdx.x % 16; s < tokens; s += 16) sum = sum + e[s];
   return tree16(sum);
 }
@@ -57,20 +62,24 @@ __device__ float total(const float* e, int tokens) {
 __device__ void attention(const AttentionCodesParams& p, uint8_t* scratch) {
   const int padded = (p.tokens + 15) / 16 * 16, lane = threadIdx.x;
   float* e = reinterpret_cast<float*>(scratch) + static_cast<long long>(threadIdx.y) * padded;
-  uint8_t* probabilities = scratch + static_cast<long long>(blockDim.y) * padded * 4 + static_cast<long long>(threadIdx.y) * padded;
+  uint8_t* probabilities =
+      scratch + static_cast<long long>(blockDim.y) * padded * 4 + static_cast<long long>(threadIdx.y) * padded;
   const long long queries = static_cast<long long>(p.images) * p.windows.count * p.heads * p.tokens;
   const long long all_warps = static_cast<long long>(gridDim.x) * blockDim.y;
   for (long long query = static_cast<long long>(blockIdx.x) * blockDim.y + threadIdx.y; query < queries; query += all_warps) {
     const AttentionQuery at(p, query);
     const uint8_t* q = at.row(p.q, at.token);
+#pragma unroll 1
     for (int s = lane; s < p.tokens; s += 32) e[s] = __int_as_float(score(q, at.row(p.k, s), p.head_width));
     exponentials(p, at, e);
     __syncwarp();
     const float inverse = 1.0f / total(e, p.tokens);
     const float inverse_step = p.p_inverse_step[at.head];
+#pragma unroll 1
     for (int s = lane; s < p.tokens; s += 32) probabilities[s] = encode_scaled(p.encode_p, e[s] * inverse * inverse_step);
     __syncwarp();
     uint8_t* y = at.row(p.y, at.token);
+#pragma unroll 1
     for (int c = lane; c < p.head_width; c += 32) {
       int sum = 0;
       for (int s = 0; s < p.tokens; ++s) sum += probabilities[s] * (at.row(p.v, s)[c] - 128);

@@ -27,6 +27,7 @@ __device__ void attention(const AttentionF32Params& p, float* scratch) {
     const float* q = at.row(p.q, at.token);
     const float scale = p.scale[at.head];
     float most = -INFINITY, z = 0.0f;
+#pragma unroll 1
     for (int s = lane; s < p.tokens; s += 32) {
       const float* k = at.row(p.k, s);
       float x = 0.0f;
@@ -36,19 +37,23 @@ __device__ void attention(const AttentionF32Params& p, float* scratch) {
       e[s] = x;
     }
     most = warp_max(most);
+#pragma unroll 1
     for (int s = lane; s < p.tokens; s += 32) {
       e[s] = at.attends(s) ? exp_nonpositive(e[s] - most) : 0.0f;
       z = z + e[s];
     }
     const float inverse = 1.0f / warp_sum(z);
+#pragma unroll 1
     for (int s = lane; s < p.tokens; s += 32) e[s] = e[s] * inverse;
     __syncwarp();
     if (p.probabilities.data) {
       const int row = (at.window * p.heads + at.head) * p.tokens + at.token;
       float* kept = p.probabilities.at(at.image, row);
+#pragma unroll 1
       for (int s = lane; s < p.tokens; s += 32) kept[s] = e[s];
     }
     float* y = at.row(p.y, at.token);
+#pragma unroll 1
     for (int c = lane; c < p.head_width; c += 32) {
       float sum = 0.0f;
       for (int s = 0; s < p.tokens; ++s) sum = __fmaf_rn(e[s], at.row(p.v, s)[c], sum);

@@ -1,4 +1,4 @@
-// Rows put together from other rows, bytes as they are: a thread has one vector of a row of y.
+// Rows put together from other rows, bytes as they are: a warp has a row of y.
 #include "cuda/kernels/rows.cuh"
 #include "cuda/ops/gather.h"
 
@@ -15,21 +15,21 @@ __device__ void fill(uint8_t byte, uint4* vector) {
 template <int bytes>
 __device__ void gather(const GatherParams& p) {
   using Vector = typename Bytes<bytes>::type;
-  const int part_vectors = p.part_bytes / bytes;
-  long long thread = static_cast<long long>(blockIdx.x) * kGatherThreads + threadIdx.x;
-  const int vector = int(thread % part_vectors);
-  thread /= part_vectors;
-  const int part = int(thread % p.parts);
-  thread /= p.parts;
-  const int r = int(thread % p.count), image = int(thread / p.count);
+  const int line = blockIdx.x * blockDim.y + threadIdx.y;
+  const int image = line / p.count, r = line % p.count;
   if (image >= p.images) return;
-  const int row = p.rows ? p.rows[static_cast<long long>(r) * p.parts + part] : r;
-  Vector value;
-  if (row < 0)
-    fill(p.zero, &value);
-  else
-    value = reinterpret_cast<const Vector*>(p.x.at(image, row))[vector];
-  reinterpret_cast<Vector*>(p.y.at(image, r))[static_cast<long long>(part) * part_vectors + vector] = value;
+  const int part_vectors = p.part_bytes / bytes;
+  Vector* y = reinterpret_cast<Vector*>(p.y.at(image, r));
+#pragma unroll 1
+  for (int i = threadIdx.x; i < p.parts * part_vectors; i += 32) {
+    const int row = p.rows ? p.rows[static_cast<long long>(r) * p.parts + i / part_vectors] : r;
+    Vector value;
+    if (row < 0)
+      fill(p.zero, &value);
+    else
+      value = reinterpret_cast<const Vector*>(p.x.at(image, row))[i % part_vectors];
+    y[i] = value;
+  }
 }
 
 }  // namespace

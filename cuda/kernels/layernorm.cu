@@ -19,6 +19,7 @@ __device__ void layernorm(const LayerNormParams& p) {
   const float* row = active ? row_of(p.x, r, p.image_rows) : nullptr;
   if (cached) {
     float* mine = cache + slot * layernorm_pitch(p.width);
+#pragma unroll 2
     for (int i = lane * vector; i < width; i += 16 * vector) {
       float x[vector];
       load<vector>(row + i, x);
@@ -28,8 +29,10 @@ __device__ void layernorm(const LayerNormParams& p) {
     row = mine;
   }
   float sum = 0.0f, squares = 0.0f;
+#pragma unroll 4
   for (int i = lane; i < width; i += 16) sum = sum + row[i];
   const float mean = tree16(sum) / float(p.width);
+#pragma unroll 4
   for (int i = lane; i < width; i += 16) {
     const float d = row[i] - mean;
     squares = __fmaf_rn(d, d, squares);
@@ -38,6 +41,7 @@ __device__ void layernorm(const LayerNormParams& p) {
   if (!active) return;
   float* y_float = p.y_float.data ? row_of(p.y_float, r, p.image_rows) : nullptr;
   uint8_t* y_codes = p.y_codes.data ? row_of(p.y_codes, r, p.image_rows) : nullptr;
+#pragma unroll 1
   for (int i = lane * vector; i < width; i += 16 * vector) {
     float y[vector], gamma[vector], beta[vector];
     load<vector>(row + i, y);

@@ -31,8 +31,9 @@ __device__ void layernorm_codes(const LayerNormCodesParams& p) {
   if (r >= p.rows) return;  // a whole warp
   const uint8_t* row = row_of(p.x, r, p.image_rows);
   uint8_t* mine = cache + slot * layernorm_codes_pitch(p.width);
-  int sum = 0;           // |sum| <= 2^30
+  int sum = 0;            // |sum| <= 2^30
   long long squares = 0;  // <= 2^44
+#pragma unroll 2
   for (int i = lane * vector; i < p.width; i += 32 * vector) {
     int z[vector];
     if (cached) {
@@ -53,6 +54,7 @@ __device__ void layernorm_codes(const LayerNormCodesParams& p) {
   const float columns = float(p.width), minus_sum = -float(sum);
   float* y_float = p.y_float.data ? row_of(p.y_float, r, p.image_rows) : nullptr;
   uint8_t* y_codes = p.y_codes.data ? row_of(p.y_codes, r, p.image_rows) : nullptr;
+#pragma unroll 1
   for (int i = lane * vector; i < p.width; i += 32 * vector) {
     int z[vector];
     float y[vector], gamma[vector], beta[vector];

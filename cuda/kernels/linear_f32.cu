@@ -30,12 +30,19 @@ __device__ void stage_weight(const LinearF32Params& p, int first_output, int k, 
   }
 }
 
-__device__ void finish(const LinearF32Params& p, int r, int output, float y) {
-  const int image = r / p.image_rows, row = r % p.image_rows;
-  if (p.activation == Activation::gelu) y = gelu(y);
-  if (p.gain) y = y * p.gain[output];
-  if (p.residual.data) y = y + p.residual.at(image, row)[output];
-  p.y.at(image, row)[output] = y;
+// What follows the product, for a tile in shared memory.
+__device__ void finish(const LinearF32Params& p, int first_row, int first_output, const float* tile) {
+#pragma unroll 1
+  for (int i = threadIdx.x; i < kTile * kTile; i += 256) {
+    const int r = first_row + i / kTile, output = first_output + i % kTile;
+    if (r >= p.rows || output >= p.outputs) continue;
+    const int image = r / p.image_rows, row = r % p.image_rows;
+    float y = tile[i];
+    if (p.activation == Activation::gelu) y = gelu(y);
+    if (p.gain) y = y * p.gain[output];
+    if (p.residual.data) y = y + p.residual.at(image, row)[output];
+    p.y.at(image, row)[output] = y;
+  }
 }
 
 }  // namespace
@@ -43,8 +50,10 @@ __device__ void finish(const LinearF32Params& p, int r, int output, float y) {
 
 extern "C" __global__ void __launch_bounds__(256) fewbit_linear_f32(const fewbit::cuda::LinearF32Params p) {
   using namespace fewbit::cuda;
-  __shared__ __align__(16) float x[kDepth][kPitch];
-  __shared__ __align__(16) float weight[kDepth][kTile];
+  // Inputs of a tile, then its outputs.
+  __shared__ __align__(16) float memory[kTile * kTile];
+  auto* x = reinterpret_cast<float(*)[kPitch]>(memory);
+  auto* weight = reinterpret_cast<float(*)[kTile]>(memory + kDepth * kPitch);
   const int row_tiles = (p.rows + kTile - 1) / kTile;
   const int first_row = blockIdx.x % row_tiles * kTile, first_output = blockIdx.x / row_tiles * kTile;
   const int row = threadIdx.x / 16 * 4, output = threadIdx.x % 16 * 4;
@@ -58,7 +67,7 @@ extern "C" __global__ void __launch_bounds__(256) fewbit_linear_f32(const fewbit
     stage_x(p, first_row, k, x);
     stage_weight(p, first_output, k, weight);
     __syncthreads();
-#pragma unroll
+#pragma unroll 4
     for (int d = 0; d < kDepth; ++d) {
       float a[4], b[4];
       load<4>(&x[d][row], a);
@@ -69,10 +78,9 @@ extern "C" __global__ void __launch_bounds__(256) fewbit_linear_f32(const fewbit
         for (int j = 0; j < 4; ++j) acc[i][j] = __fmaf_rn(a[i], b[j], acc[i][j]);
     }
   }
+  __syncthreads();
 #pragma unroll
-  for (int i = 0; i < 4; ++i)
-#pragma unroll
-    for (int j = 0; j < 4; ++j)
-      if (first_row + row + i < p.rows && first_output + output + j < p.outputs)
-        finish(p, first_row + row + i, first_output + output + j, acc[i][j]);
+  for (int i = 0; i < 4; ++i) store<4>(memory + (row + i) * kTile + output, acc[i]);
+  __syncthreads();
+  finish(p, first_row, first_output, memory);
 }

@@ -1,4 +1,4 @@
-// What stands between matrix products and could not move into one of them: a thread has one vector of columns.
+// What stands between matrix products and could not move into one of them: a warp has a row.
 #include "cuda/kernels/numeric.cuh"
 #include "cuda/kernels/rows.cuh"
 #include "cuda/ops/pointwise.h"
@@ -7,12 +7,7 @@ namespace fewbit::cuda {
 namespace {
 
 template <int vector>
-__device__ void pointwise(const PointwiseParams& p) {
-  const int vectors = p.width / vector;
-  const long long thread = static_cast<long long>(blockIdx.x) * kPointwiseThreads + threadIdx.x;
-  const long long r = thread / vectors;
-  if (r >= p.rows) return;
-  const int image = int(r) / p.image_rows, row = int(r) % p.image_rows, column = int(thread % vectors) * vector;
+__device__ void pointwise_vector(const PointwiseParams& p, int image, int row, int column) {
   float y[vector], other[vector];
   load<vector>(p.x.at(image, row) + column, y);
 #pragma unroll
@@ -37,6 +32,15 @@ __device__ void pointwise(const PointwiseParams& p) {
   }
   store_target<vector>(p.y_float.data ? p.y_float.at(image, row) : nullptr, p.y_codes.data ? p.y_codes.at(image, row) : nullptr,
                        p.encode, column, y);
+}
+
+template <int vector>
+__device__ void pointwise(const PointwiseParams& p) {
+  const int r = blockIdx.x * blockDim.y + threadIdx.y;
+  if (r >= p.rows) return;
+#pragma unroll 1
+  for (int column = threadIdx.x * vector; column < p.width; column += 32 * vector)
+    pointwise_vector<vector>(p, r / p.image_rows, r % p.image_rows, column);
 }
 
 }  // namespace

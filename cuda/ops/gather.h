@@ -17,9 +17,6 @@ struct GatherParams {
   uint8_t zero;
 };
 
-constexpr int kGatherThreads = 256;
-
-// A thread has one vector of bytes.
 Launch gather_launch(const GatherParams& params, const Device& device);
 
 }  // namespace fewbit::cuda

@@ -17,9 +17,7 @@ bool vectors(const Params& p) {
 Launch layernorm_launch(const LayerNormParams& p, const Device&) {
   const int shared = kLayerNormRows * layernorm_pitch(p.width) * int(sizeof(float));
   const bool cached = shared <= kMostShared;
-  const char* kernel = !cached      ? "fewbit_layernorm_long"
-                       : vectors(p) ? "fewbit_layernorm_vectors"
-                                    : "fewbit_layernorm_elements";
+  const char* kernel = !cached ? "fewbit_layernorm_long" : vectors(p) ? "fewbit_layernorm_vectors" : "fewbit_layernorm_elements";
   return {kernel, {blocks_of(p.rows, kLayerNormRows), 1, 1}, {kLayerNormThreads, 1, 1}, cached ? unsigned(shared) : 0};
 }
 

@@ -17,9 +17,6 @@ struct PatchifyParams {
   Encoder encode;
 };
 
-constexpr int kPatchifyThreads = 256;
-
-// A thread has one vector of columns of a patch.
 Launch patchify_launch(const PatchifyParams& params, const Device& device);
 
 }  // namespace fewbit::cuda

@@ -19,9 +19,6 @@ struct PointwiseParams {
   Encoder encode;
 };
 
-constexpr int kPointwiseThreads = 256;
-
-// A thread has one vector of columns.
 Launch pointwise_launch(const PointwiseParams& params, const Device& device);
 
 }  // namespace fewbit::cuda

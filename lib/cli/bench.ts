@@ -1,13 +1,14 @@
 import { existsSync } from 'node:fs'
 import { Command } from 'commander'
 import { noiseImages } from '../images/noise.js'
-import { load, type Model, quantize, randomModel } from '../index.js'
+import { type DeviceName, load, type Model, quantize, randomModel } from '../index.js'
 import { formatMs, pairs } from '../report/terminal.js'
 import { type BitOptions, options } from './options.js'
 import { type ProgressEvent, print, printJson, type Terminal, withProgress } from './terminal.js'
 
 interface Options extends BitOptions {
   batch: number
+  device: DeviceName
   threads?: number
   seed: number
   json?: boolean
@@ -25,6 +26,7 @@ export function benchCommand(terminal: Terminal): Command {
       'checkpoint folder, .fewbit file, or the name of an architecture (deit-small, swin-tiny), which gets random weights',
     )
     .addOption(options.batch())
+    .addOption(options.device())
     .addOption(options.threads())
     .addOption(options.bits())
     .addOption(options.averageBits())
@@ -61,16 +63,16 @@ async function action(terminal: Terminal, name: string, given: Options): Promise
 /** The model to time: a path wins over an architecture of the same name. */
 async function prepare(
   name: string,
-  { bits, averageBits, threads, seed }: Options,
+  { bits, averageBits, device, threads, seed }: Options,
   signal: AbortSignal,
   onProgress: (event: ProgressEvent) => void,
 ): Promise<Model> {
   const isPath = existsSync(name) || /[\\/]|\.fewbit$/.test(name)
-  const model = isPath ? await load(name, { threads, signal }) : await randomModel(name, { seed, threads })
+  const model = isPath ? await load(name, { device, threads, signal }) : await randomModel(name, { seed, device, threads })
   if (bits === undefined && averageBits === undefined) return model
   try {
     const calibrate = noiseImages(model.input, CALIBRATION_IMAGES, seed)
-    return await quantize(model, { calibrate, bits, averageBits, allocation: 'even', seed, threads, signal, onProgress })
+    return await quantize(model, { calibrate, bits, averageBits, allocation: 'even', seed, device, threads, signal, onProgress })
   } finally {
     model.dispose()
   }

@@ -1,11 +1,11 @@
 import { Command } from 'commander'
-import { load } from '../index.js'
+import { type DeviceName, load } from '../index.js'
 import { formatPercent, table } from '../report/terminal.js'
 import { options } from './options.js'
 import { print, printJson, type Terminal, withProgress } from './terminal.js'
 
 interface Options {
-  device: 'cpu' | 'cuda' | 'auto'
+  device: DeviceName
   threads?: number
   json?: boolean
 }

@@ -1,12 +1,12 @@
 import { Command } from 'commander'
-import { load } from '../index.js'
+import { type DeviceName, load } from '../index.js'
 import { formatCount, formatInterval, formatMs, formatPercent, pairs } from '../report/terminal.js'
 import { options } from './options.js'
 import { print, printJson, type Terminal, withProgress } from './terminal.js'
 
 interface Options {
   data: string
-  device: 'cpu' | 'cuda' | 'auto'
+  device: DeviceName
   threads?: number
   json?: boolean
 }

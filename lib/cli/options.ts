@@ -1,4 +1,5 @@
 import { InvalidArgumentError, Option } from 'commander'
+import type { DeviceName } from '../index.js'
 
 /** Options that more than one command has, and the strict numbers behind them: '4 ', '0x4', '4.0' and '' are not integers here. */
 
@@ -16,6 +17,11 @@ function decimal(min: number, max: number) {
     if (!(value >= min && value <= max)) throw new InvalidArgumentError(`It must be a number from ${min} to ${max}.`)
     return value
   }
+}
+
+function deviceName(text: string): DeviceName {
+  if (/^(cpu|auto|cuda(:\d{1,3})?)$/.test(text)) return text as DeviceName
+  throw new InvalidArgumentError('It must be one of cpu, cuda, auto, or cuda:1 for the second device.')
 }
 
 const MAX_SEED = 2 ** 32 - 1
@@ -51,7 +57,7 @@ export const options = {
   seed: () => new Option('--seed <n>', 'fixes every random choice').argParser(integer(0, MAX_SEED)).default(0),
   threads: () => new Option('--threads <n>', 'threads to use (default: what this process may use)').argParser(integer(1, 256)),
   batch: () => new Option('--batch <n>', 'images a run').argParser(integer(1, 4096)).default(1),
-  device: () => new Option('--device <name>', 'where to run').choices(['cpu', 'cuda', 'auto']).default('cpu'),
+  device: () => new Option('--device <name>', 'where to run: cpu, cuda, cuda:1, auto').argParser(deviceName).default('cpu'),
   json: () => new Option('--json', 'print one line of JSON on stdout and nothing else there'),
 }
 

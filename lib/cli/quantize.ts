@@ -1,7 +1,16 @@
 import { basename, resolve } from 'node:path'
 import { Command } from 'commander'
 import { checkReplaceable, replaceFile } from '../checkpoint/replace-file.js'
-import { type FloorReached, load, type Preset, type Quantization, type QuantizationReport, quantize, reportHtml } from '../index.js'
+import {
+  type DeviceName,
+  type FloorReached,
+  load,
+  type Preset,
+  type Quantization,
+  type QuantizationReport,
+  quantize,
+  reportHtml,
+} from '../index.js'
 import { loadCharts } from '../report/charts.js'
 import { formatBytes, formatDuration, pairs, printable } from '../report/terminal.js'
 import { type BitOptions, options } from './options.js'
@@ -20,6 +29,7 @@ interface Options extends BitOptions {
   report?: string
   calibrationImages?: number
   seed: number
+  device: DeviceName
   threads?: number
   json?: boolean
 }
@@ -43,6 +53,7 @@ export function quantizeCommand(terminal: Terminal): Command {
     .option('--cache <folder>', 'keep what takes long in this folder, to go on after an interruption and to repeat at once')
     .addOption(options.calibrationImages())
     .addOption(options.seed())
+    .addOption(options.device())
     .addOption(options.threads())
     .addOption(options.json())
     .action((checkpoint: string, given: Options) => action(terminal, checkpoint, given))
@@ -57,7 +68,7 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
     await loadCharts()
   }
   const started = performance.now()
-  const model = await load(checkpoint, { threads: given.threads, signal: terminal.signal })
+  const model = await load(checkpoint, { device: given.device, threads: given.threads, signal: terminal.signal })
   try {
     const small = await withProgress(terminal, 'quantizing', json, (onProgress, note) =>
       quantize(model, {

@@ -6,6 +6,7 @@ import type { Scheme } from '../graph/scheme.js'
 import type { Dataset } from '../images/dataset.js'
 import type { ImageInput } from '../images/image.js'
 import type { Preprocessing } from '../images/preprocess.js'
+import type { DeviceName } from '../runtime/devices.js'
 import { Session } from '../runtime/session.js'
 import { type BenchmarkOptions, type BenchmarkResult, benchmark } from './benchmark.js'
 import { type Classification, type ClassifyOptions, classify } from './classify.js'
@@ -15,8 +16,11 @@ import { type Quantization, quantizationToJson } from './quantization.js'
 
 /** Where and how a model runs. */
 export interface DeviceOptions {
-  /** 'cpu' (default), 'cuda' (throws when it cannot), 'auto' (the best there is, with one warning when that is the CPU). */
-  device?: 'cpu' | 'cuda' | 'auto'
+  /**
+   * 'cpu' (default); 'cuda', the first device, or 'cuda:1' (throws when it cannot be used); 'auto', the first CUDA device that runs, else the CPU, with
+   * one warning that says why.
+   */
+  device?: DeviceName
   /** 1..256; default: what the affinity mask and the cgroup quota allow. */
   threads?: number
   /** One of the paths that `devices()` lists; default: FEWBIT_ISA, else the fastest. */
@@ -144,7 +148,8 @@ export class Model {
     if (this.session === null) await prepareWeights(graph, scheme, signal)
     if (this.disposed) throw new Error('this model was disposed')
     if (this.session === null) {
-      this.session = new Session(lower(graph, scheme).plan, { path: this.device.isa, threads: this.device.threads })
+      const { device, isa, threads } = this.device
+      this.session = new Session(lower(graph, scheme).plan, { device, path: isa, threads })
     }
     return this.session
   }

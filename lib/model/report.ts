@@ -73,10 +73,10 @@ export async function measureReport(
 async function timeLayers(
   { graph, scheme }: QuantizedGraph,
   { pixels, images }: Calibration,
-  { threads, isa, signal }: ReportRunOptions,
+  { device, threads, isa, signal }: ReportRunOptions,
 ): Promise<{ milliseconds: Map<string, number>; msPerImage: number }> {
   await prepareWeights(graph, scheme, signal)
-  const session = new Session(lower(graph, scheme).plan, { path: isa, threads })
+  const session = new Session(lower(graph, scheme).plan, { device, path: isa, threads })
   try {
     await session.run(pixels, images, { signal }) // memory and processor as in the middle of work
     const { times } = await session.profile(pixels, images, { signal })

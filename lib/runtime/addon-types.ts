@@ -182,7 +182,7 @@ export interface NativeBlob {
 export interface NativeSession {
   /**
    * Queues a run and returns its number. `input` and `output` hold `images` times inputBytes and outputBytes. `nanoseconds` has an element for
-   * each op, to which its wall time is added; with null nothing is measured. They belong to native code until
+   * each op, to which its time is added; with null nothing is measured. They belong to native code until
    * `done` is called, so nobody else may reach them. That happens exactly once and never before run returns: with null, or with an Error
    * (code 'ABORTED' after cancel or dispose). `progress` gets the number of images finished, at most 20 times a second.
    */
@@ -207,6 +207,23 @@ export interface NativePath {
   reason: string
 }
 
+export interface NativeCuda {
+  /** Whether the file of kernels lies beside the addon. */
+  built: boolean
+  /** Why there are no devices; '' when there are. */
+  reason: string
+  /** In the order of the driver's numbers. */
+  devices: {
+    name: string
+    /** Compute capability, '8.0'. */
+    capability: string
+    memory: number
+    runs: boolean
+    /** Why it does not run, or what it is. */
+    reason: string
+  }[]
+}
+
 export interface Addon {
   version: string
   /** Which compiler and options built this addon, in one line. */
@@ -214,12 +231,17 @@ export interface Addon {
   /** The file that it was loaded from; empty when the system does not tell. */
   file: string
   paths(): NativePath[]
+  /** Opens the CUDA driver and tries every device: makes its context, which stays, and loads the kernels. */
+  cuda(): NativeCuda
   /** Threads that this process may use (affinity mask, then cgroup quota), and where the number comes from. */
   defaultThreads(): { threads: number; reason: string }
   createBlob(bytes: Uint8Array): NativeBlob
   /** Zeroed. */
   allocateBlob(byteLength: number): NativeBlob
-  /** path: a name of {@link paths}, or '' for the fastest that runs. Throws when the plan does not fit its buffers. */
+  /**
+   * path: a name of {@link paths}, '' for the fastest that runs, or 'cuda:0', a device of {@link cuda}. Throws when the plan does not fit its buffers, or
+   * the device cannot be used. Memory of a device is allocated by the first run.
+   */
   createSession(plan: Plan, path: string): NativeSession
   packedBytes(outputs: number, inputs: number, bits: number): number
   /** native/format/packed_weight.h. codes: row-major [outputs][inputs], signed. */

@@ -4,9 +4,12 @@ import addon from '#addon'
 import type { NativePath } from './addon-types.js'
 import { chooseThreads } from './threads.js'
 
+/** Where a model runs; 'cuda' is the first device. */
+export type DeviceName = 'cpu' | 'cuda' | `cuda:${number}` | 'auto'
+
 /** A way to run a model on this machine. */
 export interface Device {
-  device: 'cpu' | 'cuda'
+  device: 'cpu' | 'cuda' | `cuda:${number}`
   /** The instruction set, which the option `isa` and FEWBIT_ISA know by this name; null for cuda. */
   path: NativePath['name'] | null
   built: boolean
@@ -16,8 +19,6 @@ export interface Device {
   /** Why it does not run, or what it uses. */
   reason: string
 }
-
-const NO_CUDA = 'this version of fewbit has no CUDA kernels'
 
 /**
  * The name of the path to run on: `name`, else the environment variable FEWBIT_ISA, else the fastest that runs.
@@ -36,6 +37,33 @@ export function choosePath(name?: string): NativePath['name'] {
   return path.name
 }
 
+let warned = false
+
+/**
+ * What a name means on this machine: the CPU, or one CUDA device. 'auto' is the first CUDA device that runs, else the CPU, with one warning for the
+ * process that says why.
+ *
+ * @throws Error when a CUDA device is asked for that cannot be used, with the reason; TypeError for what is no name of a device
+ */
+export function chooseDevice(name: DeviceName = 'cpu'): 'cpu' | `cuda:${number}` {
+  if (name === 'cpu') return name
+  const wanted = /^cuda(?::(\d{1,3}))?$/.exec(name)
+  if (!wanted && name !== 'auto') throw new TypeError(`device must be 'cpu', 'cuda', 'cuda:1' (a number) or 'auto', not '${name}'`)
+  const { reason, devices } = addon.cuda()
+  if (wanted) {
+    const number = Number(wanted[1] ?? 0)
+    const device = devices[number]
+    if (device?.runs) return `cuda:${number}`
+    const why = device?.reason ?? (reason || `there is no device ${number}, and ${devices.length} in all`)
+    throw new Error(`device '${name}' cannot be used: ${why}. Use 'cpu' or 'auto'.`)
+  }
+  const first = devices.findIndex(({ runs }) => runs)
+  if (first >= 0) return `cuda:${first}`
+  if (!warned) process.emitWarning(`running on the CPU: ${devices[0]?.reason ?? reason}`, { code: 'FEWBIT_NO_CUDA' })
+  warned = true
+  return 'cpu'
+}
+
 /** Everything this build could run on, slowest first. */
 export function devices(): Device[] {
   let chosen: string | null = null
@@ -47,7 +75,14 @@ export function devices(): Device[] {
   const cpu = addon
     .paths()
     .map(({ name, built, runs, reason }): Device => ({ device: 'cpu', path: name, built, runs, chosen: name === chosen, reason }))
-  return [...cpu, { device: 'cuda', path: null, built: false, runs: false, chosen: false, reason: NO_CUDA }]
+  return [...cpu, ...cudaDevices()]
+}
+
+function cudaDevices(): Device[] {
+  const { built, reason, devices } = addon.cuda()
+  const common = { path: null, built, chosen: false }
+  if (devices.length === 0) return [{ device: 'cuda', ...common, runs: false, reason }]
+  return devices.map(({ runs, reason }, i): Device => ({ device: `cuda:${i}`, ...common, runs, reason }))
 }
 
 /** What `fewbit doctor` prints. */
@@ -99,6 +134,9 @@ function advise(list: Device[], sharp: string | null): string[] {
     advice.push(`FEWBIT_ISA chooses ${chosen.path}, though ${fastest} runs here and is faster.`)
   } else if (chosen?.path === 'portable') {
     advice.push('Only the portable path runs here; it is many times slower than the vector paths.')
+  }
+  for (const { device, path, runs, reason } of list) {
+    if (path === null && device !== 'cuda' && !runs) advice.push(`${device} cannot be used: ${reason}.`)
   }
   if (sharp === null) advice.push('sharp is not installed or does not load: image files cannot be decoded. npm install sharp')
   return advice

@@ -1,10 +1,12 @@
 import addon from '#addon'
 import type { NativePath, NativeSession, Plan, PlanOp } from './addon-types.js'
-import { choosePath } from './devices.js'
+import { chooseDevice, choosePath, type DeviceName } from './devices.js'
 import { InputCopier } from './input.js'
 import { chooseThreads } from './threads.js'
 
 export interface SessionOptions {
+  /** Default: the CPU. */
+  device?: DeviceName
   /** One of the paths that `devices()` lists; default: FEWBIT_ISA, else the fastest that runs. */
   path?: string
   /** Default: what this process may use. */
@@ -25,7 +27,7 @@ export interface OpTime {
   op: PlanOp['op']
   /** The name of the op: that of the first node that it computes. */
   name: string
-  /** Wall time of all its calls, one for every batch of images, from the first task to the last. */
+  /** Time of all its calls, one for every batch of images, from the first task to the last; on a CUDA device between two events around it. */
   nanoseconds: number
 }
 
@@ -34,8 +36,8 @@ export interface OpTime {
  * threads of the package's own.
  */
 export class Session {
-  /** The path that it runs on. */
-  readonly path: NativePath['name']
+  /** The path that it runs on, or the CUDA device. */
+  readonly path: NativePath['name'] | `cuda:${number}`
   readonly threads: number
   private readonly imageInputs: number
   private readonly imageOutputs: number
@@ -44,9 +46,10 @@ export class Session {
   private native: NativeSession | null
 
   /** @throws Error when the path does not run here, or the plan does not hold; the message names the op */
-  constructor(plan: Plan, { path, threads }: SessionOptions = {}) {
+  constructor(plan: Plan, { device, path, threads }: SessionOptions = {}) {
     this.threads = chooseThreads(threads)
-    this.path = choosePath(path)
+    const chosen = chooseDevice(device)
+    this.path = chosen === 'cpu' ? choosePath(path) : chosen
     this.imageInputs = plan.inputBytes / Float32Array.BYTES_PER_ELEMENT
     this.imageOutputs = plan.outputBytes / Float32Array.BYTES_PER_ELEMENT
     this.inputs = new InputCopier(this.imageInputs)

@@ -3,6 +3,7 @@
 
 #include "addon/arguments.h"
 #include "addon/blob.h"
+#include "addon/cuda.h"
 #include "addon/jobs.h"
 #include "addon/library.h"
 #include "addon/session.h"
@@ -17,6 +18,7 @@ class Addon : public Napi::Addon<Addon> {
  public:
   Addon(Napi::Env env, Napi::Object exports) : jobs_(Jobs::create(env)) {
     pin_library();
+    set_kernel_file();
     constexpr auto method = static_cast<napi_property_attributes>(napi_default_method | napi_enumerable);
     blob_ = Napi::Persistent(BlobObject::define(env));
     session_ = Napi::Persistent(SessionObject::define(env, jobs_.get()));
@@ -25,6 +27,7 @@ class Addon : public Napi::Addon<Addon> {
                              InstanceValue("build", Napi::String::New(env, build_line()), napi_enumerable),
                              InstanceValue("file", Napi::String::New(env, library_file()), napi_enumerable),
                              InstanceMethod("paths", &Addon::list_paths, method),
+                             InstanceMethod("cuda", &Addon::list_cuda, method),
                              InstanceMethod("defaultThreads", &Addon::default_threads, method),
                              InstanceMethod("createBlob", &Addon::create_blob, method),
                              InstanceMethod("allocateBlob", &Addon::allocate_blob, method),
@@ -47,6 +50,10 @@ class Addon : public Napi::Addon<Addon> {
       list.Set(list.Length(), entry);
     }
     return list;
+  }
+
+  Napi::Value list_cuda(const Napi::CallbackInfo& info) {
+    return guarded(info.Env(), [&] { return cuda_report(info.Env()); });
   }
 
   Napi::Value default_threads(const Napi::CallbackInfo& info) {

@@ -1,9 +1,12 @@
 #include "addon/session.h"
 
+#include <cstdlib>
 #include <utility>
 
 #include "addon/arguments.h"
 #include "addon/plan_reader.h"
+#include "cuda/plan/executor.h"
+#include "plan/executor.h"
 
 namespace fewbit::addon {
 namespace {
@@ -13,15 +16,14 @@ constexpr int kMaxThreads = 1024;
 
 class RunJob : public Job {
  public:
-  RunJob(std::shared_ptr<Executor> executor, const RunArguments& arguments)
-      : executor_(std::move(executor)), arguments_(arguments) {}
+  RunJob(std::shared_ptr<Runner> runner, const RunArguments& arguments) : runner_(std::move(runner)), arguments_(arguments) {}
 
   void execute(Context& context) override {
-    executor_->run(context.team, arguments_, stop_flag(), [&](int64_t images) { context.progress(images); });
+    runner_->run(context.team, arguments_, stop_flag(), [&](int64_t images) { context.progress(images); });
   }
 
  private:
-  const std::shared_ptr<Executor> executor_;
+  const std::shared_ptr<Runner> runner_;
   const RunArguments arguments_;
 };
 
@@ -30,6 +32,14 @@ const Kernels& kernels_of(Napi::Env env, const std::string& name) {
   if (!path) throw Napi::Error::New(env, "there is no path '" + name + "'");
   if (!path->runs || !path->kernels) throw Napi::Error::New(env, "path '" + name + "' does not run here: " + path->reason);
   return *path->kernels;
+}
+
+// where: the name of a path, or 'cuda:' and the number of a device.
+std::shared_ptr<Runner> make_runner(Napi::Env env, Plan plan, const std::string& where) {
+  const std::string cuda = "cuda:";
+  if (where.compare(0, cuda.size(), cuda) != 0) return std::make_shared<Executor>(std::move(plan), kernels_of(env, where));
+  const int ordinal = std::atoi(where.c_str() + cuda.size());
+  return std::make_shared<cuda::Executor>(std::move(plan), cuda::Context::of(ordinal));
 }
 
 // An array of images * image_bytes.
@@ -66,19 +76,18 @@ Napi::Function SessionObject::define(Napi::Env env, Jobs* jobs) {
 SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info), jobs_(static_cast<Jobs*>(info.Data())) {
   guarded(info.Env(), [&] {
     if (!info[1].IsString()) throw Napi::TypeError::New(info.Env(), "path must be a string");
-    const Kernels& kernels = kernels_of(info.Env(), info[1].As<Napi::String>().Utf8Value());
-    executor_ = std::make_shared<Executor>(read_plan(info[0]), kernels);
+    runner_ = make_runner(info.Env(), read_plan(info[0]), info[1].As<Napi::String>().Utf8Value());
   });
   info.This().As<Napi::Object>().TypeTag(&kTag);
-  Napi::MemoryManagement::AdjustExternalMemory(info.Env(), static_cast<int64_t>(executor_->memory()));
+  Napi::MemoryManagement::AdjustExternalMemory(info.Env(), static_cast<int64_t>(runner_->memory()));
 }
 
 void SessionObject::Finalize(Napi::BasicEnv env) { release(env); }
 
 void SessionObject::release(Napi::BasicEnv env) {
-  if (!executor_) return;
-  Napi::MemoryManagement::AdjustExternalMemory(env, -static_cast<int64_t>(executor_->memory()));
-  executor_.reset();
+  if (!runner_) return;
+  Napi::MemoryManagement::AdjustExternalMemory(env, -static_cast<int64_t>(runner_->memory()));
+  runner_.reset();
 }
 
 SessionObject* SessionObject::Unwrap(Napi::Object object) {
@@ -88,8 +97,8 @@ SessionObject* SessionObject::Unwrap(Napi::Object object) {
 
 Napi::Value SessionObject::run(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  if (!executor_) throw Napi::Error::New(env, "the session was disposed");
-  const Plan& plan = executor_->plan();
+  if (!runner_) throw Napi::Error::New(env, "the session was disposed");
+  const Plan& plan = runner_->plan();
   const int64_t images = integer(info[2], 1, kMaxImages, "images");
   RunArguments arguments{};
   arguments.input = images_of(info[0], "input", images, plan.input_bytes);
@@ -110,7 +119,7 @@ Napi::Value SessionObject::run(const Napi::CallbackInfo& info) {
   request.keep = {info[0].As<Napi::Object>(), info[1].As<Napi::Object>(), info.This().As<Napi::Object>()};
   if (arguments.nanoseconds) request.keep.push_back(info[4].As<Napi::Object>());
   return guarded(env, [&]() -> Napi::Value {
-    request.job = std::make_shared<RunJob>(executor_, arguments);
+    request.job = std::make_shared<RunJob>(runner_, arguments);
     return Napi::Number::New(env, jobs_->start(env, request));
   });
 }

@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "addon/jobs.h"
-#include "plan/executor.h"
+#include "plan/runner.h"
 
 namespace fewbit::addon {
 
@@ -26,8 +26,8 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
   void dispose(const Napi::CallbackInfo& info);
   void release(Napi::BasicEnv env);
 
-  Jobs* jobs_;                          // outlives every object of its environment that JavaScript can reach
-  std::shared_ptr<Executor> executor_;  // null after dispose; runs under way have it too
+  Jobs* jobs_;                      // outlives every object of its environment that JavaScript can reach
+  std::shared_ptr<Runner> runner_;  // null after dispose; runs under way have it too
 };
 
 }  // namespace fewbit::addon

@@ -1,41 +1,23 @@
 // Runs a plan over images, `batch` at a time, each op divided among the threads of a team.
 #pragma once
 
-#include <atomic>
-#include <cstdint>
-#include <functional>
-#include <vector>
-
 #include "cpu/kernels.h"
 #include "plan/blob.h"
-#include "plan/plan.h"
-#include "plan/threads.h"
+#include "plan/runner.h"
 
 namespace fewbit {
 
-constexpr int kMaxImages = 1 << 30;
-
-struct RunArguments {
-  const void* input;  // images * input_bytes
-  void* output;       // images * output_bytes
-  int images;         // at most kMaxImages
-  int threads;
-  // One number an op, to which the nanoseconds (wall) of all its calls are added; null: nobody measures.
-  double* nanoseconds = nullptr;
-};
-
-class Executor {
+class Executor : public Runner {
  public:
   // Throws std::invalid_argument when the plan does not hold (plan.h), std::bad_alloc without memory for its arena.
   Executor(Plan plan, const Kernels& kernels);
 
-  // One run at a time. Looks at `stop` before every task, and then leaves the output unfinished and returns false.
-  // progress: images done, after each pass.
+  // Looks at `stop` before every task.
   bool run(Team& team, const RunArguments& arguments, const std::atomic<bool>& stop,
-           const std::function<void(int64_t images)>& progress);
+           const std::function<void(int64_t images)>& progress) override;
 
-  const Plan& plan() const { return plan_; }
-  size_t memory() const { return arena_.size(); }
+  const Plan& plan() const override { return plan_; }
+  size_t memory() const override { return arena_.size(); }
 
  private:
   const Plan plan_;

@@ -85,7 +85,8 @@ it.each([
   [{ calibrationImages: 0 }, /calibrationImages must be/],
   [{ seed: -1 }, /seed must be/],
   [{ threads: 0 }, /threads must be/],
-  [{ device: 'cuda' as const }, /without CUDA/],
+  [{ device: 'cuda:99' as const }, /device 'cuda:99' cannot be used: .*Use 'cpu' or 'auto'/],
+  [{ device: 'gpu' as never }, /device must be 'cpu', 'cuda', 'cuda:1' \(a number\) or 'auto', not 'gpu'/],
   [{ isa: 'sse2' }, /isa 'sse2' is not known; known are portable/],
   [{ allocation: 'bogus' as never }, /allocation must be 'greedy' or 'even', not 'bogus'/],
 ])('refuses %j', async (options, message) => {

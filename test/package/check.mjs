@@ -1,6 +1,6 @@
 // Packs the package, installs it without scripts into an empty folder and uses it from there both ways.
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -19,6 +19,9 @@ try {
     .split('\n')
   const wanted = [
     `package/prebuilds/${process.platform}-${process.arch}/fewbit.node`,
+    ...(existsSync(join(root, 'build/Release/fewbit.fatbin'))
+      ? [`package/prebuilds/${process.platform}-${process.arch}/fewbit.fatbin`]
+      : []),
     ...[
       'lib/addon.cjs',
       'dist/esm/index.js',

@@ -1,0 +1,335 @@
+// How an op meets a batch: all images of a pass are one launch. Where the rows of all images lie at one distance in every
+// operand they are one long matrix; else kernels find rows by image and row (Matrix in ops/device.h).
+#include "cuda/plan/binder.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+
+#include "cuda/ops/attention_codes.h"
+#include "cuda/ops/attention_f32.h"
+#include "cuda/ops/gather.h"
+#include "cuda/ops/layernorm.h"
+#include "cuda/ops/linear_codes.h"
+#include "cuda/ops/linear_f32.h"
+#include "cuda/ops/mean.h"
+#include "cuda/ops/patchify.h"
+#include "cuda/ops/pointwise.h"
+
+namespace fewbit::cuda {
+namespace {
+
+size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+bool uniform(const View& view) { return view.rows == 1 || view.image_stride == view.rows * view.row_stride; }
+bool uniform(const std::optional<View>& view) { return !view || uniform(*view); }
+
+template <class T>
+T* pointer(DevicePointer address) {
+  return reinterpret_cast<T*>(address);
+}
+
+class Binder {
+ public:
+  Binder(const Plan& plan, int images, const Spaces& spaces, const Device& device, Constants& constants)
+      : plan_(plan), images_(images), spaces_(spaces), device_(device), constants_(constants) {}
+
+  Program bind() {
+    for (op_ = 0; op_ < plan_.ops.size(); ++op_) std::visit(*this, plan_.ops[op_].op);
+    return std::move(program_);
+  }
+
+  void operator()(const LinearCodesOp& op) {
+    LinearCodesParams p{};
+    set_rows(op.x, uniform(op.x) && uniform(op.y) && uniform(op.residual), &p);
+    p.inputs = op.x.width;
+    p.outputs = op.y.width;
+    p.x = matrix<const uint8_t>(op.x);
+    p.weight_bits = op.weight_bits;
+    const uint8_t* packed = host(op.weight);
+    const int outputs = p.outputs, inputs = p.inputs, bits = p.weight_bits;
+    const bool to_codes = op.encode.has_value();
+    p.weight = pointer<const uint8_t>(
+        constants_.put(packed, linear_codes_weight_bytes(outputs, inputs, bits), to_codes ? 1 : 2,
+                       [=](uint8_t* to) { linear_codes_weight(packed, outputs, inputs, bits, to_codes, to); }));
+    const size_t padded = round_up(outputs, 16);
+    p.correction = array<int32_t>(op.correction, padded);
+    p.scale = array<float>(op.scale, padded);
+    p.bias = array<float>(op.bias, padded);
+    p.activation = op.activation;
+    p.gain = array<float>(op.gain, padded);
+    p.rounds_pre_activation = op.pre_activation.has_value();
+    if (op.pre_activation) p.pre_activation = *op.pre_activation;
+    if (op.residual_code) {
+      p.residual_codes = matrix<const uint8_t>(*op.residual);
+      p.residual_scale = array<float>(op.residual_code->scale, padded);
+      p.residual_offset = op.residual_code->offset;
+    } else {
+      p.residual = matrix<const float>(op.residual);
+    }
+    set_target(op.y, op.encode, &p);
+    add(p, linear_codes_launch(p, device_), linear_codes_workspace(p, device_));
+  }
+
+  void operator()(const LinearF32Op& op) {
+    LinearF32Params p{};
+    set_rows(op.x, uniform(op.x) && uniform(op.y) && uniform(op.residual), &p);
+    p.inputs = op.x.width;
+    p.outputs = op.y.width;
+    const size_t padded = round_up(p.outputs, 16);
+    p.x = matrix<const float>(op.x);
+    p.weight = array<float>(op.weight, padded * p.inputs);
+    p.bias = array<float>(op.bias, padded);
+    p.activation = op.activation;
+    p.gain = array<float>(op.gain, padded);
+    p.residual = matrix<const float>(op.residual);
+    p.y = matrix<float>(op.y);
+    add(p, linear_f32_launch(p, device_));
+  }
+
+  void operator()(const LayerNormOp& op) {
+    LayerNormParams p{};
+    set_normalised(op, &p);
+    p.x = matrix<const float>(op.x);
+    add(p, layernorm_launch(p, device_));
+  }
+
+  void operator()(const LayerNormCodesOp& op) {
+    LayerNormCodesParams p{};
+    set_normalised(op, &p);
+    p.x = matrix<const uint8_t>(op.x);
+    p.offset = op.offset;
+    p.shift = array<uint8_t>(op.shift, op.x.width);
+    add(p, layernorm_codes_launch(p, device_));
+  }
+
+  void operator()(const AttentionCodesOp& op) {
+    AttentionCodesParams p{};
+    set_attention<const uint8_t>(op, &p);
+    p.logit_scale = array<float>(op.logit_scale, op.heads);
+    p.p_inverse_step = array<float>(op.p_inverse_step, op.heads);
+    p.output_scale = array<float>(op.output_scale, op.heads);
+    p.encode_p = encoder(op.encode_p, 0);
+    p.y = matrix<uint8_t>(op.y);
+    p.encode = encoder(op.encode, 0);
+    if (op.logit_code) {
+      p.logit_inverse_step = op.logit_code->inverse_step;
+      p.logit_step = op.logit_code->step;
+    }
+    add(p, attention_codes_launch(p, device_), attention_codes_workspace(p, device_));
+  }
+
+  void operator()(const AttentionF32Op& op) {
+    AttentionF32Params p{};
+    set_attention<const float>(op, &p);
+    p.scale = array<float>(op.scale, op.heads);
+    p.y = matrix<float>(op.y);
+    p.probabilities = matrix<float>(op.probabilities);
+    add(p, attention_f32_launch(p, device_), attention_f32_workspace(p, device_));
+  }
+
+  void operator()(const PatchifyOp& op) {
+    PatchifyParams p{};
+    p.images = images_;
+    p.channels = op.channels;
+    p.height = op.x.rows / op.channels;
+    p.width = op.x.width;
+    p.patch_height = op.patch_height;
+    p.patch_width = op.patch_width;
+    const Matrix<const float> x = matrix<const float>(op.x);
+    p.image = x.data;
+    p.image_stride = x.image_stride;
+    set_target(op.y, op.encode, &p);
+    add(p, patchify_launch(p, device_));
+  }
+
+  void operator()(const PointwiseOp& op) {
+    PointwiseParams p{};
+    set_rows(op.x, uniform(op.x) && uniform(op.y) && uniform(op.factor) && uniform(op.residual), &p);
+    p.width = op.x.width;
+    p.x = matrix<const float>(op.x);
+    p.function = op.function;
+    p.gain = array<float>(op.gain, op.x.width);
+    p.factor = matrix<const float>(op.factor);
+    p.residual = matrix<const float>(op.residual);
+    set_target(op.y, op.encode, &p);
+    add(p, pointwise_launch(p, device_));
+  }
+
+  void operator()(const CopyRowsOp& op) {
+    const int element = op.codes ? 1 : sizeof(float);
+    copy(op.x, op.y, element, nullptr, 1, 0);
+  }
+
+  void operator()(const GatherOp& op) {
+    const int32_t* rows = pointer<const int32_t>(constants_.put(op.rows.data(), op.rows.size() * sizeof(int32_t)));
+    copy(op.x, op.y, op.element_bytes, rows, op.y.width / op.x.width, static_cast<uint8_t>(op.zero));
+  }
+
+  void operator()(const MeanOp& op) {
+    MeanParams p{};
+    p.images = images_;
+    p.rows = op.x.rows;
+    p.width = op.x.width;
+    if (op.decode) {
+      p.x_codes = matrix<const uint8_t>(op.x);
+      p.x_offset = op.decode->offset;
+      p.scale = op.decode->scale;
+    } else {
+      p.x_float = matrix<const float>(op.x);
+    }
+    set_target(op.y, op.encode, &p);
+    add(p, mean_launch(p, device_));
+  }
+
+  template <class Op>
+  void operator()(const Op&) {
+    const PlanOp& op = plan_.ops[op_];
+    throw std::invalid_argument("plan op '" + op.name + "' (" + op_kind(op) + ") has no CUDA kernel; run it on the CPU");
+  }
+
+ private:
+  const uint8_t* host(const Constant& constant) const { return plan_.blobs[constant.blob]->data() + constant.offset; }
+
+  template <class T>
+  const T* array(const Constant& constant, size_t count) {
+    return pointer<const T>(constants_.put(host(constant), count * sizeof(T)));
+  }
+  template <class T>
+  const T* array(const std::optional<Constant>& constant, size_t count) {
+    return constant ? array<T>(*constant, count) : nullptr;
+  }
+
+  DevicePointer address(const View& view, size_t element) {
+    switch (view.space) {
+      case Space::arena:
+        return spaces_.arena + view.offset;
+      case Space::input:
+        return spaces_.input + view.offset;
+      case Space::output:
+        return spaces_.output + view.offset;
+      case Space::blob:
+        break;
+    }
+    // Rows of codes may be read in vectors of 64 bytes, where the blob has them.
+    const Blob& blob = *plan_.blobs[view.blob];
+    const size_t last = (view.rows - 1) * view.row_stride + (images_ - 1) * view.image_stride;
+    const size_t bytes = std::min(last + round_up(view.width * element, 64), blob.size() - size_t(view.offset));
+    return constants_.put(blob.data() + view.offset, bytes);
+  }
+
+  // A long matrix of single rows goes on from image to image.
+  template <class T>
+  Matrix<T> matrix(const View& view) {
+    const int64_t size = sizeof(T);
+    const bool single = view.rows == 1;
+    return {pointer<T>(address(view, size)), (single ? view.image_stride : view.row_stride) / size, view.image_stride / size};
+  }
+  template <class T>
+  Matrix<T> matrix(const std::optional<View>& view) {
+    return view ? matrix<T>(*view) : Matrix<T>{};
+  }
+
+  Encoder encoder(const PlanEncoder& e, int columns) {
+    return {e.inverse_step,
+            e.low,
+            e.high,
+            e.offset,
+            e.table ? array<uint8_t>(*e.table, kEncodeTable) : nullptr,
+            e.inverse_steps ? array<float>(*e.inverse_steps, round_up(columns, 16)) : nullptr};
+  }
+
+  template <class Params>
+  void set_rows(const View& x, bool all, Params* p) const {
+    p->rows = x.rows * images_;
+    p->image_rows = all ? p->rows : x.rows;
+  }
+
+  template <class Params>
+  void set_target(const View& y, const std::optional<PlanEncoder>& encode, Params* p) {
+    if (encode) {
+      p->y_codes = matrix<uint8_t>(y);
+      p->encode = encoder(*encode, y.width);
+    } else {
+      p->y_float = matrix<float>(y);
+    }
+  }
+
+  template <class Op, class Params>
+  void set_normalised(const Op& op, Params* p) {
+    set_rows(op.x, uniform(op.x) && uniform(op.y), p);
+    p->width = op.x.width;
+    p->gamma = array<float>(op.gamma, op.x.width);
+    p->beta = array<float>(op.beta, op.x.width);
+    p->eps = op.eps;
+    set_target(op.y, op.encode, p);
+  }
+
+  template <class T, class Op, class Params>
+  void set_attention(const Op& op, Params* p) {
+    const int windows = op.windows ? op.windows->count : 1;
+    p->images = images_;
+    p->heads = op.heads;
+    p->tokens = op.q.rows / windows;
+    p->head_width = op.q.width / op.heads;
+    p->q = matrix<T>(op.q), p->k = matrix<T>(op.k), p->v = matrix<T>(op.v);
+    if (!op.windows) return;
+    p->windows.count = windows;
+    if (!op.windows->rows.empty())
+      p->windows.rows =
+          pointer<const int32_t>(constants_.put(op.windows->rows.data(), op.windows->rows.size() * sizeof(int32_t)));
+    p->windows.bias = array<float>(op.windows->bias, size_t(op.heads) * p->tokens * p->tokens);
+    p->windows.regions = array<uint8_t>(op.windows->regions, op.q.rows);
+  }
+
+  void copy(const View& x, const View& y, int element, const int32_t* rows, int parts, uint8_t zero) {
+    GatherParams p{};
+    p.images = images_;
+    p.count = y.rows;
+    p.parts = parts;
+    p.rows = rows;
+    p.part_bytes = x.width * element;
+    p.x = {pointer<const uint8_t>(address(x, element)), x.row_stride, x.image_stride};
+    p.y = {pointer<uint8_t>(address(y, element)), y.row_stride, y.image_stride};
+    p.zero = zero;
+    add(p, gather_launch(p, device_));
+  }
+
+  template <class Params>
+  void add(Params p, const Launch& launch, const Workspace& workspace = {}) {
+    static_assert(std::is_trivially_copyable_v<Params> && sizeof(Params) <= 4096, "a kernel takes it by value");
+    if constexpr (std::is_same_v<Params, LinearCodesParams> || std::is_same_v<Params, AttentionCodesParams>)
+      p.counters = spaces_.counters;
+    program_.workspace.bytes = std::max(program_.workspace.bytes, workspace.bytes);
+    program_.workspace.counters = std::max(program_.workspace.counters, workspace.counters);
+    if constexpr (has_workspace<Params>) p.workspace = spaces_.workspace;
+    const auto* bytes = reinterpret_cast<const uint8_t*>(&p);
+    program_.steps.push_back({launch, {bytes, bytes + sizeof p}, op_});
+  }
+  template <class Params>
+  static constexpr bool has_workspace =
+      std::is_same_v<Params, LinearCodesParams> || std::is_same_v<Params, AttentionCodesParams> ||
+      std::is_same_v<Params, AttentionF32Params>;
+
+  const Plan& plan_;
+  const int images_;
+  const Spaces& spaces_;
+  const Device& device_;
+  Constants& constants_;
+  size_t op_ = 0;
+  Program program_;
+};
+
+}  // namespace
+
+Program bind(const Plan& plan, int images, const Spaces& spaces, const Device& device, Constants& constants) {
+  return Binder(plan, images, spaces, device, constants).bind();
+}
+
+void check_kernels(const Plan& plan, const Device& device) {
+  Constants constants;
+  bind(plan, 1, kNowhere, device, constants);
+}
+
+}  // namespace fewbit::cuda
