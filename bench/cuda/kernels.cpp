@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <string>
 
+#include "attention_codes_case.h"
 #include "linear_codes_case.h"
 
 using namespace fewbit;
@@ -84,6 +85,19 @@ void linears(const std::string& model, int images, int tokens, int width, int bi
   linear(model, "fc2", c);
 }
 
+void attention(const std::string& model, const std::string& op, const AttentionCase& c) {
+  if (!wanted(model, op, 8)) return;
+  AttentionFixture fixture(c, 1);
+  Mirror mirror;
+  AttentionCodesParams p = fixture.params(mirror);
+  const Launch launch = attention_codes_launch(p, device());
+  const double tasks = double(c.images) * c.windows.count * c.heads;
+  const double products = 2 * tasks * c.tokens * c.tokens * c.head_width;
+  const double bias = c.windows.bias ? 4.0 * c.heads * c.tokens * c.tokens : 0;
+  const double tables = (c.windows.rows ? 4.0 : 0) + (c.windows.regions ? 1.0 : 0);
+  report(model, op, 8, products, 4 * tasks * c.tokens * c.head_width + bias + tables * c.windows.count * c.tokens, p, launch);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -95,6 +109,15 @@ int main(int argc, char** argv) {
   }
   fewbit::cuda::set_kernel_file(FEWBIT_FATBIN);
   const fewbit::cuda::Context::Scope scope(Context::of(0));
+  AttentionCase heads{8, 6, 197, 64};
+  attention("DeiT-Small", "attention", heads);
+  heads.p_table = true;
+  attention("DeiT-Small", "attention of two scales", heads);
+  heads = {8, 12, 197, 64};
+  attention("ViT-Base", "attention", heads);
+  heads = {8, 3, 49, 32};
+  heads.windows = {64, true, true, true};
+  attention("Swin-Tiny", "window attention", heads);
   for (int bits : {8, 5, 4}) {
     linears("DeiT-Small", 8, 197, 384, bits);
     linears("ViT-Base", 8, 197, 768, bits);

@@ -112,8 +112,8 @@ class AttentionBlock {
   __device__ uint8_t* table_memory() const { return memory + 2 * kRowBytes + kValueBytes + kBiasBytes + (kLogits ? kKeys : 0); }
 
   __device__ unsigned thread() const { return warp * 32 + lane; }
-  // Groups of keys that there are. Kernels of 13 groups are chosen for that many.
-  __device__ bool missing(int group) const { return kGroups > 4 && kGroups != 13 && 16 * group >= p.tokens; }
+  // Whether there are no keys in a group. Kernels of 13 groups are chosen for that many.
+  __device__ bool missing(int group) const { return kGroups != 13 && 16 * group >= p.tokens; }
   __device__ int row_of_token(int token) const { return rows ? rows[token] : token; }
 
   // Where a key's 16 bytes lie: rows that are read together are in different banks.

@@ -69,18 +69,13 @@ Choice choose(const LinearCodesParams& p, const Device& device) {
   return best;
 }
 
-bool aligned(const void* pointer, int64_t stride_bytes, int alignment) {
-  return ((reinterpret_cast<uintptr_t>(pointer) | static_cast<uintptr_t>(stride_bytes)) & (alignment - 1)) == 0;
-}
-
 LinearFinish finish_of(const LinearCodesParams& p) {
   if (p.image_rows != p.rows || p.rounds_pre_activation || p.gain || p.residual_codes.data || p.outputs % kGroup) return LinearFinish::any;
   if (p.y_codes.data) {
-    const bool simple = !p.encode.table && !p.residual.data && aligned(p.y_codes.data, p.y_codes.stride, 8);
+    const bool simple = !p.encode.table && !p.residual.data && aligned(p.y_codes, 8);
     return simple ? LinearFinish::codes : LinearFinish::any;
   }
-  const bool simple = p.activation == Activation::none && aligned(p.y_float.data, p.y_float.stride * 4, 16) &&
-                      aligned(p.residual.data, p.residual.stride * 4, 16);
+  const bool simple = p.activation == Activation::none && aligned(p.y_float, 16) && aligned(p.residual, 16);
   return simple ? LinearFinish::floats : LinearFinish::any;
 }
 
