@@ -11,7 +11,37 @@
 namespace fewbit::cuda {
 namespace {
 
-constexpr float kLog2Of = 1.44269504f;
+constexpr int kMagicBits = 0x4B400000;      // of kRoundMagic
+constexpr int kMinusInfinity = 0xFF800000;  // less than all scores as an integer, too
+
+// a * b + c, where a float is asked for or given as its bits: in PTX a change of type is an instruction.
+__device__ __forceinline__ float multiply_add(int a, float b, float c) {
+  float sum;
+  asm("fma.rn.f32 %0, %1, %2, %3;" : "=f"(sum) : "r"(a), "f"(b), "f"(c));
+  return sum;
+}
+__device__ __forceinline__ uint32_t multiply_add_bits(float a, float b, float c) {
+  uint32_t sum;
+  asm("fma.rn.f32 %0, %1, %2, %3;" : "=r"(sum) : "f"(a), "f"(b), "f"(c));
+  return sum;
+}
+__device__ __forceinline__ uint32_t multiply_add_down_bits(float a, float b, float c) {
+  uint32_t sum;
+  asm("fma.rm.f32 %0, %1, %2, %3;" : "=r"(sum) : "f"(a), "f"(b), "f"(c));
+  return sum;
+}
+// a * b, at least 0 and at most 1.
+__device__ __forceinline__ float multiply_saturated(float a, float b) {
+  float product;
+  asm("mul.rn.sat.f32 %0, %1, %2;" : "=f"(product) : "f"(a), "f"(b));
+  return product;
+}
+// a & b | c
+__device__ __forceinline__ uint32_t insert_bits(uint32_t a, uint32_t b, uint32_t c) {
+  uint32_t result;
+  asm("lop3.b32 %0, %1, %2, %3, 0xEA;" : "=r"(result) : "r"(a), "r"(b), "r"(c));
+  return result;
+}
 
 __device__ __forceinline__ float exp2_approximate(float x) {
   float y;
@@ -26,8 +56,9 @@ __device__ __forceinline__ void load_transposed(uint32_t row, uint32_t (&to)[4])
                : "memory");
 }
 
+template <int offset>
 __device__ __forceinline__ void store_pair(uint32_t to, uint32_t a, uint32_t b) {
-  asm volatile("st.shared.v2.u32 [%0], {%1, %2};" ::"r"(to), "r"(a), "r"(b) : "memory");
+  asm volatile("st.shared.v2.u32 [%0 + %3], {%1, %2};" ::"r"(to), "r"(a), "r"(b), "n"(offset) : "memory");
 }
 
 __device__ __forceinline__ void multiply_s8_u8(int (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, int c0, int c1, int c2, int c3) {
@@ -36,12 +67,10 @@ __device__ __forceinline__ void multiply_s8_u8(int (&d)[4], const uint32_t (&a)[
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "r"(c0), "r"(c1), "r"(c2), "r"(c3));
 }
 
-// Four integers, saturated to unsigned bytes, the first in the lowest.
-__device__ __forceinline__ uint32_t pack_unsigned(int a, int b, int c, int d) {
-  uint32_t high, all;
-  asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, 0;" : "=r"(high) : "r"(d), "r"(c));
-  asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, %3;" : "=r"(all) : "r"(b), "r"(a), "r"(high));
-  return all;
+__device__ __forceinline__ uint32_t load_byte(uint32_t from) {
+  uint32_t byte;
+  asm volatile("ld.shared.u8 %0, [%1];" : "=r"(byte) : "r"(from) : "memory");
+  return byte;
 }
 
 template <class T>
@@ -59,19 +88,19 @@ class AttentionBlock {
  public:
   __device__ AttentionBlock(const AttentionCodesParams& params, uint8_t* shared)
       : p(params), memory(shared), base(shared_address(shared)), lane(threadIdx.x), warp(threadIdx.y) {
-    // Parts of a head's queries, heads, windows, images.
+    // Parts of a head's queries, heads, windows, images. Windows are an affair of kernels with logits.
     unsigned block = blockIdx.x;
     const unsigned part = block % p.parts;
     block /= p.parts;
     head = block % p.heads, block /= p.heads;
-    window = block % p.windows.count, image = block / p.windows.count;
-    rows = p.windows.rows ? p.windows.rows + int64_t(window) * p.tokens : nullptr;
+    if (kLogits) window = block % p.windows.count, block /= p.windows.count;
+    image = block;
+    rows = kLogits && p.windows.rows ? p.windows.rows + int64_t(window) * p.tokens : nullptr;
     tile = part * blockDim.y + warp;
   }
 
   __device__ void run() {
-    copy_rows(p.k, keys_at(), false);
-    copy_rows(p.v, raw_at(), true);
+    copy_rows();
     if constexpr (kLogits) copy_logits();
     uint32_t q[2][4];
     load_query(q);
@@ -116,23 +145,38 @@ class AttentionBlock {
   __device__ bool missing(int group) const { return kGroups != 13 && 16 * group >= p.tokens; }
   __device__ int row_of_token(int token) const { return rows ? rows[token] : token; }
 
-  // Where a key's 16 bytes lie: rows that are read together are in different banks.
+  // Where a key's 16 bytes lie: rows that are read together are in different banks. All is the same 16 rows later.
   __device__ static uint32_t key_place(unsigned row) { return (kWidth == 64 ? row : row ^ (row >> 1 & 2)) * kWidth; }
   __device__ static uint32_t value_place(unsigned row, unsigned chunk) {
     const unsigned unit = row * kChunks + chunk;
     return (kWidth == 64 ? unit ^ (row >> 2 & 3) : unit ^ ((row >> 2 & 1) | (row >> 1 & 4))) * 16;
   }
 
-  // Rows behind the last are copies of it: nothing comes of them.
-  __device__ void copy_rows(const Matrix<const uint8_t>& from, uint32_t to, bool values) const {
-    const uint8_t* first = from.data + image * from.image_stride + head * kWidth;
-    const int limit = (min(kGroups, (p.tokens + 15) / 16) + 1) / 2 * 32 * kChunks, step = blockDim.y * 32;
-    for (int i = thread(); i < limit; i += step) {
-      const unsigned row = i / kChunks, chunk = i % kChunks;
-      const uint32_t place = values ? value_place(row, chunk) : key_place(row) + chunk * 16;
-      copy_async<0>(to + place, first + row_of_token(min(int(row), p.tokens - 1)) * from.stride + chunk * 16);
+  // Keys and values, 16 rows a warp at a time. Rows behind the last are copies of it: nothing comes of them.
+  __device__ void copy_rows() const {
+    constexpr int kRowsAtOnce = 32 / kChunks, kTimes = 16 / kRowsAtOnce;
+    const unsigned chunk = lane % kChunks;
+    const uint8_t* k = p.k.data + image * p.k.image_stride + head * kWidth + chunk * 16;
+    const uint8_t* v = p.v.data + image * p.v.image_stride + head * kWidth + chunk * 16;
+    const uint32_t k_stride = static_cast<uint32_t>(p.k.stride), v_stride = static_cast<uint32_t>(p.v.stride);
+    uint32_t k_place[kTimes], v_place[kTimes];
+#pragma unroll
+    for (int i = 0; i < kTimes; ++i) {
+      const unsigned row = lane / kChunks + i * kRowsAtOnce;
+      k_place[i] = keys_at() + key_place(row) + chunk * 16, v_place[i] = raw_at() + value_place(row, chunk);
+      keep(k_place[i]), keep(v_place[i]);
+    }
+    for (int first = 16 * warp; first < copied_rows(); first += 16 * blockDim.y) {
+#pragma unroll
+      for (int i = 0; i < kTimes; ++i) {
+        const int row = row_of_token(min(first + int(lane / kChunks) + i * kRowsAtOnce, p.tokens - 1));
+        copy_async<0>(k_place[i] + first * kWidth, advance(k, row, k_stride));
+        copy_async<0>(v_place[i] + first * kWidth, advance(v, row, v_stride));
+      }
     }
   }
+  // Values are turned 32 keys at a time.
+  __device__ int copied_rows() const { return kGroups == 13 ? 224 : (p.tokens + 31) / 32 * 32; }
 
   __device__ void copy_logits() const {
     const int step = blockDim.y * 32;
@@ -165,22 +209,26 @@ class AttentionBlock {
     for (int i = 0; i < kWidth / 8; ++i) q[i / 4][i % 4] ^= 0x80808080u;
   }
 
-  // Values as they are multiplied: four keys of a channel in a word, signed. A warp turns 32 keys x 16 channels.
+  // Values as they are multiplied: four keys of a channel in a word, signed. A warp turns 32 keys at a time, 16 channels with a load.
   __device__ void turn_values() const {
-    const unsigned matrix = lane / 8, row = lane % 8, g = lane / 4, t = lane % 4;
-    const unsigned key = matrix / 2 * 16 + matrix % 2 * 2 + row / 2 * 4 + row % 2;
-    const int blocks = (min(kGroups, (p.tokens + 15) / 16) + 1) / 2;
-    for (int i = warp; i < blocks * kChunks; i += blockDim.y) {
-      const unsigned block = i / kChunks, chunk = i % kChunks;
-      uint32_t word[4];
-      load_transposed(raw_at() + value_place(block * 32 + key, chunk), word);
-      for (uint32_t& each : word) each ^= 0x80808080u;
-      // Channel 16 chunk + 2 g, and the next: column c of fragment f, so that a thread ends up with channels side by side.
-      constexpr int kFragments = kWidth / 8;
-      const unsigned channel = 16 * chunk + 2 * g, fragment = channel % (2 * kFragments) / 2, column = channel / (2 * kFragments) * 2;
-      const uint32_t to = values_at() + (block * (kFragments / 2) + fragment / 2) * kPair + (column * 4 + t) * 16 + fragment % 2 * 8;
-      store_pair(to, __byte_perm(word[0], word[1], 0x6420), __byte_perm(word[2], word[3], 0x6420));
-      store_pair(to + 64, __byte_perm(word[0], word[1], 0x7531), __byte_perm(word[2], word[3], 0x7531));
+    constexpr int kFragments = kWidth / 8;
+    const unsigned row = lane % 8, g = lane / 4, t = lane % 4;
+    // Matrix i / 8: rows of the first two, or the last two, of every four keys; the second half of 32 keys.
+    const unsigned key = lane / 16 * 16 + lane / 8 % 2 * 2 + row / 2 * 4 + row % 2;
+    // Channels 16 chunk + 2 g, and the next, are columns 2 c and 2 c + 1 of fragment f, so that a thread ends up with channels side by
+    // side: f = g and c = chunk of 8 fragments, f = g % 4 and c = 2 chunk + g / 4 of 4.
+    const unsigned f = g % kFragments, c = kFragments == 8 ? 0 : g / 4;
+    const uint32_t from = raw_at() + value_place(key, 0), to = values_at() + f / 2 * kPair + f % 2 * 8 + c * 128 + t * 16;
+    for (int block = warp; 32 * block < copied_rows(); block += blockDim.y) {
+      const uint32_t rows32 = from + block * 32 * kWidth, pairs = to + block * (kFragments / 2) * kPair;
+      unroll<kChunks>([&](auto chunk) {
+        uint32_t word[4];
+        load_transposed(rows32 ^ 16 * chunk, word);
+        for (uint32_t& each : word) each ^= 0x80808080u;
+        constexpr int kOffset = chunk * 128 * (8 / kFragments);
+        store_pair<kOffset>(pairs, __byte_perm(word[0], word[1], 0x6420), __byte_perm(word[2], word[3], 0x6420));
+        store_pair<kOffset + 64>(pairs, __byte_perm(word[0], word[1], 0x7531), __byte_perm(word[2], word[3], 0x7531));
+      });
     }
   }
 
@@ -191,7 +239,8 @@ class AttentionBlock {
   }
 
   // The scores of two queries and four keys of every group: fragment f has keys 4 t + 2 f and the next. Keys are unsigned, which adds
-  // 128 times the sum of the query to all scores of it.
+  // 128 times the sum of the query to all scores of it. Sums begin with the bits of kRoundMagic, so that they are the bits of
+  // kRoundMagic + score as they stand: |score| <= 128 * 255 * 64 < 2^22.
   __device__ void scores(const uint32_t (&q)[2][4]) {
     const unsigned g = lane / 4, row = g / 2 * 4 + g % 2;
     const uint32_t even = keys_at() + key_place(row) + lane % 4 * (kWidth / 4), odd = keys_at() + key_place(row + 2) + lane % 4 * (kWidth / 4);
@@ -202,12 +251,12 @@ class AttentionBlock {
         if constexpr (kWidth == 64) {
           uint32_t k[4];
           load_shared<group * 16 * kWidth>(f ? odd : even, k);
-          multiply_s8_u8(sum, q[0], k[0], k[1], 0, 0, 0, 0);
+          multiply_s8_u8(sum, q[0], k[0], k[1], kMagicBits, kMagicBits, kMagicBits, kMagicBits);
           multiply_s8_u8(sum, q[1], k[2], k[3], sum[0], sum[1], sum[2], sum[3]);
         } else {
           uint32_t k[2];
           load_shared<group * 16 * kWidth>(f ? odd : even, k);
-          multiply_s8_u8(sum, q[0], k[0], k[1], 0, 0, 0, 0);
+          multiply_s8_u8(sum, q[0], k[0], k[1], kMagicBits, kMagicBits, kMagicBits, kMagicBits);
         }
       });
     });
@@ -217,30 +266,35 @@ class AttentionBlock {
   __device__ int key(int group, int f) const { return 16 * group + lane % 4 * 4 + 2 * f; }
   __device__ bool partial(int group) const { return kGroups == 13 ? group == 12 : 16 * (group + 1) > p.tokens; }
 
-  // Scores to exponentials; factor: what makes codes of those.
+  // Scores to exponentials; factor: what makes codes of those. That all exponents are off by the rounding of `shift` makes no
+  // difference, since all probabilities of the query are.
   __device__ void exponentials(float (&factor)[2]) {
-    int most[2] = {INT_MIN, INT_MIN};
+    int most[2] = {kMinusInfinity, kMinusInfinity};
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
       if (missing(group)) break;
       if (partial(group))
 #pragma unroll
         for (int i = 0; i < 8; ++i)
-          if (key(group, i / 4) + i % 2 >= p.tokens) score[group][i / 4][i % 4] = INT_MIN;
+          if (key(group, i / 4) + i % 2 >= p.tokens) score[group][i / 4][i % 4] = kMinusInfinity;
 #pragma unroll
       for (int i = 0; i < 8; ++i) most[i / 2 % 2] = max(most[i / 2 % 2], score[group][i / 4][i % 4]);
     }
-    const float scale = p.logit_scale[head] * kLog2Of;
-    float shift[2], sum[2] = {0.0f, 0.0f};
-    for (int half = 0; half < 2; ++half) shift[half] = -(float(largest_of_four(most[half])) * scale);
+    const float scale = p.logit_scale[head] * kLog2E;
+    float shift[2];
+    for (int half = 0; half < 2; ++half) shift[half] = -(__int_as_float(largest_of_four(most[half])) * scale);
+    exponentials(scale, shift, factor);
+  }
+  __device__ void exponentials(float unit, const float (&shift)[2], float (&factor)[2]) {
+    float sum[2] = {0.0f, 0.0f};
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
       if (missing(group)) break;
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
-        const float e = exp2_approximate(__fmaf_rn(float(score[group][i / 4][i % 4]), scale, shift[i / 2 % 2]));
+        const float e = exp2_approximate(multiply_add(score[group][i / 4][i % 4], unit, shift[i / 2 % 2]));
         sum[i / 2 % 2] = sum[i / 2 % 2] + e;
-        score[group][i / 4][i % 4] = __float_as_int(e);
+        exponential[group][i / 4][i % 4] = e;
       }
     }
     for (int half = 0; half < 2; ++half) factor[half] = p.p_inverse_step[head] / sum_of_four(sum[half]);
@@ -252,6 +306,8 @@ class AttentionBlock {
     multiply_s8_u8(sums, q[0], 0x01010101u, 0x01010101u, 0, 0, 0, 0);
     if constexpr (kWidth == 64) multiply_s8_u8(sums, q[1], 0x01010101u, 0x01010101u, sums[0], sums[1], sums[2], sums[3]);
     const float scale = p.logit_scale[head];
+    float zero[2];
+    for (int half = 0; half < 2; ++half) zero[half] = kRoundMagic + float(128 * sums[2 * half]);
     const bool coded = p.logit_inverse_step > 0.0f;
     float most[2] = {-INFINITY, -INFINITY};
     uint32_t region[2];
@@ -268,7 +324,7 @@ class AttentionBlock {
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
         const int f = i / 4, half = i / 2 % 2, b = 2 * f + i % 2;
-        float x = __fmaf_rn(float(score[group][f][i % 4] - 128 * sums[2 * half]), scale, bias[half][b]);
+        float x = __fmaf_rn(__int_as_float(score[group][f][i % 4]) - zero[half], scale, bias[half][b]);
         if (coded) x = rintf(clamp(x * p.logit_inverse_step, -128.0f, 127.0f));
         if (p.windows.regions && (regions ^ region[half]) >> (8 * b) & 255) x = -INFINITY;
         if (key(group, 0) + b >= p.tokens) x = -INFINITY;
@@ -276,52 +332,52 @@ class AttentionBlock {
         score[group][f][i % 4] = __float_as_int(x);
       }
     }
-    const float unit = (coded ? p.logit_step : 1.0f) * kLog2Of;
-    float shift[2], sum[2] = {0.0f, 0.0f};
+    const float unit = (coded ? p.logit_step : 1.0f) * kLog2E;
+    float shift[2];
     for (int half = 0; half < 2; ++half) shift[half] = -(largest_of_four(most[half]) * unit);
-#pragma unroll
-    for (int group = 0; group < kGroups; ++group) {
-      if (missing(group)) break;
-#pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        const float e = exp2_approximate(__fmaf_rn(__int_as_float(score[group][i / 4][i % 4]), unit, shift[i / 2 % 2]));
-        sum[i / 2 % 2] = sum[i / 2 % 2] + e;
-        score[group][i / 4][i % 4] = __float_as_int(e);
-      }
-    }
-    for (int half = 0; half < 2; ++half) factor[half] = p.p_inverse_step[head] / sum_of_four(sum[half]);
+    exponentials(unit, shift, factor);
   }
 
-  // probabilities[group][half]: four keys of a query. Groups that are missing are zeros.
+  // probabilities[group][half]: four keys of a query. Groups that are missing are zeros. A sum with kRoundMagic has the rounded
+  // product in its lowest byte.
   __device__ void encode_probabilities(const float (&factor)[2], uint32_t (&probabilities)[2 * kBlocks][2]) const {
     const float high = float(p.encode_p.high);
-    const bool narrow = p.encode_p.high < 255;
-    const uint8_t* copies = table_memory() + lane * 4;
+    if (p.encode_p.table) {
+      encode_by_table(factor, probabilities);
+    } else if (p.p_inverse_step[head] <= high) {
+      // What is at most 1 needs no clamp.
+      encode_groups(probabilities, [&](float e, int half) { return multiply_add_bits(e, factor[half], kRoundMagic); });
+    } else {
+      const float part[2] = {factor[0] / high, factor[1] / high};
+      encode_groups(probabilities, [&](float e, int half) { return multiply_add_bits(multiply_saturated(e, part[half]), high, kRoundMagic); });
+    }
+  }
+  // encode(e, half): a word whose lowest byte is the code.
+  template <class Encode>
+  __device__ void encode_groups(uint32_t (&probabilities)[2 * kBlocks][2], Encode encode) const {
 #pragma unroll
     for (int group = 0; group < 2 * kBlocks; ++group) {
       probabilities[group][0] = probabilities[group][1] = 0;
       if (group >= kGroups || missing(group)) continue;
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
-        float v[4];
+        uint32_t word[4];
 #pragma unroll
-        for (int i = 0; i < 4; ++i) v[i] = __int_as_float(score[group][i / 2][2 * half + i % 2]) * factor[half];
-        if (p.encode_p.table) {
-          uint32_t byte[4];
-#pragma unroll
-          for (int i = 0; i < 4; ++i) {
-            const int place = min(__float2int_rd(v[i] + v[i]), kEncodeTable - 1);
-            byte[i] = copies[(place << 5 & ~127) | (place & 3)];
-          }
-          probabilities[group][half] = __byte_perm(__byte_perm(byte[0], byte[1], 0x0040), __byte_perm(byte[2], byte[3], 0x0040), 0x5410);
-          continue;
-        }
-        if (narrow)
-#pragma unroll
-          for (float& each : v) each = fminf(each, high);
-        probabilities[group][half] = pack_unsigned(round_even(v[0]), round_even(v[1]), round_even(v[2]), round_even(v[3]));
+        for (int i = 0; i < 4; ++i) word[i] = encode(exponential[group][i / 2][2 * half + i % 2], half);
+        probabilities[group][half] =
+            __byte_perm(__byte_perm(word[0], word[1], 0x0040), __byte_perm(word[2], word[3], 0x0040), 0x5410);
       }
     }
+  }
+  __device__ void encode_by_table(const float (&factor)[2], uint32_t (&probabilities)[2 * kBlocks][2]) const {
+    constexpr float kLast = kEncodeTable - 1;
+    const float part[2] = {factor[0] * (2.0f / kLast), factor[1] * (2.0f / kLast)};
+    const uint32_t copies = shared_address(table_memory()) + lane * 4;
+    encode_groups(probabilities, [&](float e, int half) {
+      // Rounded down, the place in the table.
+      const uint32_t place = multiply_add_down_bits(multiply_saturated(e, part[half]), kLast, kRoundMagic);
+      return load_byte(insert_bits(place, 3, (place & 0x1FCu) * 32 + copies));
+    });
   }
 
   __device__ void values(const uint32_t (&probabilities)[2 * kBlocks][2], int (&y)[kWidth / 8][4]) const {
@@ -380,6 +436,7 @@ class AttentionBlock {
   unsigned head, window, image, tile;
   const int32_t* rows;
   int score[kGroups][2][4];
+  float exponential[kGroups][2][4];
 };
 
 }  // namespace

@@ -38,7 +38,7 @@ unsigned shared_bytes(const AttentionCodesParams& p, const AttentionTile& tile) 
 
 // Null where only the simple kernel will do.
 const Variant* variant_of(const AttentionCodesParams& p, const Device& device) {
-  const bool logits = p.windows.bias || p.windows.regions || p.logit_inverse_step > 0;
+  const bool logits = p.windows.rows || p.windows.bias || p.windows.regions || p.windows.count > 1 || p.logit_inverse_step > 0;
   if (!aligned(p.q, 16) || !aligned(p.k, 16) || !aligned(p.v, 16) || !aligned(p.y, 16)) return nullptr;
   const Variant* best = nullptr;
   for (const Variant& variant : kVariants) {
