@@ -20,6 +20,11 @@ __device__ __forceinline__ float multiply_add(int a, float b, float c) {
   asm("fma.rn.f32 %0, %1, %2, %3;" : "=f"(sum) : "r"(a), "f"(b), "f"(c));
   return sum;
 }
+__device__ __forceinline__ float subtract(int a, float b) {
+  float difference;
+  asm("sub.rn.f32 %0, %1, %2;" : "=f"(difference) : "r"(a), "f"(b));
+  return difference;
+}
 __device__ __forceinline__ uint32_t multiply_add_bits(float a, float b, float c) {
   uint32_t sum;
   asm("fma.rn.f32 %0, %1, %2, %3;" : "=r"(sum) : "f"(a), "f"(b), "f"(c));
@@ -54,6 +59,11 @@ __device__ __forceinline__ void load_transposed(uint32_t row, uint32_t (&to)[4])
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
                : "r"(row)
                : "memory");
+}
+
+template <int offset>
+__device__ __forceinline__ void copy_word_async(uint32_t to, const void* from) {
+  asm volatile("cp.async.ca.shared.global [%0 + %2], [%1], 4;" ::"r"(to), "l"(from), "n"(offset) : "memory");
 }
 
 template <int offset>
@@ -180,10 +190,16 @@ class AttentionBlock {
 
   __device__ void copy_logits() const {
     const int step = blockDim.y * 32;
-    if (p.windows.bias) {
-      const float* bias = p.windows.bias + int64_t(head) * p.tokens * p.tokens;
-      for (unsigned t = warp; t < unsigned(p.tokens); t += blockDim.y)
-        for (int s = lane; s < p.tokens; s += 32) bias_memory()[t * kBiasStride + s] = bias[t * p.tokens + s];
+    if (kBiasBytes && p.windows.bias) {
+      const float* bias = p.windows.bias + int64_t(head) * p.tokens * p.tokens + warp * p.tokens;
+      uint32_t to = shared_address(bias_memory()) + (warp * kBiasStride + lane) * 4;
+      // Columns behind the last are copies of it.
+      unsigned column[kKeys / 32];
+      for (int i = 0; i < kKeys / 32; ++i) column[i] = min(lane + 32 * i, p.tokens - 1u);
+      for (int t = warp; t < p.tokens; t += blockDim.y) {
+        unroll<kKeys / 32>([&](auto i) { copy_word_async<128 * i>(to, bias + column[i]); });
+        bias += blockDim.y * p.tokens, to += blockDim.y * kBiasStride * 4;
+      }
     }
     if (p.windows.regions)
       for (int s = thread(); s < kKeys; s += step)
@@ -234,8 +250,11 @@ class AttentionBlock {
 
   __device__ void share_copies(const uint8_t* table) const {
     const auto* words = reinterpret_cast<const uint32_t*>(table);
-    auto* copies = reinterpret_cast<uint32_t*>(table_memory());
-    for (int i = thread(); i < kSharedTable / 4; i += blockDim.y * 32) copies[i] = words[i / 32];
+    auto* copies = reinterpret_cast<uint4*>(table_memory());
+    for (int i = thread(); i < kSharedTable / 16; i += blockDim.y * 32) {
+      const uint32_t word = words[i / 8];
+      copies[i] = make_uint4(word, word, word, word);
+    }
   }
 
   // The scores of two queries and four keys of every group: fragment f has keys 4 t + 2 f and the next. Keys are unsigned, which adds
@@ -283,16 +302,18 @@ class AttentionBlock {
     const float scale = p.logit_scale[head] * kLog2E;
     float shift[2];
     for (int half = 0; half < 2; ++half) shift[half] = -(__int_as_float(largest_of_four(most[half])) * scale);
-    exponentials(scale, shift, factor);
+    add_exponentials(factor, [&](int group, int f, int i) { return multiply_add(score[group][f][i], scale, shift[i / 2]); });
   }
-  __device__ void exponentials(float unit, const float (&shift)[2], float (&factor)[2]) {
+  // logarithm(group, f, i): to the base 2, of one exponential.
+  template <class Logarithm>
+  __device__ void add_exponentials(float (&factor)[2], Logarithm logarithm) {
     float sum[2] = {0.0f, 0.0f};
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
       if (missing(group)) break;
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
-        const float e = exp2_approximate(multiply_add(score[group][i / 4][i % 4], unit, shift[i / 2 % 2]));
+        const float e = exp2_approximate(logarithm(group, i / 4, i % 4));
         sum[i / 2 % 2] = sum[i / 2 % 2] + e;
         exponential[group][i / 4][i % 4] = e;
       }
@@ -308,34 +329,49 @@ class AttentionBlock {
     const float scale = p.logit_scale[head];
     float zero[2];
     for (int half = 0; half < 2; ++half) zero[half] = kRoundMagic + float(128 * sums[2 * half]);
-    const bool coded = p.logit_inverse_step > 0.0f;
+    uint32_t coded = p.logit_inverse_step > 0.0f, parted = p.windows.regions != nullptr, biased = kBiasBytes && p.windows.bias;
+    keep(coded), keep(parted), keep(biased);
     float most[2] = {-INFINITY, -INFINITY};
     uint32_t region[2];
-    if (p.windows.regions)
+    if (parted)
       for (int half = 0; half < 2; ++half) region[half] = region_memory()[query(half)] * 0x01010101u;
+    const float* bias_rows[2];
+    for (int half = 0; half < 2; ++half) bias_rows[half] = bias_memory() + min(query(half), p.tokens - 1) * kBiasStride + key(0, 0);
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
       if (missing(group)) break;
+      float(&x)[2][4] = exponential[group];
       float bias[2][4] = {};
-      if (kBiasBytes && p.windows.bias)
-        for (int half = 0; half < 2; ++half) load<4>(bias_memory() + min(query(half), p.tokens - 1) * kBiasStride + key(group, 0), bias[half]);
-      uint32_t regions = 0;
-      if (p.windows.regions) regions = *reinterpret_cast<const uint32_t*>(region_memory() + key(group, 0));
+      if (biased)
+        for (int half = 0; half < 2; ++half) load<4>(bias_rows[half] + 16 * group, bias[half]);
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
-        const int f = i / 4, half = i / 2 % 2, b = 2 * f + i % 2;
-        float x = __fmaf_rn(__int_as_float(score[group][f][i % 4]) - zero[half], scale, bias[half][b]);
-        if (coded) x = rintf(clamp(x * p.logit_inverse_step, -128.0f, 127.0f));
-        if (p.windows.regions && (regions ^ region[half]) >> (8 * b) & 255) x = -INFINITY;
-        if (key(group, 0) + b >= p.tokens) x = -INFINITY;
-        most[half] = fmaxf(most[half], x);
-        score[group][f][i % 4] = __float_as_int(x);
+        const int f = i / 4, half = i / 2 % 2;
+        x[f][i % 4] = __fmaf_rn(subtract(score[group][f][i % 4], zero[half]), scale, bias[half][2 * f + i % 2]);
       }
+      if (coded)
+#pragma unroll
+        for (int i = 0; i < 8; ++i) x[i / 4][i % 4] = rintf(clamp(x[i / 4][i % 4] * p.logit_inverse_step, -128.0f, 127.0f));
+      if (parted) {
+        const uint32_t regions = *reinterpret_cast<const uint32_t*>(region_memory() + key(group, 0));
+        for (int half = 0; half < 2; ++half) {
+          const uint32_t others = regions ^ region[half];
+#pragma unroll
+          for (int b = 0; b < 4; ++b)
+            if (others & 255u << (8 * b)) x[b / 2][2 * half + b % 2] = -INFINITY;
+        }
+      }
+      if (partial(group))
+#pragma unroll
+        for (int i = 0; i < 8; ++i)
+          if (key(group, i / 4) + i % 2 >= p.tokens) x[i / 4][i % 4] = -INFINITY;
+#pragma unroll
+      for (int i = 0; i < 8; ++i) most[i / 2 % 2] = fmaxf(most[i / 2 % 2], x[i / 4][i % 4]);
     }
     const float unit = (coded ? p.logit_step : 1.0f) * kLog2E;
     float shift[2];
     for (int half = 0; half < 2; ++half) shift[half] = -(largest_of_four(most[half]) * unit);
-    exponentials(unit, shift, factor);
+    add_exponentials(factor, [&](int group, int f, int i) { return __fmaf_rn(exponential[group][f][i], unit, shift[i / 2]); });
   }
 
   // probabilities[group][half]: four keys of a query. Groups that are missing are zeros. A sum with kRoundMagic has the rounded
