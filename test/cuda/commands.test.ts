@@ -1,7 +1,9 @@
 import { spawnSync } from 'node:child_process'
 import { resolve } from 'node:path'
 import addon from '#addon'
+import { writeDigits } from '../support/digit-files.js'
 import { DIGITS } from '../support/digits.js'
+import { temporaryFolder } from '../support/folder.js'
 
 /** The built command line on a CUDA device, and when its driver fails: a simulator of it is told to by variables that it reads when it is opened. */
 
@@ -38,6 +40,8 @@ const outcomes = (env: Record<string, string>): (number[] | string)[] =>
   JSON.parse(node(['--input-type=module', '-e', PROGRAM], env).stdout)
 
 describeSimulated('a CUDA device', () => {
+  const folder = temporaryFolder()
+
   test('is listed by doctor', () => {
     const { devices } = JSON.parse(fewbit(['doctor', '--json']).stdout)
     expect(devices.at(-1)).toMatchObject({
@@ -48,10 +52,12 @@ describeSimulated('a CUDA device', () => {
     })
   })
 
-  test('runs bench', () => {
-    const { status, stdout } = fewbit(['bench', DIGITS, '--device', 'cuda', '--json'])
-    expect(status).toBe(0)
-    expect(JSON.parse(stdout).msPerImage).toBeGreaterThan(0)
+  test('evaluates as the CPU does', async () => {
+    await writeDigits(folder.path, 'test', 1)
+    const [cuda, cpu] = ['cuda', 'cpu'].map((device) => fewbit(['eval', DIGITS, '--data', folder.path, '--device', device, '--json']))
+    expect(cuda.status).toBe(0)
+    const { top1, top5, images } = JSON.parse(cuda.stdout)
+    expect(JSON.parse(cpu.stdout)).toMatchObject({ top1, top5, images })
   })
 
   test.each([
