@@ -1,8 +1,8 @@
 // The linear layer on codes: bytes times packed weights on tensor cores, and all that follows it.
 //
 // A block has a tile of rows x outputs. Rows and weights of 64 * steps inputs at a time are copied to shared memory while the
-// piece before is multiplied. A row of a piece is cut into chunks of 16 bytes; chunk c of row r lies at c ^ (r % 8), so that
-// eight rows are read, and a row is written, without a conflict of banks.
+// piece before is multiplied. A row of a piece is cut into chunks of 16 bytes; chunk c of row r lies at c ^ (r % 8), so that eight
+// rows are read, and a row is written, without a conflict of banks.
 #pragma once
 
 #include "cuda/kernels/linear_finish.cuh"
@@ -40,7 +40,7 @@ class LinearBlock {
  private:
   static constexpr int kBlockRows = kTile.block_rows(), kXBytes = kTile.x_bytes(), kWarps = kTile.warps();
   static constexpr int kSteps = kTile.steps(), kDepth = kSteps * kStep, kThreads = kTile.threads();
-  static constexpr int kChunks = kDepth / 16;             // of a row
+  static constexpr int kChunks = kDepth / 16;            // of a row
   static constexpr int kRowsAtOnce = kThreads / kChunks;  // rows that all threads copy with one instruction
   static constexpr int kRowCopies = (kBlockRows + kRowsAtOnce - 1) / kRowsAtOnce;
   static constexpr int kSlab = slab_bytes(kBits), kSlabs = kColumns * kSlab;  // bytes of the weights of a step
@@ -186,8 +186,7 @@ class LinearBlock {
     unroll<4 * kFragments>([&](auto i) {
       const int(&tiles)[4][4] = sums[i / 4];
       constexpr int half = i / 2 % 2, run = i % 2;
-      const int four[4] = {tiles[2 * run][2 * half], tiles[2 * run][2 * half + 1], tiles[2 * run + 1][2 * half],
-                           tiles[2 * run + 1][2 * half + 1]};
+      const int four[4] = {tiles[2 * run][2 * half], tiles[2 * run][2 * half + 1], tiles[2 * run + 1][2 * half], tiles[2 * run + 1][2 * half + 1]};
       store_shared<512 * i>(mine, four);
     });
     __syncthreads();
@@ -273,9 +272,9 @@ class LinearBlock {
 }  // namespace fewbit::cuda
 
 // Defines the kernel fewbit_linear_codes_w<bits>_<fragments>x<rows>x<columns>x<slices>.
-#define FEWBIT_LINEAR_CODES(bits, fragments, rows, columns, slices)                                                        \
-  extern "C" __global__ void __launch_bounds__(32 * rows * columns * slices)                                               \
-      fewbit_linear_codes_w##bits##_##fragments##x##rows##x##columns##x##slices(const fewbit::cuda::LinearCodesParams p) { \
-    extern __shared__ __align__(128) uint8_t shared[];                                                                     \
-    fewbit::cuda::LinearBlock<bits, fragments, rows, columns, slices>(p, shared).run();                                    \
+#define FEWBIT_LINEAR_CODES(bits, fragments, rows, columns, slices)                                                           \
+  extern "C" __global__ void __launch_bounds__(32 * rows * columns * slices)                                                  \
+      fewbit_linear_codes_w##bits##_##fragments##x##rows##x##columns##x##slices(const fewbit::cuda::LinearCodesParams p) {    \
+    extern __shared__ __align__(128) uint8_t shared[];                                                                       \
+    fewbit::cuda::LinearBlock<bits, fragments, rows, columns, slices>(p, shared).run();                                       \
   }

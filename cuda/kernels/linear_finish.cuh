@@ -20,8 +20,8 @@ struct Columns {
   __device__ int output(int run) const { return first + run * step; }
 };
 
-// x / (1 + exp(-x (a + b x^2 + c x^4))): within 3e-5 of x (1 + erf(x / sqrt 2)) / 2. The coefficients, times -log2 e, minimise
-// the largest error; beyond x^2 = 52 the polynomial would turn back.
+// x / (1 + exp(-x (a + b x^2 + c x^4))): within 3e-5 of x (1 + erf(x / sqrt 2)) / 2. The coefficients, times -log2 e, minimise the
+// largest error; beyond x^2 = 52 the polynomial would turn back.
 __device__ static __forceinline__ float gelu_by_sigmoid(float x) {
   const float square = fminf(x * x, 52.0f);
   const float slope = __fmaf_rn(__fmaf_rn(square, 1.01428790e-3f, -0.106775765f), square, -2.30112116f);
@@ -126,8 +126,8 @@ __device__ static __forceinline__ void finish_floats(const LinearCodesParams& p,
   }
 }
 
-// The table of an encoder in shared memory, once for each thread of a warp: word w of it for thread i lies at 128 w + 4 i, so
-// that any 32 entries are read without a conflict of banks.
+// The table of an encoder in shared memory, once for each thread of a warp: word w of it for thread i lies at 128 w + 4 i, so that
+// any 32 entries are read without a conflict of banks.
 constexpr int kSharedTable = kEncodeTable * 32;
 
 __device__ static inline void share_table(const uint8_t* table, uint8_t* shared) {

@@ -19,9 +19,7 @@ struct WeightFragments<8> {
   __device__ void load(uint32_t slab, int lane) {
     unroll<4>([&](auto tile) { load_shared<512 * tile>(slab + 16 * lane, words[tile]); });
   }
-  __device__ void operand(int tile, int half, uint32_t (&b)[2]) const {
-    b[0] = words[tile][2 * half], b[1] = words[tile][2 * half + 1];
-  }
+  __device__ void operand(int tile, int half, uint32_t (&b)[2]) const { b[0] = words[tile][2 * half], b[1] = words[tile][2 * half + 1]; }
 };
 
 template <>

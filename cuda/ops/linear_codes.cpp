@@ -15,10 +15,9 @@ struct Variant {
   const char* kernels[3];
 };
 
-#define FEWBIT_NAME(bits, fragments, rows, columns, slices) \
-  "fewbit_linear_codes_w" #bits "_" #fragments "x" #rows "x" #columns "x" #slices
-#define FEWBIT_VARIANT(bits, fragments, rows, columns, slices)                                          \
-  {{fragments, rows, columns, slices},                                                                  \
+#define FEWBIT_NAME(bits, fragments, rows, columns, slices) "fewbit_linear_codes_w" #bits "_" #fragments "x" #rows "x" #columns "x" #slices
+#define FEWBIT_VARIANT(bits, fragments, rows, columns, slices)                                             \
+  {{fragments, rows, columns, slices},                                                                     \
    {FEWBIT_NAME(4, fragments, rows, columns, slices), FEWBIT_NAME(5, fragments, rows, columns, slices), \
     FEWBIT_NAME(8, fragments, rows, columns, slices)}},
 
@@ -35,14 +34,12 @@ struct Choice {
 };
 
 // Instructions of a quarter of the busiest multiprocessor, about: each of its four schedulers has every fourth warp, and hides
-// latencies with what else it has. Products come at 1.4 instructions of fragments each, and about 30 go to what follows 16 x 8
-// sums.
+// latencies with what else it has. Products come at 1.4 instructions of fragments each, and about 30 go to what follows 16 x 8 sums.
 double cost_of(const LinearCodesParams& p, const LinearTile& tile, int blocks, int splits, const Device& device) {
   const int steps = ceil_div(p.inputs, kStep);
   const double pieces = ceil_div(ceil_div(steps, tile.steps()), splits);
   const double products = 4.0 * tile.fragments * pieces * tile.steps() / tile.slices * 2;
-  const double loads =
-      pieces * tile.steps() / tile.slices * 2 * (tile.fragments + 2 + (p.weight_bits < 8 ? 12 : 0)) + 24 * pieces;
+  const double loads = pieces * tile.steps() / tile.slices * 2 * (tile.fragments + 2 + (p.weight_bits < 8 ? 12 : 0)) + 24 * pieces;
   const double finish = 4.0 * tile.fragments * (tile.slices > 1 ? 30.0 / tile.slices + 12 : 30) + 150 + (splits > 1 ? 300 : 0);
   const int on_one = ceil_div(blocks * splits, device.multiprocessors);
   const double warps = std::max(ceil_div(on_one * tile.warps(), 4), 2);
@@ -125,8 +122,7 @@ Launch linear_codes_launch(const LinearCodesParams& p, const Device& device) {
   const int storage = storage_bits(p.weight_bits);
   const LinearTile& tile = choice.variant->tile;
   return {choice.variant->kernels[storage == 8 ? 2 : storage - 4],
-          {static_cast<unsigned>(choice.row_blocks), static_cast<unsigned>(choice.output_blocks),
-           static_cast<unsigned>(choice.splits)},
+          {static_cast<unsigned>(choice.row_blocks), static_cast<unsigned>(choice.output_blocks), static_cast<unsigned>(choice.splits)},
           {static_cast<unsigned>(tile.threads()), 1, 1},
           static_cast<unsigned>(tile.shared_bytes(storage))};
 }

@@ -40,9 +40,9 @@ struct LinearCodesParams {
 // host, once, when a session is made.
 //
 // Slabs of 32 outputs x 64 inputs, all outputs of the first inputs first. Inside a slab weights lie as the threads of a warp hold
-// them in four fragments of m16n8k32; which of the 32 outputs are in which fragment depends on what y is, so that a thread ends
-// up with outputs that lie side by side. A slab has planes: of 4 bits, the low half of a byte being four inputs' weights for the
-// first register of an operand and the high half those for the second, then of 1 bit; or the bytes of 8-bit weights.
+// them in four fragments of m16n8k32; which of the 32 outputs are in which fragment depends on what y is, so that a thread ends up
+// with outputs that lie side by side. A slab has planes: of 4 bits, the low half of a byte being four inputs' weights for the first
+// register of an operand and the high half those for the second, then of 1 bit; or the bytes of 8-bit weights.
 size_t linear_codes_weight_bytes(int outputs, int inputs, int bits);
 void linear_codes_weight(const uint8_t* packed, int outputs, int inputs, int bits, bool y_is_codes, uint8_t* weight);
 

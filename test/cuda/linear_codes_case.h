@@ -14,11 +14,11 @@ enum class Residual { none, floats, codes };
 
 struct LinearCase {
   int images, image_rows, inputs, outputs, bits;
-  bool floats = false;  // y
+  bool floats = false;   // y
   bool gelu = false;
   Residual residual = Residual::none;
-  int levels = 256;  // of y
-  int offset = 128;  // of y
+  int levels = 256;      // of y
+  int offset = 128;      // of y
   bool table = false, steps = false, gain = false, pre_activation = false;
   bool extreme = false;  // x = 255, w = smallest
   int gap = 0;           // elements between rows of y and of the residual
@@ -70,8 +70,7 @@ class LinearFixture {
       for (float& each : residual_floats_) each = uniform();
     }
     for (size_t i = 0; i < residual_.size(); ++i) residual_.data()[i] = static_cast<uint8_t>(random());
-    encode_ = {30.0f,    -c.offset * c.levels / 256, 0,
-               c.offset, c.table ? table_ : nullptr, c.steps ? inverse_steps_.data() : nullptr};
+    encode_ = {30.0f, -c.offset * c.levels / 256, 0, c.offset, c.table ? table_ : nullptr, c.steps ? inverse_steps_.data() : nullptr};
     encode_.high = encode_.low + c.levels - 1;
   }
 
@@ -116,8 +115,7 @@ class LinearFixture {
     p.rounds_pre_activation = c_.pre_activation, p.pre_activation = {40.0f, 0.025f, -128, 100};
     p.activation = c_.gelu ? Activation::gelu : Activation::none;
     p.gain = c_.gain ? mirror.up(gain_) : nullptr;
-    if (c_.residual == Residual::floats)
-      p.residual = {mirror.up(residual_floats_.data(), residual_floats_.size()), y_stride_, y_image_};
+    if (c_.residual == Residual::floats) p.residual = {mirror.up(residual_floats_.data(), residual_floats_.size()), y_stride_, y_image_};
     if (c_.residual == Residual::codes) p.residual_codes = {mirror.up(residual_), y_stride_, y_image_};
     p.residual_offset = 128, p.residual_scale = mirror.up(residual_scale_);
     std::memset(y_.data(), 0xCD, y_.size());
