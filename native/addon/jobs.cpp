@@ -14,6 +14,7 @@ namespace fewbit::addon {
 
 struct Jobs::Ticket {
   std::shared_ptr<Job> job;
+  Engine::Kind engine;
   const void* owner;
   std::vector<Napi::ObjectReference> keep;
   Napi::FunctionReference progress_callback, done_callback;
@@ -68,6 +69,7 @@ std::shared_ptr<Jobs> Jobs::create(Napi::Env env) {
 int Jobs::start(Napi::Env env, const Request& request) {
   auto ticket = std::make_shared<Ticket>();
   ticket->job = request.job;
+  ticket->engine = request.engine;
   ticket->owner = request.owner;
   for (const Napi::Object& object : request.keep) ticket->keep.push_back(Napi::Persistent(object));
   if (!request.progress.IsEmpty()) ticket->progress_callback = Napi::Persistent(request.progress);
@@ -80,7 +82,7 @@ int Jobs::start(Napi::Env env, const Request& request) {
     std::lock_guard<std::mutex> lock(mutex_);
     if (closing_) throw Napi::Error::New(env, "this environment is closing");
     // Under the lock, so that a job counts before it can be finished.
-    Engine::instance().submit(request.job, std::move(listener));
+    Engine::instance(request.engine).submit(request.job, std::move(listener));
     ++outstanding_;
   } catch (...) {
     tickets_.erase(id);
@@ -93,12 +95,12 @@ int Jobs::start(Napi::Env env, const Request& request) {
 
 void Jobs::cancel(int id, const void* owner) {
   const auto at = tickets_.find(id);
-  if (at != tickets_.end() && at->second->owner == owner) Engine::instance().cancel(*at->second->job);
+  if (at != tickets_.end() && at->second->owner == owner) Engine::instance(at->second->engine).cancel(*at->second->job);
 }
 
 void Jobs::cancel_all(const void* owner) {
   for (auto& [id, ticket] : tickets_)
-    if (ticket->owner == owner) Engine::instance().cancel(*ticket->job);
+    if (ticket->owner == owner) Engine::instance(ticket->engine).cancel(*ticket->job);
 }
 
 // Under the mutex. One call at a time is enough: it looks at every ticket.
@@ -114,7 +116,7 @@ void Jobs::on_wake(napi_env env, napi_value, void* context, void*) {
 void Jobs::on_cleanup(void* self) { static_cast<Jobs*>(self)->close(); }
 
 void Jobs::close() {
-  for (auto& [id, ticket] : tickets_) Engine::instance().cancel(*ticket->job);
+  for (auto& [id, ticket] : tickets_) Engine::instance(ticket->engine).cancel(*ticket->job);
   {
     std::unique_lock<std::mutex> lock(mutex_);
     closing_ = true;

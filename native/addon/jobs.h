@@ -20,6 +20,7 @@ class Jobs : public std::enable_shared_from_this<Jobs> {
 
   struct Request {
     std::shared_ptr<Job> job;
+    Engine::Kind engine;
     const void* owner;               // who may cancel; stays alive until the job is finished, so keep it too
     std::vector<Napi::Object> keep;  // not collected before the job is finished
     Napi::Function progress;         // may be empty; called with what the job reports

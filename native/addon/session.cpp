@@ -35,10 +35,13 @@ const Kernels& kernels_of(Napi::Env env, const std::string& name) {
 }
 
 // where: the name of a path, or 'cuda:' and the number of a device.
+constexpr char kCudaPrefix[] = "cuda:";
+
+bool on_cuda(const std::string& where) { return where.compare(0, sizeof kCudaPrefix - 1, kCudaPrefix) == 0; }
+
 std::shared_ptr<Runner> make_runner(Napi::Env env, Plan plan, const std::string& where) {
-  const std::string cuda = "cuda:";
-  if (where.compare(0, cuda.size(), cuda) != 0) return std::make_shared<Executor>(std::move(plan), kernels_of(env, where));
-  const int ordinal = std::atoi(where.c_str() + cuda.size());
+  if (!on_cuda(where)) return std::make_shared<Executor>(std::move(plan), kernels_of(env, where));
+  const int ordinal = std::atoi(where.c_str() + sizeof kCudaPrefix - 1);
   return std::make_shared<cuda::Executor>(std::move(plan), cuda::Context::of(ordinal));
 }
 
@@ -76,7 +79,9 @@ Napi::Function SessionObject::define(Napi::Env env, Jobs* jobs) {
 SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info), jobs_(static_cast<Jobs*>(info.Data())) {
   guarded(info.Env(), [&] {
     if (!info[1].IsString()) throw Napi::TypeError::New(info.Env(), "path must be a string");
-    runner_ = make_runner(info.Env(), read_plan(info[0]), info[1].As<Napi::String>().Utf8Value());
+    const std::string where = info[1].As<Napi::String>().Utf8Value();
+    engine_ = on_cuda(where) ? Engine::cuda : Engine::cpu;
+    runner_ = make_runner(info.Env(), read_plan(info[0]), where);
   });
   info.This().As<Napi::Object>().TypeTag(&kTag);
   Napi::MemoryManagement::AdjustExternalMemory(info.Env(), static_cast<int64_t>(runner_->memory()));
@@ -115,6 +120,7 @@ Napi::Value SessionObject::run(const Napi::CallbackInfo& info) {
   }
   if (!info[6].IsFunction()) throw Napi::TypeError::New(env, "done must be a function");
   request.done = info[6].As<Napi::Function>();
+  request.engine = engine_;
   request.owner = this;
   request.keep = {info[0].As<Napi::Object>(), info[1].As<Napi::Object>(), info.This().As<Napi::Object>()};
   if (arguments.nanoseconds) request.keep.push_back(info[4].As<Napi::Object>());

@@ -26,7 +26,8 @@ class SessionObject : public Napi::ObjectWrap<SessionObject> {
   void dispose(const Napi::CallbackInfo& info);
   void release(Napi::BasicEnv env);
 
-  Jobs* jobs_;                      // outlives every object of its environment that JavaScript can reach
+  Jobs* jobs_;  // outlives every object of its environment that JavaScript can reach
+  Engine::Kind engine_ = Engine::cpu;
   std::shared_ptr<Runner> runner_;  // null after dispose; runs under way have it too
 };
 

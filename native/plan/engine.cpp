@@ -47,12 +47,13 @@ void Context::progress(int64_t done) {
   listener_.progress(done);
 }
 
-Engine& Engine::instance() {
+Engine& Engine::instance(Kind kind) {
   struct Owned {
     Engine engine;
     int process;
   };
-  static std::atomic<Owned*> current{nullptr};
+  static std::atomic<Owned*> engines[2];
+  std::atomic<Owned*>& current = engines[kind];
   const int process = process_id();
   Owned* seen = current.load();
   while (!seen || seen->process != process) {

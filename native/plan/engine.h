@@ -1,5 +1,6 @@
 // Who computes when: one queue, one coordinator thread and one team for the whole process, so that sessions share a
-// budget of threads instead of fighting for processors.
+// budget of threads instead of fighting for processors. What computes elsewhere has a queue and a coordinator of its own, which
+// mostly waits.
 #pragma once
 
 #include <atomic>
@@ -60,9 +61,10 @@ class Job {
 
 class Engine {
  public:
+  enum Kind { cpu, cuda };
   // Never destroyed: its threads may still run while the process ends. A forked child, which has none of them, gets an
   // engine of its own.
-  static Engine& instance();
+  static Engine& instance(Kind kind);
 
   void submit(std::shared_ptr<Job> job, std::shared_ptr<Listener> listener);
   // A queued job is finished before this returns, one that runs soon after. Any other is left alone.

@@ -91,7 +91,7 @@ struct TestJob : Job {
 }  // namespace
 
 TEST_CASE("the engine runs jobs in order, cancels queued ones at once and reports failures") {
-  Engine& engine = Engine::instance();
+  Engine& engine = Engine::instance(Engine::cpu);
   auto events = std::make_shared<Events>();
   std::atomic<bool> started{false};
   auto endless = std::make_shared<TestJob>([&](TestJob& job) {

@@ -1,5 +1,5 @@
 import addon from '#addon'
-import { choosePath, devices, doctor } from '../../lib/runtime/devices.js'
+import { chooseDevice, choosePath, devices, doctor } from '../../lib/runtime/devices.js'
 
 describe('devices', () => {
   const { FEWBIT_ISA } = process.env
@@ -58,6 +58,44 @@ describe('devices', () => {
       expect(() => choosePath('amx')).toThrow(/isa 'amx' does not run here: the kernel refused AMX tile permission/)
       expect(doctor().advice).toContainEqual(expect.stringContaining('falling back to portable'))
     } finally {
+      spy.mockRestore()
+    }
+  })
+
+  const a100 = { name: 'A100', capability: '8.0', memory: 2 ** 36, runs: true, reason: 'A100, compute capability 8.0' }
+  const turing = { name: 'T4', capability: '7.5', memory: 2 ** 34, runs: false, reason: 'T4 has compute capability 7.5' }
+
+  test('CUDA devices are chosen by number, and refused with the reason', () => {
+    const spy = jest.spyOn(addon, 'cuda').mockReturnValue({ built: true, reason: '', devices: [turing, a100] })
+    try {
+      expect(chooseDevice('cuda:1')).toBe('cuda:1')
+      expect(chooseDevice('auto')).toBe('cuda:1')
+      expect(() => chooseDevice('cuda')).toThrow("device 'cuda' cannot be used: T4 has compute capability 7.5. Use 'cpu' or 'auto'.")
+      expect(() => chooseDevice('cuda:2')).toThrow('there is no device 2, and 2 in all')
+      expect(() => chooseDevice('tpu' as never)).toThrow(TypeError)
+      expect(devices().slice(-2)).toEqual([
+        { device: 'cuda:0', path: null, built: true, runs: false, chosen: false, reason: turing.reason },
+        { device: 'cuda:1', path: null, built: true, runs: true, chosen: false, reason: a100.reason },
+      ])
+      expect(doctor().advice).toContainEqual('cuda:0 cannot be used: T4 has compute capability 7.5.')
+    } finally {
+      spy.mockRestore()
+    }
+  })
+
+  test("'auto' without CUDA is the CPU, with one warning that says why", () => {
+    const spy = jest.spyOn(addon, 'cuda').mockReturnValue({ built: false, reason: 'no NVIDIA driver is installed', devices: [] })
+    const warn = jest.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    try {
+      expect(chooseDevice('cpu')).toBe('cpu')
+      expect(warn).not.toHaveBeenCalled()
+      for (let i = 0; i < 2; i++) expect(chooseDevice('auto')).toBe('cpu')
+      expect(warn).toHaveBeenCalledTimes(1)
+      expect(warn).toHaveBeenCalledWith('running on the CPU: no NVIDIA driver is installed', { code: 'FEWBIT_NO_CUDA' })
+      expect(() => chooseDevice('cuda')).toThrow('no NVIDIA driver is installed')
+      expect(devices().at(-1)).toMatchObject({ device: 'cuda', built: false, reason: 'no NVIDIA driver is installed' })
+    } finally {
+      warn.mockRestore()
       spy.mockRestore()
     }
   })
