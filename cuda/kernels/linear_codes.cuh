@@ -10,7 +10,8 @@
 
 namespace fewbit::cuda {
 
-template <int kBits, int kFragments, int kRows, int kColumns, int kSlices>
+// kNative: x is codes of 16 levels and the product is one of nibbles.
+template <int kBits, bool kNative, int kFragments, int kRows, int kColumns, int kSlices>
 class LinearBlock {
  public:
   static constexpr LinearTile kTile{kFragments, kRows, kColumns, kSlices};
@@ -128,30 +129,72 @@ class LinearBlock {
       if (!(first && i == 0) && (kSlices > 1 || i > 0) && int(i * kSlices + slice()) >= left) break;
       WeightFragments<kBits> fragments;
       fragments.load(weight_ + i * kSlices * kSlabs, lane);
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        uint32_t a[kFragments][4];
-        unroll<kFragments>([&](auto m) { load_matrices<16 * m * kDepth>(x_[2 * i + half], a[m]); });
-        int c[8];
-        if (first && i == 0 && half == 0) correction(c);
-#pragma unroll
-        for (int tile = 0; tile < 4; ++tile) {
-          uint32_t b[2];
-          fragments.operand(tile, half, b);
-#pragma unroll
-          for (int m = 0; m < kFragments; ++m) {
-            int(&sum)[4] = sums[m][tile];
-            if (first && i == 0 && half == 0)
-              multiply_u8_s8(sum, a[m], b[0], b[1], c[2 * tile], c[2 * tile + 1], c[2 * tile], c[2 * tile + 1]);
-            else
-              multiply_u8_s8(sum, a[m], b[0], b[1], sum[0], sum[1], sum[2], sum[3]);
-          }
-        }
+      int c[8];
+      if (first && i == 0) correction(c);
+      if constexpr (kNative) {
+        if (first && i == 0)
+          multiply_nibbles<true>(i, fragments, c);
+        else
+          multiply_nibbles<false>(i, fragments, c);
+      } else {
+        if (first && i == 0)
+          multiply_bytes<true>(i, 0, fragments, c);
+        else
+          multiply_bytes<false>(i, 0, fragments, c);
+        multiply_bytes<false>(i, 1, fragments, c);
       }
     }
     for (uint32_t& each : x_) each += other_;
     weight_ += other_;
     other_ = -other_;
+  }
+
+  // Half of the inputs of a step.
+  template <bool first>
+  __device__ void multiply_bytes(int step, int half, const WeightFragments<kBits>& fragments, const int (&c)[8]) {
+    uint32_t a[kFragments][4];
+    unroll<kFragments>([&](auto m) { load_matrices<16 * m * kDepth>(x_[2 * step + half], a[m]); });
+#pragma unroll
+    for (int tile = 0; tile < 4; ++tile) {
+      uint32_t b[2];
+      fragments.operand(tile, half, b);
+#pragma unroll
+      for (int m = 0; m < kFragments; ++m) {
+        int(&sum)[4] = sums[m][tile];
+        if (first)
+          multiply_u8_s8(sum, a[m], b[0], b[1], c[2 * tile], c[2 * tile + 1], c[2 * tile], c[2 * tile + 1]);
+        else
+          multiply_u8_s8(sum, a[m], b[0], b[1], sum[0], sum[1], sum[2], sum[3]);
+      }
+    }
+  }
+
+  // A step. Bytes of x become nibbles above their lowest one; those of the inputs 16 further on are the high halves, as in weights.
+  template <bool first>
+  __device__ void multiply_nibbles(int step, const WeightFragments<kBits>& fragments, const int (&c)[8]) {
+    const uint32_t lowest = p.x_low * 0x01010101u;
+    uint32_t a[kFragments][4];
+    unroll<kFragments>([&](auto m) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        uint32_t bytes[4];
+        load_matrices<16 * m * kDepth>(x_[2 * step + half], bytes);
+#pragma unroll
+        for (int i = 0; i < 2; ++i) a[m][2 * half + i] = select_bits(0x0F0F0F0Fu, bytes[i] - lowest, (bytes[i + 2] - lowest) << 4);
+      }
+    });
+#pragma unroll
+    for (int tile = 0; tile < 4; ++tile) {
+      const uint32_t b0 = fragments.word(tile, 0), b1 = fragments.word(tile, 1);
+#pragma unroll
+      for (int m = 0; m < kFragments; ++m) {
+        int(&sum)[4] = sums[m][tile];
+        if (first)
+          multiply_u4_s4(sum, a[m], b0, b1, c[2 * tile], c[2 * tile + 1], c[2 * tile], c[2 * tile + 1]);
+        else
+          multiply_u4_s4(sum, a[m], b0, b1, sum[0], sum[1], sum[2], sum[3]);
+      }
+    }
   }
 
   // Of the outputs of a thread, as large as the sums. One warp of all slices brings it in.
@@ -163,8 +206,10 @@ class LinearBlock {
       const int output = min(columns().output(run), (p.outputs - 1) & ~3);
       int4 loaded = *reinterpret_cast<const int4*>(p.correction + output);
       if (!mine) loaded = make_int4(0, 0, 0, 0);
-      c[4 * run] = loaded.x << kShift, c[4 * run + 1] = loaded.y << kShift;
-      c[4 * run + 2] = loaded.z << kShift, c[4 * run + 3] = loaded.w << kShift;
+      const int four[4] = {loaded.x, loaded.y, loaded.z, loaded.w};
+      // The correction is -128 times the sum of the weights, or 0; x without its lowest byte lacks that many of them.
+#pragma unroll
+      for (int i = 0; i < 4; ++i) c[4 * run + i] = kNative ? four[i] - p.x_low * (four[i] >> 7) : four[i] << kShift;
     }
   }
 
@@ -276,7 +321,7 @@ class LinearBlock {
     }
   }
 
-  static constexpr int kShift = WeightFragments<kBits>::kShift;
+  static constexpr int kShift = kNative ? 0 : WeightFragments<kBits>::kShift;
   static constexpr int kStaging = 1024;  // bytes of a unit of a warp
 
   const LinearCodesParams& p;
@@ -293,10 +338,12 @@ class LinearBlock {
 
 }  // namespace fewbit::cuda
 
-// Defines the kernel fewbit_linear_codes_w<bits>_<fragments>x<rows>x<columns>x<slices>.
-#define FEWBIT_LINEAR_CODES(bits, fragments, rows, columns, slices)                                                           \
-  extern "C" __global__ void __launch_bounds__(32 * rows * columns * slices)                                                  \
-      fewbit_linear_codes_w##bits##_##fragments##x##rows##x##columns##x##slices(const fewbit::cuda::LinearCodesParams p) {    \
-    extern __shared__ __align__(128) uint8_t shared[];                                                                       \
-    fewbit::cuda::LinearBlock<bits, fragments, rows, columns, slices>(p, shared).run();                                       \
+// Defines the kernel fewbit_linear_codes_<kind>_<fragments>x<rows>x<columns>x<slices>.
+#define FEWBIT_LINEAR_KERNEL(kind, bits, native, fragments, rows, columns, slices)                                         \
+  extern "C" __global__ void __launch_bounds__(32 * rows * columns * slices)                                               \
+      fewbit_linear_codes_##kind##_##fragments##x##rows##x##columns##x##slices(const fewbit::cuda::LinearCodesParams p) {  \
+    extern __shared__ __align__(128) uint8_t shared[];                                                                    \
+    fewbit::cuda::LinearBlock<bits, native, fragments, rows, columns, slices>(p, shared).run();                            \
   }
+#define FEWBIT_LINEAR_CODES(bits, fragments, rows, columns, slices) \
+  FEWBIT_LINEAR_KERNEL(w##bits, bits, false, fragments, rows, columns, slices)

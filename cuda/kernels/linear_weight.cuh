@@ -32,10 +32,9 @@ struct WeightFragments<4> {
   __device__ void load(uint32_t slab, unsigned) {
     unroll<2>([&](auto pair) { load_shared<512 * pair>(slab, nibbles[pair]); });
   }
-  __device__ void operand(int tile, int half, uint32_t (&b)[2]) const {
-    const uint32_t word = nibbles[tile / 2][tile % 2 * 2 + half];
-    b[0] = word << 4 & kHigh, b[1] = word & kHigh;
-  }
+  // Four weights of either register of an operand.
+  __device__ uint32_t word(int tile, int half) const { return nibbles[tile / 2][tile % 2 * 2 + half]; }
+  __device__ void operand(int tile, int half, uint32_t (&b)[2]) const { b[0] = word(tile, half) << 4 & kHigh, b[1] = word(tile, half) & kHigh; }
 };
 
 template <>

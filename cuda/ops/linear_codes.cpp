@@ -9,17 +9,17 @@
 namespace fewbit::cuda {
 namespace {
 
-// A tile and its kernels for weights stored in 4, 5 and 8 bits.
+// A tile and its kernels: for weights stored in 4, 5 and 8 bits, and for products of nibbles.
 struct Variant {
   LinearTile tile;
-  const char* kernels[3];
+  const char* kernels[4];
 };
 
-#define FEWBIT_NAME(bits, fragments, rows, columns, slices) "fewbit_linear_codes_w" #bits "_" #fragments "x" #rows "x" #columns "x" #slices
-#define FEWBIT_VARIANT(bits, fragments, rows, columns, slices)                                             \
-  {{fragments, rows, columns, slices},                                                                     \
-   {FEWBIT_NAME(4, fragments, rows, columns, slices), FEWBIT_NAME(5, fragments, rows, columns, slices), \
-    FEWBIT_NAME(8, fragments, rows, columns, slices)}},
+#define FEWBIT_NAME(kind, fragments, rows, columns, slices) "fewbit_linear_codes_" kind "_" #fragments "x" #rows "x" #columns "x" #slices
+#define FEWBIT_VARIANT(bits, fragments, rows, columns, slices)                                                     \
+  {{fragments, rows, columns, slices},                                                                             \
+   {FEWBIT_NAME("w4", fragments, rows, columns, slices), FEWBIT_NAME("w5", fragments, rows, columns, slices),      \
+    FEWBIT_NAME("w8", fragments, rows, columns, slices), FEWBIT_NAME("n4", fragments, rows, columns, slices)}},
 
 constexpr Variant kVariants[] = {FEWBIT_LINEAR_TILES(FEWBIT_VARIANT, 0)};
 
@@ -44,6 +44,11 @@ double cost_of(const LinearCodesParams& p, const LinearTile& tile, int blocks, i
   // To start, to wait for the first piece, and to write 16 x 8 outputs a product; with the sums of other blocks.
   const double ends = 2500 + warps * tile.fragments * 128 + (splits > 1 ? 2000 : 0);
   return ceil_div(blocks * splits, device.multiprocessors) * (pieces * piece + ends);
+}
+
+// Tensor cores of compute capability 8 multiply nibbles twice as fast as bytes; later ones have none for them.
+bool multiplies_nibbles(const LinearCodesParams& p, const Device& device) {
+  return device.major == 8 && storage_bits(p.weight_bits) == 4 && p.x_levels > 0 && p.x_levels <= 16;
 }
 
 bool fits(const LinearTile& tile, int storage, const Device& device) { return tile.shared_bytes(storage) <= device.block_shared; }
@@ -136,7 +141,8 @@ Launch linear_codes_launch(LinearCodesParams& p, const Device& device) {
   p.x_stride = static_cast<unsigned>(p.x.stride);
   p.weight_step = ceil_div(p.outputs, kGroup) * slab_bytes(storage);
   const LinearTile& tile = choice.variant->tile;
-  return {choice.variant->kernels[storage == 8 ? 2 : storage - 4],
+  const int kernel = multiplies_nibbles(p, device) ? 3 : storage == 8 ? 2 : storage - 4;
+  return {choice.variant->kernels[kernel],
           {static_cast<unsigned>(choice.row_blocks), static_cast<unsigned>(choice.output_blocks), static_cast<unsigned>(choice.splits)},
           {32, static_cast<unsigned>(tile.columns), static_cast<unsigned>(tile.rows * tile.slices)},
           static_cast<unsigned>(tile.shared_bytes(storage))};

@@ -21,6 +21,7 @@ struct LinearCase {
   int offset = 128;      // of y
   bool table = false, steps = false, gain = false, pre_activation = false;
   bool extreme = false;  // x = 255, w = smallest
+  int x_low = 0, x_levels = 0;  // when it is known that bytes of x are these
   int gap = 0;           // elements between rows of y and of the residual
   bool apart = false;    // images lie apart, so that they are no one matrix
   int rows() const { return images * image_rows; }
@@ -49,7 +50,7 @@ class LinearFixture {
     std::mt19937 random(seed);
     const auto uniform = [&] { return float(random() % 20001) / 10000.0f - 1.0f; };
     const int half = 1 << (c.bits - 1);
-    for (size_t i = 0; i < x_.size(); ++i) x_.data()[i] = static_cast<uint8_t>(c.extreme ? 255 : random());
+    for (size_t i = 0; i < x_.size(); ++i) x_.data()[i] = static_cast<uint8_t>(c.extreme ? 255 : c.x_levels ? c.x_low + random() % c.x_levels : random());
     std::vector<int8_t> codes(size_t(c.outputs) * c.inputs);
     for (auto& w : codes) w = static_cast<int8_t>(c.extreme ? -half : int(random() % (2 * half)) - half);
     pack_weight(codes.data(), c.outputs, c.inputs, c.bits, weight_.data());
@@ -58,7 +59,7 @@ class LinearFixture {
     for (size_t o = 0; o < scale_.size(); ++o) {
       int32_t sum = 0;
       for (int i = 0; i < c.inputs && int(o) < c.outputs; ++i) sum += codes[o * c.inputs + i];
-      correction_.data()[o] = -128 * sum;
+      correction_.data()[o] = c.x_levels && c.x_low == 0 ? 0 : -128 * sum;
       scale_.data()[o] = 2.0f / deviation * (1.5f + uniform());
       bias_.data()[o] = uniform();
       gain_.data()[o] = 1.5f + uniform();
@@ -108,6 +109,7 @@ class LinearFixture {
     p.rows = c_.rows(), p.image_rows = c_.apart && c_.images > 1 ? c_.image_rows : p.rows;
     p.inputs = c_.inputs, p.outputs = c_.outputs;
     p.x = {mirror.up(x_), x_stride_, x_image_};
+    p.x_low = c_.x_low, p.x_levels = c_.x_levels;
     p.weight = mirror.up(prepared_), p.weight_bits = c_.bits;
     p.correction = mirror.up(correction_), p.scale = mirror.up(scale_), p.bias = mirror.up(bias_);
     p.rounds_pre_activation = c_.pre_activation, p.pre_activation = {40.0f, 0.025f, -128, 100};
