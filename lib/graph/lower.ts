@@ -29,8 +29,10 @@ import {
  */
 
 export interface LowerOptions {
-  /** Images in flight at once; default: about 256 rows of tokens. */
+  /** Images in flight at once; default: as many as have about `rows` rows of tokens. */
   batch?: number
+  /** Default 256: what caches of a CPU hold. */
+  rows?: number
   /** Edges (or {@link probabilitiesOf} an attention node) to return instead of the logits, one after the other for each image. Float plans only. */
   outputs?: string[]
   /** Observers by edge, or by {@link probabilitiesOf} an attention node. Float plans only. See native/ops/observe.h. */
@@ -96,7 +98,7 @@ class Lowering {
     private readonly scheme: Scheme | null,
     options: LowerOptions,
   ) {
-    this.batch = options.batch ?? defaultBatch(graph)
+    this.batch = options.batch ?? defaultBatch(graph, options.rows ?? BATCH_ROWS)
     if (!(Number.isInteger(this.batch) && this.batch > 0)) throw new Error(`a batch of ${this.batch} images`)
     this.attentions = new Map(
       graph.nodes.flatMap((node) =>
@@ -519,7 +521,7 @@ function rowsOf(view: View, first: number, rows: number): View {
   return view
 }
 
-function defaultBatch(graph: Graph): number {
+function defaultBatch(graph: Graph, batchRows: number): number {
   const rows = graph.nodes.flatMap((node) => (node.op === 'linear' ? [(graph.edges.get(node.input) as Edge).rows] : []))
-  return Math.ceil(BATCH_ROWS / Math.max(1, ...rows))
+  return Math.ceil(batchRows / Math.max(1, ...rows))
 }

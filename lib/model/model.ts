@@ -10,6 +10,7 @@ import type { DeviceName } from '../runtime/devices.js'
 import { Session } from '../runtime/session.js'
 import { type BenchmarkOptions, type BenchmarkResult, benchmark } from './benchmark.js'
 import { type Classification, type ClassifyOptions, classify } from './classify.js'
+import { rowsInFlight } from './device.js'
 import { type Evaluation, evaluate } from './evaluate.js'
 import { describe, type ModelInfo } from './info.js'
 import { type Quantization, quantizationToJson } from './quantization.js'
@@ -149,7 +150,8 @@ export class Model {
     if (this.disposed) throw new Error('this model was disposed')
     if (this.session === null) {
       const { device, isa, threads } = this.device
-      this.session = new Session(lower(graph, scheme).plan, { device, path: isa, threads })
+      const { plan } = lower(graph, scheme, { rows: rowsInFlight(device) })
+      this.session = new Session(plan, { device, path: isa, threads })
     }
     return this.session
   }
