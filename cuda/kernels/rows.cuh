@@ -71,9 +71,12 @@ __device__ static inline void store_target(float* floats, uint8_t* codes, const 
     store<width>(floats + column, y);
     return;
   }
+  float inverse_steps[width];
+  if (encode.inverse_steps) load<width>(encode.inverse_steps + column, inverse_steps);
   uint8_t bytes[width];
 #pragma unroll
-  for (int i = 0; i < width; ++i) bytes[i] = fewbit::cuda::encode(encode, y[i], column + i);
+  for (int i = 0; i < width; ++i)
+    bytes[i] = encode_scaled(encode, y[i] * (encode.inverse_steps ? inverse_steps[i] : encode.inverse_step));
   store<width>(codes + column, bytes);
 }
 
