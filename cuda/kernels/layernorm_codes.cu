@@ -41,10 +41,8 @@ __device__ void layernorm_codes(const LayerNormCodesParams& p) {
       load<vector>(row + i, x);
       decode<vector>(p, x, i, z);
 #pragma unroll
-      for (int k = 0; k < vector; ++k) {
-        sum += z[k], squares += static_cast<long long>(z[k]) * z[k];
-        if (cached) mine[i + k] = z[k];
-      }
+      for (int k = 0; k < vector; ++k) sum += z[k], squares += static_cast<long long>(z[k]) * z[k];
+      if (cached) store<vector>(mine + i, z);
     }
     sum = warp_sum(sum);
     squares = warp_sum(squares);
@@ -54,8 +52,7 @@ __device__ void layernorm_codes(const LayerNormCodesParams& p) {
     for (int i = lane * vector; i < p.width; i += 32 * vector) {
       int z[vector];
       if (cached) {
-#pragma unroll
-        for (int k = 0; k < vector; ++k) z[k] = mine[i + k];  // what this thread put there
+        load<vector>(mine + i, z);  // what this thread put there
       } else {
         uint8_t x[vector];
         load<vector>(row + i, x);
