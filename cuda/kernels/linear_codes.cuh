@@ -10,29 +10,37 @@
 
 namespace fewbit::cuda {
 
-template <int kBits, int kFragments, int kRows, int kColumns, int kSlices>
+// kNative: x is codes of 16 levels and the product is one of nibbles.
+template <int kBits, bool kNative, int kFragments, int kRows, int kColumns, int kSlices>
 class LinearBlock {
  public:
   static constexpr LinearTile kTile{kFragments, kRows, kColumns, kSlices};
 
   __device__ LinearBlock(const LinearCodesParams& params, uint8_t* shared)
-      : p(params), memory(shared), base(shared_address(shared)), lane(threadIdx.x % 32), warp(threadIdx.x / 32) {}
+      : p(params), memory(shared), base(shared_address(shared)), lane(threadIdx.x), thread(threadIdx.x + 32 * warp()) {}
 
   __device__ void run() {
-    const int steps = (p.inputs + kStep - 1) / kStep, pieces = (steps + kSteps - 1) / kSteps;
-    const int begin = pieces * blockIdx.z / gridDim.z, end = pieces * (blockIdx.z + 1) / gridDim.z;
-    start(begin, steps);
-    copy(0);
-    for (int piece = begin; piece < end; ++piece) {
-      const uint32_t here = (piece - begin) % 2 * kPiece;
+    const int steps = unsigned(p.inputs + kStep - 1) / kStep;
+    int begin = 0, end = unsigned(steps + kSteps - 1) / kSteps;
+    if (kSlices > 1 && gridDim.z > 1) begin = end * blockIdx.z / gridDim.z, end = end * (blockIdx.z + 1) / gridDim.z;
+    int left = steps - begin * kSteps;
+    // The last block of outputs may have more warps than groups; those only copy.
+    const bool works = kGroup * group() < p.outputs;
+    start(begin);
+    copy<0>(left);
+    wait_for_copies();
+    __syncthreads();
+    if (begin + 1 < end) copy<1>(left - kSteps);
+    if (works) multiply<true>(left);
+    for (int piece = begin + 1; piece < end; ++piece) {
+      left -= kSteps;
       wait_for_copies();
       __syncthreads();
-      const int left = steps - piece * kSteps;
-      if (piece + 1 < end) copy(kPiece - here);
-      if (piece == begin)
-        multiply<true>(here, left);
-      else
-        multiply<false>(here, left);
+      if (piece + 1 < end) {
+        for (auto& each : x_source_) each += kDepth;
+        copy<1>(left - kSteps);
+      }
+      if (works) multiply<false>(left);
     }
     finish();
   }
@@ -40,7 +48,8 @@ class LinearBlock {
  private:
   static constexpr int kBlockRows = kTile.block_rows(), kXBytes = kTile.x_bytes(), kWarps = kTile.warps();
   static constexpr int kSteps = kTile.steps(), kDepth = kSteps * kStep, kThreads = kTile.threads();
-  static constexpr int kChunks = kDepth / 16;            // of a row
+  static constexpr int kOwnSteps = kSteps / kSlices;      // of a piece that a warp multiplies
+  static constexpr int kChunks = kDepth / 16;             // of a row
   static constexpr int kRowsAtOnce = kThreads / kChunks;  // rows that all threads copy with one instruction
   static constexpr int kRowCopies = (kBlockRows + kRowsAtOnce - 1) / kRowsAtOnce;
   static constexpr int kSlab = slab_bytes(kBits), kSlabs = kColumns * kSlab;  // bytes of the weights of a step
@@ -48,115 +57,172 @@ class LinearBlock {
   static constexpr int kPiece = kTile.piece_bytes(kBits);
   static_assert(kRowsAtOnce % 8 == 0, "the rows of a thread have one place modulo 8");
 
-  // Where this thread copies from and to.
-  __device__ void start(int piece, int steps) {
-    const int row = threadIdx.x / kChunks, chunk = threadIdx.x % kChunks;
-    const int first = piece * kSteps;
-    left_ = steps - first;
+  // Addresses of the first piece. They are variables of the loop, and not computed anew for every piece.
+  __device__ void start(int piece) {
+    const unsigned row = thread / kChunks, chunk = thread % kChunks;
+    const int first = blockIdx.x * kBlockRows + row;
     x_target_ = base + row * kDepth + (chunk ^ row % 8) * 16;
-    chunk_step_ = chunk / 4;
+    const uint8_t* x = p.x.data + piece * kDepth + chunk * 16;
+    if (p.image_rows == p.rows) {
 #pragma unroll
-    for (int i = 0; i < kRowCopies; ++i) {
-      const int r = min(int(blockIdx.x) * kBlockRows + row + i * kRowsAtOnce, p.rows - 1);
-      x_source_[i] = (p.image_rows == p.rows ? p.x.at(0, r) : row_of(p.x, r, p.image_rows)) + first * kStep + chunk * 16;
+      for (int i = 0; i < kRowCopies; ++i)
+        x_source_[i] = advance(x, min(first + i * kRowsAtOnce, p.rows - 1), p.x_stride);
+    } else {
+#pragma unroll
+      for (int i = 0; i < kRowCopies; ++i)
+        x_source_[i] = x + (row_of(p.x, min(first + i * kRowsAtOnce, p.rows - 1), p.image_rows) - p.x.data);
     }
-    const int groups = (p.outputs + kGroup - 1) / kGroup;
-    weight_step_ = groups * kSlab;
-    weight_target_ = base + kXBytes + threadIdx.x * 16;
-    weight_source_ = p.weight + int64_t(first) * weight_step_ + int64_t(blockIdx.y) * kSlabs + threadIdx.x * 16;
+    weight_target_ = base + kXBytes + thread * 16;
+    weight_source_ = p.weight + int64_t(piece * kSteps) * p.weight_step + (blockIdx.y * kSlabs + thread * 16);
+    other_ = other_target_ = kPiece;
+
+    const unsigned own = lane % 16, swizzle = own % 8 * 16, half = lane / 16 * 16;
+#pragma unroll
+    for (int i = 0; i < 2 * kOwnSteps; ++i)
+      x_[i] = base + (warp_row() * 16 * kFragments + own) * kDepth + (((i / 2 * kSlices + slice()) * kStep + i % 2 * 32 + half) ^ swizzle);
+    weight_ = base + kXBytes + slice() * kSlabs + warp_column() * kSlab + 16 * lane;
+    keep(x_target_), keep(weight_target_), keep(weight_);
+    for (uint32_t& each : x_) keep(each);
   }
 
-  // Begins to copy the next piece. Of the last one only the steps that there are.
-  __device__ void copy(uint32_t to) {
-    if (chunk_step_ < left_) {
+  // Begins to copy the next piece, of the last one only the steps that are left. ahead: how many pieces x_source_ is behind.
+  template <int ahead>
+  __device__ void copy(int left) {
+    if (left >= kSteps)
+      copy_steps<ahead, true>(left);
+    else
+      copy_steps<ahead, false>(left);
+    x_target_ += other_target_, weight_target_ += other_target_;
+    other_target_ = -other_target_;
+  }
+  template <int ahead, bool whole>
+  __device__ void copy_steps(int left) {
+    if (whole || int(thread % kChunks / 4) < left) {
       unroll<kRowCopies>([&](auto i) {
-        if ((i + 1) * kRowsAtOnce <= kBlockRows || threadIdx.x / kChunks + i * kRowsAtOnce < kBlockRows)
-          copy_async<i * kRowsAtOnce * kDepth>(x_target_ + to, x_source_[i]);
-        x_source_[i] += kDepth;
+        if ((i + 1) * kRowsAtOnce <= kBlockRows || thread < (kBlockRows - i * kRowsAtOnce) * kChunks)
+          copy_async<i * kRowsAtOnce * kDepth, ahead * kDepth>(x_target_, x_source_[i]);
       });
     }
     unroll<kSteps>([&](auto step) {
-      if (step < left_) {
+      if (whole || step < left) {
         unroll<kSlabCopies>([&](auto i) {
           constexpr int offset = i * 16 * kThreads;
-          if (offset + 16 * kThreads <= kSlabs || offset + threadIdx.x * 16 < kSlabs)
-            copy_async<step * kSlabs + offset>(weight_target_ + to, weight_source_ + offset);
+          if (offset + 16 * kThreads <= kSlabs || thread < (kSlabs - offset) / 16)
+            copy_async<step * kSlabs + offset, offset>(weight_target_, weight_source_);
         });
       }
-      weight_source_ += weight_step_;
+      weight_source_ += p.weight_step;
     });
-    left_ -= kSteps;
   }
 
-  __device__ int slice() const { return kSlices == 1 ? 0 : warp / (kRows * kColumns); }
-  __device__ int warp_column() const { return warp % kColumns; }
-  __device__ int warp_row() const { return warp / kColumns % kRows; }
+  __device__ static unsigned warp() { return threadIdx.y + kColumns * threadIdx.z; }
+  __device__ static unsigned warp_column() { return threadIdx.y; }
+  __device__ static unsigned warp_row() { return kRows == 1 ? 0 : kSlices == 1 ? threadIdx.z : threadIdx.z % kRows; }
+  __device__ static unsigned slice() { return kSlices == 1 ? 0 : threadIdx.z / kRows; }
 
   // Adds the products of a piece; the first ones of all to the correction.
   template <bool first>
-  __device__ void multiply(uint32_t piece, int left) {
-    const int row = lane % 16, swizzle = row % 8 * 16, chunk = lane / 16 * 16;
-    const uint32_t x = base + piece + (warp_row() * 16 * kFragments + row) * kDepth;
-    const uint32_t weight = base + piece + kXBytes + warp_column() * kSlab;
+  __device__ void multiply(int left) {
 #pragma unroll
-    for (int i = 0; i < kSteps / kSlices; ++i) {
-      const int step = i * kSlices + slice();
-      if (step >= left) {
-        if (first && i == 0) clear();
-        return;
-      }
+    for (int i = 0; i < kOwnSteps; ++i) {
+      // There is a step for every slice in the first piece: the host sees to that.
+      if (!(first && i == 0) && (kSlices > 1 || i > 0) && int(i * kSlices + slice()) >= left) break;
       WeightFragments<kBits> fragments;
-      fragments.load(weight + step * kSlabs, lane);
+      fragments.load(weight_ + i * kSlices * kSlabs, lane);
+      int c[8];
+      if (first && i == 0) correction(c);
+      if constexpr (kNative) {
+        if (first && i == 0)
+          multiply_nibbles<true>(i, fragments, c);
+        else
+          multiply_nibbles<false>(i, fragments, c);
+      } else {
+        if (first && i == 0)
+          multiply_bytes<true>(i, 0, fragments, c);
+        else
+          multiply_bytes<false>(i, 0, fragments, c);
+        multiply_bytes<false>(i, 1, fragments, c);
+      }
+    }
+    for (uint32_t& each : x_) each += other_;
+    weight_ += other_;
+    other_ = -other_;
+  }
+
+  // Half of the inputs of a step.
+  template <bool first>
+  __device__ void multiply_bytes(int step, int half, const WeightFragments<kBits>& fragments, const int (&c)[8]) {
+    uint32_t a[kFragments][4];
+    unroll<kFragments>([&](auto m) { load_matrices<16 * m * kDepth>(x_[2 * step + half], a[m]); });
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const uint32_t from = x + ((step * kStep + half * 32 + chunk) ^ swizzle);
-        uint32_t a[kFragments][4];
-        unroll<kFragments>([&](auto m) { load_matrices<16 * m * kDepth>(from, a[m]); });
+    for (int tile = 0; tile < 4; ++tile) {
+      uint32_t b[2];
+      fragments.operand(tile, half, b);
 #pragma unroll
-        for (int tile = 0; tile < 4; ++tile) {
-          uint32_t b[2];
-          fragments.operand(tile, half, b);
-          if (first && i == 0 && half == 0) {
-            int c[2];
-            correction(tile, c);
-#pragma unroll
-            for (int m = 0; m < kFragments; ++m) multiply_u8_s8(sums[m][tile], a[m], b[0], b[1], c[0], c[1], c[0], c[1]);
-          } else {
-#pragma unroll
-            for (int m = 0; m < kFragments; ++m) {
-              int(&c)[4] = sums[m][tile];
-              multiply_u8_s8(c, a[m], b[0], b[1], c[0], c[1], c[2], c[3]);
-            }
-          }
-        }
+      for (int m = 0; m < kFragments; ++m) {
+        int(&sum)[4] = sums[m][tile];
+        if (first)
+          multiply_u8_s8(sum, a[m], b[0], b[1], c[2 * tile], c[2 * tile + 1], c[2 * tile], c[2 * tile + 1]);
+        else
+          multiply_u8_s8(sum, a[m], b[0], b[1], sum[0], sum[1], sum[2], sum[3]);
       }
     }
   }
 
-  // Of the two outputs of a thread in a fragment, as large as the sums. One warp of all slices brings it in.
-  __device__ void correction(int tile, int (&c)[2]) const {
-    const int output = columns().output(tile / 2) + tile % 2 * 2;
-    const bool mine = slice() == 0 && blockIdx.z == 0 && output < p.outputs;
-    const int2 loaded = mine ? *reinterpret_cast<const int2*>(p.correction + output) : make_int2(0, 0);
-    c[0] = loaded.x << kShift, c[1] = loaded.y << kShift;
+  // A step. Bytes of x become nibbles above their lowest one; those of the inputs 16 further on are the high halves, as in weights.
+  template <bool first>
+  __device__ void multiply_nibbles(int step, const WeightFragments<kBits>& fragments, const int (&c)[8]) {
+    const uint32_t lowest = p.x_low * 0x01010101u;
+    uint32_t a[kFragments][4];
+    unroll<kFragments>([&](auto m) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        uint32_t bytes[4];
+        load_matrices<16 * m * kDepth>(x_[2 * step + half], bytes);
+#pragma unroll
+        for (int i = 0; i < 2; ++i) a[m][2 * half + i] = select_bits(0x0F0F0F0Fu, bytes[i] - lowest, (bytes[i + 2] - lowest) << 4);
+      }
+    });
+#pragma unroll
+    for (int tile = 0; tile < 4; ++tile) {
+      const uint32_t b0 = fragments.word(tile, 0), b1 = fragments.word(tile, 1);
+#pragma unroll
+      for (int m = 0; m < kFragments; ++m) {
+        int(&sum)[4] = sums[m][tile];
+        if (first)
+          multiply_u4_s4(sum, a[m], b0, b1, c[2 * tile], c[2 * tile + 1], c[2 * tile], c[2 * tile + 1]);
+        else
+          multiply_u4_s4(sum, a[m], b0, b1, sum[0], sum[1], sum[2], sum[3]);
+      }
+    }
   }
 
-  __device__ void clear() {
-    for (auto& row : sums)
-      for (auto& tile : row)
-        for (int& each : tile) each = 0;
+  // Of the outputs of a thread, as large as the sums. One warp of all slices brings it in.
+  __device__ void correction(int (&c)[8]) const {
+    const bool mine = kSlices == 1 || (slice() == 0 && blockIdx.z == 0);
+#pragma unroll
+    for (int run = 0; run < 2; ++run) {
+      // Outputs that are not there get those of others.
+      const int output = min(columns().output(run), (p.outputs - 1) & ~3);
+      int4 loaded = *reinterpret_cast<const int4*>(p.correction + output);
+      if (!mine) loaded = make_int4(0, 0, 0, 0);
+      const int four[4] = {loaded.x, loaded.y, loaded.z, loaded.w};
+      // The correction is -128 times the sum of the weights, or 0; x without its lowest byte lacks that many of them.
+#pragma unroll
+      for (int i = 0; i < 4; ++i) c[4 * run + i] = kNative ? four[i] - p.x_low * (four[i] >> 7) : four[i] << kShift;
+    }
   }
 
   // A unit is what a thread has of eight rows: eight outputs of one row.
   static constexpr int kUnits = 2 * kFragments / kSlices;
   static_assert(kUnits * kSlices == 2 * kFragments, "every slice finishes as many rows");
 
-  __device__ int group() const { return blockIdx.y * kColumns + warp_column(); }
+  __device__ static int group() { return blockIdx.y * kColumns + warp_column(); }
   __device__ Columns columns() const { return Columns(p, group(), lane); }
 
   __device__ void finish() {
     int value[kUnits][8];
-    __syncthreads();
+    if (kSlices > 1 || p.finish == LinearFinish::any) __syncthreads();
     if constexpr (kSlices == 1) {
       for (int u = 0; u < kUnits; ++u)
         for (int i = 0; i < 8; ++i) value[u][i] = sums[u / 2][i / 2][u % 2 * 2 + i % 2];
@@ -164,25 +230,20 @@ class LinearBlock {
       add_slices(value);
       if (gridDim.z > 1 && !add_blocks(value)) return;
     }
-    uint8_t* table = nullptr;
-    if (p.encode.table && p.y_codes.data) {
-      table = memory + kWarps * kStaging;
-      share_table(p.encode.table, table);
-      __syncthreads();
-    }
     const int row = blockIdx.x * kBlockRows + warp_row() * 16 * kFragments + slice() * 8 * kUnits + lane / 4;
-    if (!finishes_fast(p, group()))
-      finish_slowly(row, value, table);
-    else if (p.y_codes.data)
+    if (kGroup * group() >= p.outputs && p.finish != LinearFinish::any) return;
+    if (p.finish == LinearFinish::codes)
       finish_codes<kShift>(p, columns(), row, value);
-    else
+    else if (p.finish == LinearFinish::floats)
       finish_floats<kShift>(p, columns(), row, value);
+    else
+      finish_slowly(row, value);
   }
 
   // Every slice puts down its sums and takes those of its own rows from all.
   __device__ void add_slices(int (&value)[kUnits][8]) {
     constexpr int kSliceWarps = kRows * kColumns, kWarp = 4 * kFragments * 512;
-    const uint32_t mine = base + warp * kWarp + lane * 16;
+    const uint32_t mine = base + warp() * kWarp + lane * 16;
     unroll<4 * kFragments>([&](auto i) {
       const int(&tiles)[4][4] = sums[i / 4];
       constexpr int half = i / 2 % 2, run = i % 2;
@@ -190,7 +251,7 @@ class LinearBlock {
       store_shared<512 * i>(mine, four);
     });
     __syncthreads();
-    const uint32_t rows = base + warp % kSliceWarps * kWarp + slice() * kUnits * 1024 + lane * 16;
+    const uint32_t rows = base + warp() % kSliceWarps * kWarp + slice() * kUnits * 1024 + lane * 16;
     unroll<2 * kUnits>([&](auto i) {
       unroll<kSlices>([&](auto s) {
         uint32_t four[4];
@@ -207,7 +268,7 @@ class LinearBlock {
   // The same over blocks that have different inputs of one tile, through global memory. The last of them to come goes on.
   __device__ bool add_blocks(int (&value)[kUnits][8]) {
     const int tile = blockIdx.y * gridDim.x + blockIdx.x;
-    auto* sums_of = reinterpret_cast<int4*>(p.workspace) + int64_t(tile) * gridDim.z * kUnits * 2 * kThreads + threadIdx.x;
+    auto* sums_of = reinterpret_cast<int4*>(p.workspace) + int64_t(tile) * gridDim.z * kUnits * 2 * kThreads + thread;
     int4* mine = sums_of + int64_t(blockIdx.z) * kUnits * 2 * kThreads;
     for (int i = 0; i < 2 * kUnits; ++i) {
       const int* four = &value[i / 2][i % 2 * 4];
@@ -216,7 +277,7 @@ class LinearBlock {
     __threadfence();
     __syncthreads();
     auto* ticket = reinterpret_cast<unsigned*>(memory);
-    if (threadIdx.x == 0) *ticket = atomicAdd(p.counters + tile, 1u);
+    if (thread == 0) *ticket = atomicAdd(p.counters + tile, 1u);
     __syncthreads();
     if (*ticket != gridDim.z - 1) return false;
     __syncthreads();
@@ -231,13 +292,19 @@ class LinearBlock {
         sum[0] += four.x, sum[1] += four.y, sum[2] += four.z, sum[3] += four.w;
       }
     }
-    if (threadIdx.x == 0) p.counters[tile] = 0;
+    if (thread == 0) p.counters[tile] = 0;
     return true;
   }
 
   // Unit after unit through shared memory, so that there is little code.
-  __device__ void finish_slowly(int row, const int (&value)[kUnits][8], const uint8_t* table) {
-    auto* stage = reinterpret_cast<int4*>(memory + warp * kStaging) + lane;
+  __device__ void finish_slowly(int row, const int (&value)[kUnits][8]) {
+    uint8_t* table = nullptr;
+    if (p.encode.table && p.y_codes.data) {
+      table = memory + kWarps * kStaging;
+      share_table<kThreads>(p.encode.table, table, thread);
+      __syncthreads();
+    }
+    auto* stage = reinterpret_cast<int4*>(memory + warp() * kStaging) + lane;
 #pragma unroll 1
     for (int u = 0; u < kUnits && row + 8 * u < p.rows; ++u) {
 #pragma unroll
@@ -254,27 +321,29 @@ class LinearBlock {
     }
   }
 
-  static constexpr int kShift = WeightFragments<kBits>::kShift;
+  static constexpr int kShift = kNative ? 0 : WeightFragments<kBits>::kShift;
   static constexpr int kStaging = 1024;  // bytes of a unit of a warp
 
   const LinearCodesParams& p;
   uint8_t* const memory;
   const uint32_t base;
-  const int lane, warp;
+  const unsigned lane, thread;
   int sums[kFragments][4][4];
 
-  int left_, chunk_step_, weight_step_;
-  uint32_t x_target_, weight_target_;
+  uint32_t x_target_, weight_target_, x_[2 * kOwnSteps], weight_;
+  uint32_t other_, other_target_;  // from this piece in shared memory to the other
   const uint8_t* x_source_[kRowCopies];
   const uint8_t* weight_source_;
 };
 
 }  // namespace fewbit::cuda
 
-// Defines the kernel fewbit_linear_codes_w<bits>_<fragments>x<rows>x<columns>x<slices>.
-#define FEWBIT_LINEAR_CODES(bits, fragments, rows, columns, slices)                                                           \
-  extern "C" __global__ void __launch_bounds__(32 * rows * columns * slices)                                                  \
-      fewbit_linear_codes_w##bits##_##fragments##x##rows##x##columns##x##slices(const fewbit::cuda::LinearCodesParams p) {    \
-    extern __shared__ __align__(128) uint8_t shared[];                                                                       \
-    fewbit::cuda::LinearBlock<bits, fragments, rows, columns, slices>(p, shared).run();                                       \
+// Defines the kernel fewbit_linear_codes_<kind>_<fragments>x<rows>x<columns>x<slices>.
+#define FEWBIT_LINEAR_KERNEL(kind, bits, native, fragments, rows, columns, slices)                                         \
+  extern "C" __global__ void __launch_bounds__(32 * rows * columns * slices)                                               \
+      fewbit_linear_codes_##kind##_##fragments##x##rows##x##columns##x##slices(const fewbit::cuda::LinearCodesParams p) {  \
+    extern __shared__ __align__(128) uint8_t shared[];                                                                    \
+    fewbit::cuda::LinearBlock<bits, native, fragments, rows, columns, slices>(p, shared).run();                            \
   }
+#define FEWBIT_LINEAR_CODES(bits, fragments, rows, columns, slices) \
+  FEWBIT_LINEAR_KERNEL(w##bits, bits, false, fragments, rows, columns, slices)

@@ -15,14 +15,33 @@ namespace fewbit::cuda {
 struct Columns {
   int first, step;
 
-  __device__ Columns(const LinearCodesParams& p, int group, int lane)
+  __device__ Columns(const LinearCodesParams& p, unsigned group, unsigned lane)
       : first(kGroup * group + lane % 4 * (p.y_codes.data ? 8 : 4)), step(p.y_codes.data ? 4 : 16) {}
   __device__ int output(int run) const { return first + run * step; }
 };
 
-// x / (1 + exp(-x (a + b x^2 + c x^4))): within 3e-5 of x (1 + erf(x / sqrt 2)) / 2. The coefficients, times -log2 e, minimise the
-// largest error; beyond x^2 = 52 the polynomial would turn back.
-__device__ static __forceinline__ float gelu_by_sigmoid(float x) {
+// GELU where its result is rounded to a step: x (1 + tanh(x (a + b x^2))) / 2. The coefficients minimise the largest error, 2.7e-4,
+// which is about what tanh.approx leaves (2^-11 of a tanh, x / 4096 of a result). A code of eight bits has steps of more than 0.01.
+class GeluByTanh {
+ public:
+  // Not as constants in the source: the compiler would load those anew for every row.
+  __device__ GeluByTanh() {
+    asm volatile("mov.f32 %0, 0f3F4CD718;" : "=f"(a_));  // 0.8001571
+    asm volatile("mov.f32 %0, 0f3D0E2286;" : "=f"(b_));  // 0.0347009
+  }
+  // half: half of x, times whatever the result is to be multiplied with.
+  __device__ float operator()(float x, float half) const {
+    float t;
+    asm("tanh.approx.f32 %0, %1;" : "=f"(t) : "f"(x * __fmaf_rn(x * x, b_, a_)));
+    return __fmaf_rn(half, t, half);
+  }
+
+ private:
+  float a_, b_;
+};
+
+// GELU elsewhere: x / (1 + exp(-x (a + b x^2 + c x^4))), within 3e-5. Beyond x^2 = 52 the polynomial would turn back.
+__device__ static __forceinline__ float gelu_by_exp(float x) {
   const float square = fminf(x * x, 52.0f);
   const float slope = __fmaf_rn(__fmaf_rn(square, 1.01428790e-3f, -0.106775765f), square, -2.30112116f);
   float e, inverse;
@@ -39,13 +58,9 @@ __device__ static inline bool aligned(const void* pointer, int64_t bytes, int al
   return ((reinterpret_cast<uint64_t>(pointer) | static_cast<uint64_t>(bytes)) & (alignment - 1)) == 0;
 }
 
-// Whether the outputs of a group are written by finish_codes or finish_floats.
-__device__ static inline bool finishes_fast(const LinearCodesParams& p, int group) {
-  if (p.image_rows != p.rows || p.rounds_pre_activation || p.gain || p.residual_codes.data || kGroup * (group + 1) > p.outputs)
-    return false;
-  if (p.y_codes.data) return !p.encode.table && !p.residual.data && aligned(p.y_codes.data, p.y_codes.stride, 8);
-  return p.activation == Activation::none && aligned(p.y_float.data, p.y_float.stride * 4, 16) &&
-         aligned(p.residual.data, p.residual.stride * 4, 16);
+// Written out, because the compiler takes vectors apart.
+__device__ static __forceinline__ void store_vector(float* to, const float* from) {
+  asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(from[0]), "f"(from[1]), "f"(from[2]), "f"(from[3]) : "memory");
 }
 
 // value[u]: the sums of row `row` + 8 u, 2^shift times as large as they are.
@@ -59,38 +74,44 @@ __device__ static __forceinline__ void finish_codes(const LinearCodesParams& p, 
     load_runs(p.encode.inverse_steps, columns, inverse);
   else
     for (float& step : inverse) step = p.encode.inverse_step;
+  const bool activates = p.activation == Activation::gelu;
+  const GeluByTanh gelu;
   if (shift)
+#pragma unroll
     for (float& step : scale) step = step * (1.0f / (1 << shift));
-  const bool gelu = p.activation == Activation::gelu, sign = p.encode.offset == 128;
+  if (activates)
+#pragma unroll
+    for (float& step : inverse) step = step * 0.5f;
+  // Of all codes of eight bits, saturation is the clamp.
+  const bool whole = p.encode.low == -128 && p.encode.high == 127;
   const float low = float(p.encode.low), high = float(p.encode.high);
-  const bool narrow = p.encode.high - p.encode.low < 255;
   uint8_t* y = p.y_codes.data + row * p.y_codes.stride + columns.first;
   const int64_t next = 8 * p.y_codes.stride;
+  const int rows = p.rows - row;
 #pragma unroll
   for (int u = 0; u < units; ++u) {
-    if (row + 8 * u >= p.rows) break;
+    if (8 * u >= rows) break;
     float v[8];
 #pragma unroll
     for (int i = 0; i < 8; ++i) v[i] = __fmaf_rn(float(value[u][i]), scale[i], bias[i]);
-    if (gelu)
+    float encoded[8];
 #pragma unroll
-      for (float& each : v) each = gelu_by_sigmoid(each);
+    for (int i = 0; i < 8; ++i) encoded[i] = v[i] * inverse[i];
+    if (activates)
 #pragma unroll
-    for (int i = 0; i < 8; ++i) v[i] = v[i] * inverse[i];
-    if (narrow)
+      for (int i = 0; i < 8; ++i) encoded[i] = gelu(v[i], encoded[i]);
+    if (!whole)
 #pragma unroll
-      for (float& each : v) each = clamp(each, low, high);
+      for (float& each : encoded) each = clamp(each, low, high);
     int level[8];
 #pragma unroll
-    for (int i = 0; i < 8; ++i) level[i] = round_even(v[i]);
+    for (int i = 0; i < 8; ++i) level[i] = round_even(encoded[i]);
+    if (!whole)
+#pragma unroll
+      for (int& each : level) each += p.encode.offset - 128;
     uint2 bytes;
-    if (sign) {
-      bytes.x = pack_signed(level[0], level[1], level[2], level[3]) ^ 0x80808080u;
-      bytes.y = pack_signed(level[4], level[5], level[6], level[7]) ^ 0x80808080u;
-    } else {
-      bytes.x = pack_unsigned(level[0], level[1], level[2], level[3]);
-      bytes.y = pack_unsigned(level[4], level[5], level[6], level[7]);
-    }
+    bytes.x = pack_signed(level[0], level[1], level[2], level[3]) ^ 0x80808080u;
+    bytes.y = pack_signed(level[4], level[5], level[6], level[7]) ^ 0x80808080u;
     *reinterpret_cast<uint2*>(y) = bytes;
     y += next;
   }
@@ -105,12 +126,14 @@ __device__ static __forceinline__ void finish_floats(const LinearCodesParams& p,
   if (shift)
     for (float& step : scale) step = step * (1.0f / (1 << shift));
   const bool adds = p.residual.data;
-  const float* from = p.residual.data + row * p.residual.stride;
-  float* y = p.y_float.data + row * p.y_float.stride;
-  if (adds && row < p.rows) load_runs(from, columns, residual);
+  const float* from = p.residual.data + row * p.residual.stride + columns.first;
+  float* y = p.y_float.data + row * p.y_float.stride + columns.first;
+  const int64_t next_from = 8 * p.residual.stride, next = 8 * p.y_float.stride;
+  const int rows = p.rows - row;
+  if (adds && rows > 0) load<4>(from, residual), load<4>(from + 16, residual + 4);
 #pragma unroll
   for (int u = 0; u < units; ++u) {
-    if (row + 8 * u >= p.rows) break;
+    if (8 * u >= rows) break;
     float v[8];
 #pragma unroll
     for (int i = 0; i < 8; ++i) v[i] = __fmaf_rn(float(value[u][i]), scale[i], bias[i]);
@@ -118,11 +141,11 @@ __device__ static __forceinline__ void finish_floats(const LinearCodesParams& p,
 #pragma unroll
       for (int i = 0; i < 8; ++i) v[i] = v[i] + residual[i];
       // The next row is asked for before this one, which may be in the way, is written.
-      from += 8 * p.residual.stride;
-      if (u + 1 < units && row + 8 * (u + 1) < p.rows) load_runs(from, columns, residual);
+      from += next_from;
+      if (u + 1 < units && 8 * (u + 1) < rows) load<4>(from, residual), load<4>(from + 16, residual + 4);
     }
-    store<4>(y + columns.output(0), v), store<4>(y + columns.output(1), v + 4);
-    y += 8 * p.y_float.stride;
+    store_vector(y, v), store_vector(y + 16, v + 4);
+    y += next;
   }
 }
 
@@ -130,10 +153,11 @@ __device__ static __forceinline__ void finish_floats(const LinearCodesParams& p,
 // any 32 entries are read without a conflict of banks.
 constexpr int kSharedTable = kEncodeTable * 32;
 
-__device__ static inline void share_table(const uint8_t* table, uint8_t* shared) {
+template <int threads>
+__device__ static inline void share_table(const uint8_t* table, uint8_t* shared, int thread) {
   const auto* words = reinterpret_cast<const uint32_t*>(table);
   auto* copies = reinterpret_cast<uint32_t*>(shared);
-  for (int i = threadIdx.x; i < kSharedTable / 4; i += blockDim.x) copies[i] = words[i / 32];
+  for (int i = thread; i < kSharedTable / 4; i += threads) copies[i] = words[i / 32];
 }
 
 // One run of four outputs of one row. table: of share_table, or null.
@@ -152,7 +176,7 @@ __device__ static inline void finish_any(const LinearCodesParams& p, int r, int 
     for (float& each : y) each = round_to(p.pre_activation, each);
   if (p.activation == Activation::gelu)
 #pragma unroll
-    for (float& each : y) each = gelu_by_sigmoid(each);
+    for (float& each : y) each = gelu_by_exp(each);
   if (p.gain) {
     load<4>(p.gain + output, column);
 #pragma unroll
@@ -189,7 +213,7 @@ __device__ static inline void finish_any(const LinearCodesParams& p, int r, int 
     const float v = y[i] * column[i];
     if (table) {
       const int place = int(clamp(floorf(2.0f * v) + float(2 * p.encode.offset), 0.0f, float(kEncodeTable - 1)));
-      bytes[i] = table[place / 4 * 128 + threadIdx.x % 32 * 4 + place % 4];
+      bytes[i] = table[place / 4 * 128 + threadIdx.x * 4 + place % 4];
     } else {
       bytes[i] = static_cast<uint8_t>(round_even(clamp(v, float(p.encode.low), float(p.encode.high))) + p.encode.offset);
     }

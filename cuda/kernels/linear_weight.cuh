@@ -16,8 +16,9 @@ struct WeightFragments<8> {
   static constexpr int kShift = 0;
   uint32_t words[4][4];
 
-  __device__ void load(uint32_t slab, int lane) {
-    unroll<4>([&](auto tile) { load_shared<512 * tile>(slab + 16 * lane, words[tile]); });
+  // slab: where it begins, and 16 bytes for every lane before this one.
+  __device__ void load(uint32_t slab, unsigned) {
+    unroll<4>([&](auto tile) { load_shared<512 * tile>(slab, words[tile]); });
   }
   __device__ void operand(int tile, int half, uint32_t (&b)[2]) const { b[0] = words[tile][2 * half], b[1] = words[tile][2 * half + 1]; }
 };
@@ -28,13 +29,12 @@ struct WeightFragments<4> {
   static constexpr uint32_t kHigh = 0xF0F0F0F0u;
   uint32_t nibbles[2][4];
 
-  __device__ void load(uint32_t slab, int lane) {
-    unroll<2>([&](auto pair) { load_shared<512 * pair>(slab + 16 * lane, nibbles[pair]); });
+  __device__ void load(uint32_t slab, unsigned) {
+    unroll<2>([&](auto pair) { load_shared<512 * pair>(slab, nibbles[pair]); });
   }
-  __device__ void operand(int tile, int half, uint32_t (&b)[2]) const {
-    const uint32_t word = nibbles[tile / 2][tile % 2 * 2 + half];
-    b[0] = word << 4 & kHigh, b[1] = word & kHigh;
-  }
+  // Four weights of either register of an operand.
+  __device__ uint32_t word(int tile, int half) const { return nibbles[tile / 2][tile % 2 * 2 + half]; }
+  __device__ void operand(int tile, int half, uint32_t (&b)[2]) const { b[0] = word(tile, half) << 4 & kHigh, b[1] = word(tile, half) & kHigh; }
 };
 
 template <>
@@ -43,9 +43,9 @@ struct WeightFragments<5> {
   static constexpr uint32_t kHigh = 0xF0F0F0F0u;
   uint32_t nibbles[2][4], ones[2];
 
-  __device__ void load(uint32_t slab, int lane) {
-    unroll<2>([&](auto pair) { load_shared<512 * pair>(slab + 16 * lane, nibbles[pair]); });
-    load_shared<1024>(slab + 8 * lane, ones);
+  __device__ void load(uint32_t slab, unsigned lane) {
+    unroll<2>([&](auto pair) { load_shared<512 * pair>(slab, nibbles[pair]); });
+    load_shared<1024>(slab - 8 * lane, ones);
   }
   // The lowest bits of both words lie four apart, so that one mask clears what surrounds them.
   __device__ void operand(int tile, int half, uint32_t (&b)[2]) const {

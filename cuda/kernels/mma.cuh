@@ -27,10 +27,20 @@ __device__ static __forceinline__ uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
 }
 
+// Keeps a value in its register: the compiler would rather compute addresses anew wherever they are used.
+__device__ static __forceinline__ void keep(uint32_t& value) { asm volatile("" : "+r"(value)); }
+
+// base + a * b, in one instruction.
+__device__ static __forceinline__ const uint8_t* advance(const uint8_t* base, uint32_t a, uint32_t b) {
+  const uint8_t* result;
+  asm("mad.wide.u32 %0, %1, %2, %3;" : "=l"(result) : "r"(a), "r"(b), "l"(base));
+  return result;
+}
+
 // 16 bytes, around the registers and the first cache.
-template <int offset>
+template <int to_offset, int from_offset = 0>
 __device__ static __forceinline__ void copy_async(uint32_t to, const void* from) {
-  asm volatile("cp.async.cg.shared.global [%0 + %2], [%1], 16;" ::"r"(to), "l"(from), "n"(offset) : "memory");
+  asm volatile("cp.async.cg.shared.global [%0 + %2], [%1 + %3], 16;" ::"r"(to), "l"(from), "n"(to_offset), "n"(from_offset) : "memory");
 }
 __device__ static __forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
@@ -73,6 +83,14 @@ __device__ static __forceinline__ void multiply_u8_s8(int (&d)[4], const uint32_
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "r"(c0), "r"(c1), "r"(c2), "r"(c3));
 }
 
+// The same of 16 x 64 unsigned and 64 x 8 signed nibbles: eight of them where there are four bytes. Native below compute capability 9.
+__device__ static __forceinline__ void multiply_u4_s4(int (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, int c0, int c1, int c2,
+                                                      int c3) {
+  asm("mma.sync.aligned.m16n8k64.row.col.s32.u4.s4.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"
+      : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "r"(c0), "r"(c1), "r"(c2), "r"(c3));
+}
+
 // mask ? a : b, bit by bit, in one instruction.
 __device__ static __forceinline__ uint32_t select_bits(uint32_t mask, uint32_t a, uint32_t b) {
   uint32_t result;
@@ -85,12 +103,6 @@ __device__ static __forceinline__ uint32_t pack_signed(int a, int b, int c, int 
   uint32_t high, all;
   asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, 0;" : "=r"(high) : "r"(d), "r"(c));
   asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, %3;" : "=r"(all) : "r"(b), "r"(a), "r"(high));
-  return all;
-}
-__device__ static __forceinline__ uint32_t pack_unsigned(int a, int b, int c, int d) {
-  uint32_t high, all;
-  asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, 0;" : "=r"(high) : "r"(d), "r"(c));
-  asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, %3;" : "=r"(all) : "r"(b), "r"(a), "r"(high));
   return all;
 }
 

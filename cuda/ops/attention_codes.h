@@ -23,9 +23,12 @@ struct AttentionCodesParams {
   float logit_inverse_step, logit_step;
   uint8_t* workspace;
   unsigned* counters;
+  // Written by attention_codes_launch: blocks that share the queries of a head.
+  int parts;
 };
 
 Workspace attention_codes_workspace(const AttentionCodesParams& params, const Device& device);
-Launch attention_codes_launch(const AttentionCodesParams& params, const Device& device);
+// Fills in the last field of params.
+Launch attention_codes_launch(AttentionCodesParams& params, const Device& device);
 
 }  // namespace fewbit::cuda

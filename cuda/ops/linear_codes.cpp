@@ -9,17 +9,17 @@
 namespace fewbit::cuda {
 namespace {
 
-// A tile and its kernels for weights stored in 4, 5 and 8 bits.
+// A tile and its kernels: for weights stored in 4, 5 and 8 bits, and for products of nibbles.
 struct Variant {
   LinearTile tile;
-  const char* kernels[3];
+  const char* kernels[4];
 };
 
-#define FEWBIT_NAME(bits, fragments, rows, columns, slices) "fewbit_linear_codes_w" #bits "_" #fragments "x" #rows "x" #columns "x" #slices
-#define FEWBIT_VARIANT(bits, fragments, rows, columns, slices)                                             \
-  {{fragments, rows, columns, slices},                                                                     \
-   {FEWBIT_NAME(4, fragments, rows, columns, slices), FEWBIT_NAME(5, fragments, rows, columns, slices), \
-    FEWBIT_NAME(8, fragments, rows, columns, slices)}},
+#define FEWBIT_NAME(kind, fragments, rows, columns, slices) "fewbit_linear_codes_" kind "_" #fragments "x" #rows "x" #columns "x" #slices
+#define FEWBIT_VARIANT(bits, fragments, rows, columns, slices)                                                     \
+  {{fragments, rows, columns, slices},                                                                             \
+   {FEWBIT_NAME("w4", fragments, rows, columns, slices), FEWBIT_NAME("w5", fragments, rows, columns, slices),      \
+    FEWBIT_NAME("w8", fragments, rows, columns, slices), FEWBIT_NAME("n4", fragments, rows, columns, slices)}},
 
 constexpr Variant kVariants[] = {FEWBIT_LINEAR_TILES(FEWBIT_VARIANT, 0)};
 
@@ -33,18 +33,22 @@ struct Choice {
   double cost;
 };
 
-// Instructions of a quarter of the busiest multiprocessor, about: each of its four schedulers has every fourth warp, and hides
-// latencies with what else it has. Products come at 1.4 instructions of fragments each, and about 30 go to what follows 16 x 8 sums.
+// Cycles of the busiest multiprocessor, about, which is taken to run its blocks one after another.
 double cost_of(const LinearCodesParams& p, const LinearTile& tile, int blocks, int splits, const Device& device) {
-  const int steps = ceil_div(p.inputs, kStep);
-  const double pieces = ceil_div(ceil_div(steps, tile.steps()), splits);
-  const double products = 4.0 * tile.fragments * pieces * tile.steps() / tile.slices * 2;
-  const double loads = pieces * tile.steps() / tile.slices * 2 * (tile.fragments + 2 + (p.weight_bits < 8 ? 12 : 0)) + 24 * pieces;
-  const double finish = 4.0 * tile.fragments * (tile.slices > 1 ? 30.0 / tile.slices + 12 : 30) + 150 + (splits > 1 ? 300 : 0);
-  const int on_one = ceil_div(blocks * splits, device.multiprocessors);
-  const double warps = std::max(ceil_div(on_one * tile.warps(), 4), 2);
-  // A product keeps the tensor core busy for as long as eight instructions take.
-  return warps * std::max(products * 8, products + loads) + warps * finish + 8 * pieces * on_one;
+  // What a scheduler, of which there are four, has of a block.
+  const double warps = ceil_div(tile.warps(), 4);
+  const int pieces = ceil_div(ceil_div(p.inputs, kStep * tile.steps()), splits);
+  // A tensor core is busy with a product for 8 cycles. A piece takes at least as long as memory to bring the next.
+  const double products = 4.0 * tile.fragments * 2 * tile.steps() / tile.slices;
+  const double piece = std::max(700.0, warps * products * 8);
+  // To start, to wait for the first piece, and to write 16 x 8 outputs a product; with the sums of other blocks.
+  const double ends = 2500 + warps * tile.fragments * 128 + (splits > 1 ? 2000 : 0);
+  return ceil_div(blocks * splits, device.multiprocessors) * (pieces * piece + ends);
+}
+
+// Tensor cores of compute capability 8 multiply nibbles twice as fast as bytes; later ones have none for them.
+bool multiplies_nibbles(const LinearCodesParams& p, const Device& device) {
+  return device.major == 8 && storage_bits(p.weight_bits) == 4 && p.x_levels > 0 && p.x_levels <= 16;
 }
 
 bool fits(const LinearTile& tile, int storage, const Device& device) { return tile.shared_bytes(storage) <= device.block_shared; }
@@ -59,12 +63,25 @@ Choice choose(const LinearCodesParams& p, const Device& device) {
     const int pieces = ceil_div(p.inputs, kStep * tile.steps());
     // Blocks that share a tile add up through the workspace; only kernels with slices can.
     const int most = tile.slices > 1 ? std::min(pieces, 8) : 1;
+    const int last = ceil_div(p.inputs, kStep) - (pieces - 1) * tile.steps();
     for (int splits = 1; splits <= most; ++splits) {
+      // Every slice wants a step in the first piece of a block.
+      if (pieces / splits == 1 && last < tile.slices) break;
       const double cost = cost_of(p, tile, row_blocks * output_blocks, splits, device);
       if (!best.variant || cost < best.cost) best = {&variant, row_blocks, output_blocks, splits, cost};
     }
   }
   return best;
+}
+
+LinearFinish finish_of(const LinearCodesParams& p) {
+  if (p.image_rows != p.rows || p.rounds_pre_activation || p.gain || p.residual_codes.data || p.outputs % kGroup) return LinearFinish::any;
+  if (p.y_codes.data) {
+    const bool simple = !p.encode.table && !p.residual.data && aligned(p.y_codes, 8);
+    return simple ? LinearFinish::codes : LinearFinish::any;
+  }
+  const bool simple = p.activation == Activation::none && aligned(p.y_float, 16) && aligned(p.residual, 16);
+  return simple ? LinearFinish::floats : LinearFinish::any;
 }
 
 // Which output of a group is column `column` of fragment `tile`: see Columns in kernels/linear_finish.cuh.
@@ -117,13 +134,17 @@ Workspace linear_codes_workspace(const LinearCodesParams& p, const Device& devic
   return {tiles * choice.splits * tile.block_rows() * tile.block_outputs() * 4, tiles};
 }
 
-Launch linear_codes_launch(const LinearCodesParams& p, const Device& device) {
+Launch linear_codes_launch(LinearCodesParams& p, const Device& device) {
   const Choice choice = choose(p, device);
   const int storage = storage_bits(p.weight_bits);
+  p.finish = finish_of(p);
+  p.x_stride = static_cast<unsigned>(p.x.stride);
+  p.weight_step = ceil_div(p.outputs, kGroup) * slab_bytes(storage);
   const LinearTile& tile = choice.variant->tile;
-  return {choice.variant->kernels[storage == 8 ? 2 : storage - 4],
+  const int kernel = multiplies_nibbles(p, device) ? 3 : storage == 8 ? 2 : storage - 4;
+  return {choice.variant->kernels[kernel],
           {static_cast<unsigned>(choice.row_blocks), static_cast<unsigned>(choice.output_blocks), static_cast<unsigned>(choice.splits)},
-          {static_cast<unsigned>(tile.threads()), 1, 1},
+          {32, static_cast<unsigned>(tile.columns), static_cast<unsigned>(tile.rows * tile.slices)},
           static_cast<unsigned>(tile.shared_bytes(storage))};
 }
 

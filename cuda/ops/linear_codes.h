@@ -6,12 +6,19 @@
 
 namespace fewbit::cuda {
 
+// What the kernels do with sums: whatever there is; codes by rounding alone, of floats without a residual; floats without a function.
+// The last two want whole groups of 32 outputs, one matrix of rows, and vectors of 8 codes or 4 floats at their multiples.
+enum class LinearFinish : int { any = 0, codes, floats };
+
 // Field by field as in LinearCodes, with device pointers.
 struct LinearCodesParams {
   int rows, image_rows;
   int inputs, outputs;
   // Rows begin at multiples of 64 bytes and can be read up to inputs rounded up to 64; what stands behind `inputs` is ignored.
   Matrix<const uint8_t> x;
+  // Bytes of x are x_low .. x_low + x_levels - 1, and what the correction takes off them is 128, or 0 where x_low is 0. x_levels is 0
+  // where nobody knows. 16 levels at most and 4-bit weights are multiplied as nibbles, where the device can.
+  int x_low, x_levels;
   const uint8_t* weight;  // as linear_codes_weight writes it, at a multiple of 256
   int weight_bits;        // 2..8
   // Outputs rounded up to 16, at multiples of 64 bytes.
@@ -34,6 +41,10 @@ struct LinearCodesParams {
   // At least what linear_codes_workspace asks for.
   uint8_t* workspace;
   unsigned* counters;
+  // Written by linear_codes_launch.
+  LinearFinish finish;
+  int weight_step;    // bytes of the weights of 64 inputs
+  unsigned x_stride;  // that of x, where rows are one matrix
 };
 
 // The order of weights that the kernels read: bytes, and from the stored order (format/packed_weight.h) to it. Runs on the
@@ -48,6 +59,7 @@ void linear_codes_weight(const uint8_t* packed, int outputs, int inputs, int bit
 
 // Pointers need not be set, but whether they are null, and their alignment, may count.
 Workspace linear_codes_workspace(const LinearCodesParams& params, const Device& device);
-Launch linear_codes_launch(const LinearCodesParams& params, const Device& device);
+// Fills in the last fields of params.
+Launch linear_codes_launch(LinearCodesParams& params, const Device& device);
 
 }  // namespace fewbit::cuda

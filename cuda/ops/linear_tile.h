@@ -40,11 +40,10 @@ struct LinearTile {
 
 // The tiles there are kernels for: X(bits, fragments, rows, columns, slices).
 #define FEWBIT_LINEAR_TILES(X, bits) \
-  X(bits, 4, 2, 6, 1)                \
-  X(bits, 4, 2, 3, 1)                \
-  X(bits, 3, 2, 6, 1)                \
-  X(bits, 3, 2, 2, 2)                \
-  X(bits, 4, 1, 1, 4)                \
+  X(bits, 6, 1, 8, 1)                \
+  X(bits, 6, 1, 4, 1)                \
+  X(bits, 3, 1, 4, 1)                \
+  X(bits, 2, 1, 1, 4)                \
   X(bits, 1, 1, 2, 2)
 
 }  // namespace fewbit::cuda

@@ -69,7 +69,8 @@ class Binder {
       p.residual = matrix<const float>(op.residual);
     }
     set_target(op.y, op.encode, &p);
-    add(p, linear_codes_launch(p, device_), linear_codes_workspace(p, device_));
+    const Launch launch = linear_codes_launch(p, device_);
+    add(p, launch, linear_codes_workspace(p, device_));
   }
 
   void operator()(const LinearF32Op& op) {
@@ -117,7 +118,8 @@ class Binder {
       p.logit_inverse_step = op.logit_code->inverse_step;
       p.logit_step = op.logit_code->step;
     }
-    add(p, attention_codes_launch(p, device_), attention_codes_workspace(p, device_));
+    const Launch launch = attention_codes_launch(p, device_);
+    add(p, launch, attention_codes_workspace(p, device_));
   }
 
   void operator()(const AttentionF32Op& op) {

@@ -21,6 +21,7 @@ struct LinearCase {
   int offset = 128;      // of y
   bool table = false, steps = false, gain = false, pre_activation = false;
   bool extreme = false;  // x = 255, w = smallest
+  int x_low = 0, x_levels = 0;  // when it is known that bytes of x are these
   int gap = 0;           // elements between rows of y and of the residual
   bool apart = false;    // images lie apart, so that they are no one matrix
   int rows() const { return images * image_rows; }
@@ -44,11 +45,12 @@ class LinearFixture {
         residual_scale_(correction_.size()),
         inverse_steps_(correction_.size()),
         y_(size_t(c.images * y_image_) * item()),
-        residual_(y_.size()) {
+        residual_(y_.size()),
+        residual_floats_(c.residual == Residual::floats ? y_.size() / item() : 0) {
     std::mt19937 random(seed);
     const auto uniform = [&] { return float(random() % 20001) / 10000.0f - 1.0f; };
     const int half = 1 << (c.bits - 1);
-    for (size_t i = 0; i < x_.size(); ++i) x_.data()[i] = static_cast<uint8_t>(c.extreme ? 255 : random());
+    for (size_t i = 0; i < x_.size(); ++i) x_.data()[i] = static_cast<uint8_t>(c.extreme ? 255 : c.x_levels ? c.x_low + random() % c.x_levels : random());
     std::vector<int8_t> codes(size_t(c.outputs) * c.inputs);
     for (auto& w : codes) w = static_cast<int8_t>(c.extreme ? -half : int(random() % (2 * half)) - half);
     pack_weight(codes.data(), c.outputs, c.inputs, c.bits, weight_.data());
@@ -57,7 +59,7 @@ class LinearFixture {
     for (size_t o = 0; o < scale_.size(); ++o) {
       int32_t sum = 0;
       for (int i = 0; i < c.inputs && int(o) < c.outputs; ++i) sum += codes[o * c.inputs + i];
-      correction_.data()[o] = -128 * sum;
+      correction_.data()[o] = c.x_levels && c.x_low == 0 ? 0 : -128 * sum;
       scale_.data()[o] = 2.0f / deviation * (1.5f + uniform());
       bias_.data()[o] = uniform();
       gain_.data()[o] = 1.5f + uniform();
@@ -65,10 +67,7 @@ class LinearFixture {
       inverse_steps_.data()[o] = 30.0f * float(1 + random() % 4);
     }
     for (int i = 0; i < kEncodeTable; ++i) table_[i] = static_cast<uint8_t>(i / 2);
-    if (c.floats || c.residual == Residual::floats) {
-      residual_floats_.resize(residual_.size() / item());
-      for (float& each : residual_floats_) each = uniform();
-    }
+    for (size_t i = 0; i < residual_floats_.size(); ++i) residual_floats_.data()[i] = uniform();
     for (size_t i = 0; i < residual_.size(); ++i) residual_.data()[i] = static_cast<uint8_t>(random());
     encode_ = {30.0f, -c.offset * c.levels / 256, 0, c.offset, c.table ? table_ : nullptr, c.steps ? inverse_steps_.data() : nullptr};
     encode_.high = encode_.low + c.levels - 1;
@@ -110,12 +109,13 @@ class LinearFixture {
     p.rows = c_.rows(), p.image_rows = c_.apart && c_.images > 1 ? c_.image_rows : p.rows;
     p.inputs = c_.inputs, p.outputs = c_.outputs;
     p.x = {mirror.up(x_), x_stride_, x_image_};
+    p.x_low = c_.x_low, p.x_levels = c_.x_levels;
     p.weight = mirror.up(prepared_), p.weight_bits = c_.bits;
     p.correction = mirror.up(correction_), p.scale = mirror.up(scale_), p.bias = mirror.up(bias_);
     p.rounds_pre_activation = c_.pre_activation, p.pre_activation = {40.0f, 0.025f, -128, 100};
     p.activation = c_.gelu ? Activation::gelu : Activation::none;
     p.gain = c_.gain ? mirror.up(gain_) : nullptr;
-    if (c_.residual == Residual::floats) p.residual = {mirror.up(residual_floats_.data(), residual_floats_.size()), y_stride_, y_image_};
+    if (c_.residual == Residual::floats) p.residual = {mirror.up(residual_floats_), y_stride_, y_image_};
     if (c_.residual == Residual::codes) p.residual_codes = {mirror.up(residual_), y_stride_, y_image_};
     p.residual_offset = 128, p.residual_scale = mirror.up(residual_scale_);
     std::memset(y_.data(), 0xCD, y_.size());
@@ -138,8 +138,9 @@ class LinearFixture {
 
   std::vector<uint8_t> result() {
     Mirror mirror;
-    const LinearCodesParams p = params(mirror);
-    run(p, linear_codes_launch(p, device()));
+    LinearCodesParams p = params(mirror);
+    const Launch launch = linear_codes_launch(p, device());
+    run(p, launch);
     mirror.down(y_.data());
     if (p.counters) mirror.down(counters_.data());
     return {y_.data(), y_.data() + y_.size()};
@@ -158,7 +159,7 @@ class LinearFixture {
   Aligned<int32_t> correction_;
   Aligned<float> scale_, bias_, gain_, residual_scale_, inverse_steps_;
   Aligned<uint8_t> y_, residual_;
-  std::vector<float> residual_floats_;
+  Aligned<float> residual_floats_;
   std::vector<unsigned> counters_;
   uint8_t table_[kEncodeTable];
   Encoder encode_;

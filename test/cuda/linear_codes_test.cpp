@@ -81,3 +81,14 @@ TEST_CASE("linear layers on codes: sums at the edge of their range") {
     check(c, 7);
   }
 }
+
+TEST_CASE("linear layers on codes: products of nibbles") {
+  for (int low : {0, 120, 125})
+    for (int rows : {3, 100, 800, 1576})
+      for (int outputs : {20, 96, 384})
+        for (int bits : {2, 4}) {
+          LinearCase c{1, rows, 200, outputs, bits, outputs == 96};
+          c.x_low = low, c.x_levels = low == 125 ? 13 : 16;
+          check(c, unsigned(rows + outputs + low));
+        }
+}

@@ -1,0 +1,125 @@
+// Runs the kernels of a model's blocks on the first CUDA device and prints a line of JSON for each: what was computed, how it was
+// launched, and how long it took where there is a clock worth looking at. Usage: fewbit_cuda_bench [time] [only]:
+// `only` is a part of "<model> <op> <bits>".
+#include <algorithm>
+#include <cstdio>
+#include <string>
+
+#include "attention_codes_case.h"
+#include "linear_codes_case.h"
+
+using namespace fewbit;
+using namespace fewbit::cuda;
+
+namespace {
+
+bool timed = false;
+std::string only;
+
+bool wanted(const std::string& model, const std::string& op, int bits) {
+  return (model + " " + op + " " + std::to_string(bits)).find(only) != std::string::npos;
+}
+
+// Milliseconds of a launch: the median of some, each behind a write to more memory than caches hold.
+template <class Params>
+double milliseconds(const Params& p, const Launch& launch) {
+  const FunctionHandle function = Context::of(0).function(launch);
+  void* arguments[] = {const_cast<Params*>(&p)};
+  const size_t cache = size_t(256) << 20;
+  DevicePointer scratch;
+  EventHandle begin, end;
+  FEWBIT_CUDA(allocate, &scratch, cache);
+  FEWBIT_CUDA(event_create, &begin, 0);
+  FEWBIT_CUDA(event_create, &end, 0);
+  std::vector<float> times(21);
+  for (float& each : times) {
+    FEWBIT_CUDA(fill, scratch, 0, cache, nullptr);
+    FEWBIT_CUDA(event_record, begin, nullptr);
+    FEWBIT_CUDA(launch, function, launch.grid[0], launch.grid[1], launch.grid[2], launch.block[0], launch.block[1], launch.block[2],
+                launch.shared, nullptr, arguments, nullptr);
+    FEWBIT_CUDA(event_record, end, nullptr);
+    FEWBIT_CUDA(context_synchronize);
+    FEWBIT_CUDA(event_elapsed, &each, begin, end);
+  }
+  api().event_destroy(begin), api().event_destroy(end), api().free(scratch);
+  std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
+  return times[times.size() / 2];
+}
+
+// bytes: of all operands, once.
+template <class Params>
+void report(const std::string& model, const std::string& op, int bits, double products, double bytes, const Params& p,
+            const Launch& launch) {
+  run(p, launch);
+  const double time = timed ? milliseconds(p, launch) : 0;
+  std::printf(
+      "{\"model\":\"%s\",\"op\":\"%s\",\"bits\":%d,\"products\":%.0f,\"bytes\":%.0f,\"kernel\":\"%s\",\"blocks\":%u,\"threads\":%u,"
+      "\"shared\":%u,\"milliseconds\":%g}\n",
+      model.c_str(), op.c_str(), bits, products, bytes, launch.kernel, launch.grid[0] * launch.grid[1] * launch.grid[2],
+      launch.block[0] * launch.block[1] * launch.block[2], launch.shared, time);
+  std::fflush(stdout);
+}
+
+void linear(const std::string& model, const std::string& op, const LinearCase& c) {
+  if (!wanted(model, op, c.bits)) return;
+  LinearFixture fixture(c, 1);
+  Mirror mirror;
+  LinearCodesParams p = fixture.params(mirror);
+  const Launch launch = linear_codes_launch(p, device());
+  const double rows = c.rows(), products = rows * c.inputs * c.outputs;
+  const double y = rows * c.outputs * (c.floats ? 4 : 1), residual = c.residual == Residual::none ? 0 : y;
+  const double bytes = rows * c.inputs + double(c.inputs) * c.outputs * c.bits / 8 + 12.0 * c.outputs + y + residual;
+  report(model, op, c.bits, products, bytes, p, launch);
+}
+
+// The four linear layers of a block, as partial coverage stores their edges.
+void linears(const std::string& model, int images, int tokens, int width, int bits) {
+  const auto layer = [&](int inputs, int outputs) { return LinearCase{images, tokens, inputs, outputs, bits}; };
+  LinearCase c = layer(width, 3 * width);
+  linear(model, "qkv", c);
+  c = layer(width, width), c.floats = true, c.residual = Residual::floats;
+  linear(model, "projection", c);
+  c = layer(width, 4 * width), c.gelu = true;
+  linear(model, "fc1", c);
+  c = layer(4 * width, width), c.floats = true, c.residual = Residual::floats;
+  linear(model, "fc2", c);
+}
+
+void attention(const std::string& model, const std::string& op, const AttentionCase& c) {
+  if (!wanted(model, op, 8)) return;
+  AttentionFixture fixture(c, 1);
+  Mirror mirror;
+  AttentionCodesParams p = fixture.params(mirror);
+  const Launch launch = attention_codes_launch(p, device());
+  const double tasks = double(c.images) * c.windows.count * c.heads;
+  const double products = 2 * tasks * c.tokens * c.tokens * c.head_width;
+  const double bias = c.windows.bias ? 4.0 * c.heads * c.tokens * c.tokens : 0;
+  const double tables = (c.windows.rows ? 4.0 : 0) + (c.windows.regions ? 1.0 : 0);
+  report(model, op, 8, products, 4 * tasks * c.tokens * c.head_width + bias + tables * c.windows.count * c.tokens, p, launch);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    if (std::string(argv[i]) == "time")
+      timed = true;
+    else
+      only = argv[i];
+  }
+  fewbit::cuda::set_kernel_file(FEWBIT_FATBIN);
+  const fewbit::cuda::Context::Scope scope(Context::of(0));
+  AttentionCase heads{8, 6, 197, 64};
+  attention("DeiT-Small", "attention", heads);
+  heads.p_table = true;
+  attention("DeiT-Small", "attention of two scales", heads);
+  heads = {8, 12, 197, 64};
+  attention("ViT-Base", "attention", heads);
+  heads = {8, 3, 49, 32};
+  heads.windows = {64, true, true, true};
+  attention("Swin-Tiny", "window attention", heads);
+  for (int bits : {8, 5, 4}) {
+    linears("DeiT-Small", 8, 197, 384, bits);
+    linears("ViT-Base", 8, 197, 768, bits);
+  }
+}

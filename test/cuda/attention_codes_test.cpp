@@ -1,0 +1,81 @@
+// Attention on codes on the device against the reference. The simple kernels give equal bits. Those on tensor cores have the
+// device's exponential, so that a probability next to the middle between two levels, of which there are few, may become the other one.
+#include "attention_codes_case.h"
+
+#include <doctest/doctest.h>
+
+using namespace fewbit;
+using namespace fewbit::cuda;
+
+namespace {
+
+// What a step of a probability does to y in its own steps, at most: the largest distance of levels times 128.
+double reach(const AttentionCase& c) {
+  const double step = c.p_table ? 16.0 : 1.0;
+  return std::ceil(step * 128.0 / (20.0 * c.p_levels) * 1.2 * 60.0) + (c.y_table ? 4 : 1);
+}
+
+void check(const AttentionCase& c, unsigned seed, bool simple = false) {
+  AttentionFixture fixture(c, seed);
+  const std::vector<uint8_t> expected = fixture.expected(), got = fixture.result();
+  INFO(fixture.kernel(), ": ", c.images, " images, ", c.heads, " heads, ", c.tokens, " tokens of ", c.head_width, ", levels ", c.p_levels,
+       std::string(c.p_table ? " by table" : ""), ", windows ", c.windows.count, c.windows.rows, c.windows.bias, c.windows.regions, ", logits ",
+       c.logit_step, ", gap ", c.gap);
+  if (simple) {
+    CHECK(got == expected);
+    return;
+  }
+  CHECK(fixture.kernel().find("x") != std::string::npos);
+  double worst = 0;
+  size_t others = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    worst = std::max(worst, std::fabs(double(got[i]) - expected[i]));
+    others += got[i] != expected[i];
+  }
+  CHECK(worst <= reach(c));
+  // A few probabilities, each with the channels of a head.
+  CHECK(others <= size_t(4 * c.head_width) + got.size() / 500);
+}
+
+}  // namespace
+
+TEST_CASE("attention on codes: every edge of tokens") {
+  unsigned seed = 0;
+  for (int width : {32, 64})
+    for (int tokens : {1, 2, 3, 15, 16, 17, 31, 32, 33, 48, 49, 63, 64, 65, 127, 128, 129, 192, 193, 196, 197, 208, 209, 240, 255, 256}) {
+      ++seed;
+      AttentionCase c{1 + int(seed % 2), 1 + int(seed % 3), tokens, width};
+      c.gap = seed % 2 * 16;
+      if (seed % 3 == 1) c.p_levels = 16;
+      if (seed % 5 == 1) c.p_table = true, c.p_levels = 256;
+      c.y_table = seed % 7 == 1;
+      check(c, seed);
+    }
+}
+
+TEST_CASE("attention on codes: windows, biases, regions and coded logits") {
+  unsigned seed = 100;
+  for (int width : {32, 64})
+    for (int tokens : {1, 4, 16, 17, 36, 49, 64})
+      for (unsigned features = 0; features < 8; ++features) {
+        ++seed;
+        AttentionCase c{1 + int(seed % 2), 2, tokens, width};
+        c.windows = {1 + int(seed % 3), (features & 1) != 0 || seed % 3 != 0, (features & 2) != 0, (features & 4) != 0};
+        if (seed % 4 == 1) c.logit_step = 0.05f;
+        if (seed % 5 == 1) c.p_levels = 64;
+        check(c, seed);
+      }
+  for (int tokens : {65, 130, 197}) {
+    AttentionCase c{1, 2, tokens, 64};
+    c.logit_step = 0.05f;
+    check(c, seed++);
+  }
+}
+
+TEST_CASE("attention on codes: shapes that the simple kernels have") {
+  check({1, 2, 7, 20}, 1, true);
+  check({2, 1, 257, 64}, 2, true);
+  AttentionCase odd{1, 2, 33, 32};
+  odd.gap = 1;
+  check(odd, 3, true);
+}
