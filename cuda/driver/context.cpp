@@ -8,6 +8,7 @@ namespace {
 
 constexpr unsigned kDefaultShared = 48 << 10;
 constexpr int kLeastMajor = 8;
+constexpr uint64_t kPoolKeeps = 64 << 20;
 
 std::string& kernel_file_name() {
   static auto* name = new std::string;
@@ -78,6 +79,10 @@ void Context::activate() {
   const Result result = api().context_retain(&context, handle_);
   if (result != kSuccess) throw DriverError(result, "making a context on " + name_);
   context_ = context;
+  // Sessions that follow each other get the memory of those before them without asking the system.
+  PoolHandle pool = nullptr;
+  uint64_t kept = kPoolKeeps;
+  if (has_pools_ && api().device_pool(&pool, handle_) == kSuccess) api().pool_set(pool, kPoolReleaseThreshold, &kept);
 }
 
 Context::Scope::Scope(Context& context) {
@@ -162,7 +167,8 @@ DeviceReport report_device(int ordinal) {
     const Context::Scope scope(context);
     context.load_kernels();
     report.runs = true;
-    report.reason = report.name + ", compute capability " + capability(context.device());
+    report.reason =
+        report.name + ", compute capability " + capability(context.device()) + "; kernels for " + kernel_file().architectures();
   } catch (const std::exception& error) {
     report.reason = error.what();
   }

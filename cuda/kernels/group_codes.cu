@@ -1,6 +1,6 @@
-// Codes of groups of channels, packed to their widths and back. A block has 4096 consecutive values of one group: as bytes they are
-// read and written along the channels, as bits in whole words, and they change places in shared memory. 4096 values of any width are
-// whole words, so blocks share none.
+// Codes of groups of channels, packed to their widths and back. A block has 4096 consecutive values of one group: as bytes they
+// are read and written along the channels, as bits in whole words, and they change places in shared memory. 4096 values of any
+// width are whole words, so blocks share none.
 #include "cuda/kernels/rows.cuh"
 #include "cuda/ops/group_codes.h"
 

@@ -1,5 +1,5 @@
-// Patches of images as rows of floats or of codes: a warp has a line of the image, so that reads are whole lines of it; a write
-// is as wide as a line of a patch.
+// Patches of images as rows of floats or of codes. A block has a row of patches: it reads whole lines of the image, and writes
+// whole rows of y; values change places in shared memory.
 #include "cuda/kernels/numeric.cuh"
 #include "cuda/kernels/rows.cuh"
 #include "cuda/ops/patchify.h"
@@ -7,22 +7,62 @@
 namespace fewbit::cuda {
 namespace {
 
+// T: what y holds. vector: elements that are read, and written, at a time.
+template <class T, int vector>
+__device__ void patchify(const PatchifyParams& p, const Matrix<T>& y, T* shared) {
+  const int across = p.width / p.patch_width, down = p.height / p.patch_height, line = across * p.patch_width;
+  const int image = blockIdx.x / down, first_patch = blockIdx.x % down * across, first_y = blockIdx.x % down * p.patch_height;
+  const int columns = p.channels * p.patch_height * p.patch_width, pitch = patchify_pitch(columns, p.patch_width, sizeof(T));
+  const float* pixels = p.image + image * p.image_stride;
+  const int line_vectors = line / vector;
+#pragma unroll 1
+  for (int i = threadIdx.x; i < p.channels * p.patch_height * line_vectors; i += kPatchifyThreads) {
+    const int x = i % line_vectors * vector, row = i / line_vectors;  // of lines of patches: channel after channel
+    const int image_row = row / p.patch_height * p.height + first_y + row % p.patch_height;
+    float value[vector];
+    load<vector>(pixels + static_cast<long long>(image_row) * p.width + x, value);
+    T* to = shared + x / p.patch_width * pitch + row * p.patch_width + x % p.patch_width;
+    if constexpr (sizeof(T) == 1) {
+      uint8_t bytes[vector];
+#pragma unroll
+      for (int k = 0; k < vector; ++k) bytes[k] = encode(p.encode, value[k]);
+      store<vector>(to, bytes);
+    } else {
+      store<vector>(to, value);
+    }
+  }
+  __syncthreads();
+  const int row_vectors = columns / vector;
+#pragma unroll 1
+  for (int i = threadIdx.x; i < across * row_vectors; i += kPatchifyThreads) {
+    const int patch = i / row_vectors, column = i % row_vectors * vector;
+    T values[vector];
+    load<vector>(shared + patch * pitch + column, values);
+    store<vector>(y.at(image, first_patch + patch) + column, values);
+  }
+}
+
 template <int vector>
 __device__ void patchify(const PatchifyParams& p) {
-  const int across = p.width / p.patch_width, height = p.height / p.patch_height * p.patch_height;
-  const int line = blockIdx.x * blockDim.y + threadIdx.y;
-  const int image = line / (height * p.channels), channel = line / height % p.channels, y = line % height;
-  if (image >= p.images) return;
-  const float* pixels = p.image + image * p.image_stride + (static_cast<long long>(channel) * p.height + y) * p.width;
-  const int first_patch = y / p.patch_height * across;
-  const int first_column = (channel * p.patch_height + y % p.patch_height) * p.patch_width;
-#pragma unroll 1
-  for (int x = threadIdx.x * vector; x < across * p.patch_width; x += 32 * vector) {
-    const int patch = first_patch + x / p.patch_width, column = first_column + x % p.patch_width;
-    float value[vector];
-    load<vector>(pixels + x, value);
-    store_target<vector>(p.y_float.data ? p.y_float.at(image, patch) : nullptr,
-                         p.y_codes.data ? p.y_codes.at(image, patch) : nullptr, p.encode, column, value);
+  extern __shared__ __align__(16) uint8_t shared[];
+  if (p.y_codes.data)
+    patchify<uint8_t, vector>(p, p.y_codes, shared);
+  else
+    patchify<float, vector>(p, p.y_float, reinterpret_cast<float*>(shared));
+}
+
+// A row of patches that shared memory does not hold.
+__device__ void patchify_long(const PatchifyParams& p) {
+  const int across = p.width / p.patch_width, down = p.height / p.patch_height;
+  const int image = blockIdx.x / down, first_patch = blockIdx.x % down * across;
+  const int columns = p.channels * p.patch_height * p.patch_width;
+  for (long long i = threadIdx.x; i < static_cast<long long>(across) * columns; i += kPatchifyThreads) {
+    const int patch = first_patch + int(i / columns), column = int(i % columns);
+    const int x = patch % across * p.patch_width + column % p.patch_width, row = column / p.patch_width;
+    const int image_row = row / p.patch_height * p.height + patch / across * p.patch_height + row % p.patch_height;
+    const float value = p.image[image * p.image_stride + static_cast<long long>(image_row) * p.width + x];
+    store_target<1>(p.y_float.data ? p.y_float.at(image, patch) : nullptr, p.y_codes.data ? p.y_codes.at(image, patch) : nullptr,
+                    p.encode, column, &value);
   }
 }
 
@@ -37,3 +77,4 @@ extern "C" __global__ void __launch_bounds__(256) fewbit_patchify_vectors(const 
 extern "C" __global__ void __launch_bounds__(256) fewbit_patchify_elements(const PatchifyParams p) {
   fewbit::cuda::patchify<1>(p);
 }
+extern "C" __global__ void __launch_bounds__(256) fewbit_patchify_long(const PatchifyParams p) { fewbit::cuda::patchify_long(p); }

@@ -47,6 +47,24 @@ __device__ static inline void store(float* to, const float* from) {
 }
 
 template <int width>
+__device__ static inline void load(const int* from, int* to) {
+  if constexpr (width == 4) {
+    const int4 v = *reinterpret_cast<const int4*>(from);
+    to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
+  } else {
+    to[0] = *from;
+  }
+}
+
+template <int width>
+__device__ static inline void store(int* to, const int* from) {
+  if constexpr (width == 4)
+    *reinterpret_cast<int4*>(to) = make_int4(from[0], from[1], from[2], from[3]);
+  else
+    *to = from[0];
+}
+
+template <int width>
 __device__ static inline void load(const uint8_t* from, uint8_t* to) {
   if constexpr (width == 4) {
     const uchar4 v = *reinterpret_cast<const uchar4*>(from);
@@ -71,9 +89,12 @@ __device__ static inline void store_target(float* floats, uint8_t* codes, const 
     store<width>(floats + column, y);
     return;
   }
+  float inverse_steps[width];
+  if (encode.inverse_steps) load<width>(encode.inverse_steps + column, inverse_steps);
   uint8_t bytes[width];
 #pragma unroll
-  for (int i = 0; i < width; ++i) bytes[i] = fewbit::cuda::encode(encode, y[i], column + i);
+  for (int i = 0; i < width; ++i)
+    bytes[i] = encode_scaled(encode, y[i] * (encode.inverse_steps ? inverse_steps[i] : encode.inverse_step));
   store<width>(codes + column, bytes);
 }
 

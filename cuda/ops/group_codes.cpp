@@ -11,6 +11,8 @@ Launch launch(const char* kernel, const GroupCodesParams& p, int most) {
 }  // namespace
 
 Launch pack_groups_launch(const GroupCodesParams& p, int most, const Device&) { return launch("fewbit_pack_groups", p, most); }
-Launch unpack_groups_launch(const GroupCodesParams& p, int most, const Device&) { return launch("fewbit_unpack_groups", p, most); }
+Launch unpack_groups_launch(const GroupCodesParams& p, int most, const Device&) {
+  return launch("fewbit_unpack_groups", p, most);
+}
 
 }  // namespace fewbit::cuda

@@ -19,8 +19,8 @@ struct GroupCodesParams {
 constexpr int kGroupValues = 4096;
 constexpr int kGroupThreads = 128;
 
-// most: the channels of the largest group. Groups of which every count and first channel is a multiple of four are copied in words
-// where codes lie at multiples of four, too.
+// most: the channels of the largest group. Groups of which every count and first channel is a multiple of four are copied in
+// words where codes lie at multiples of four, too.
 Launch pack_groups_launch(const GroupCodesParams& params, int most, const Device& device);
 Launch unpack_groups_launch(const GroupCodesParams& params, int most, const Device& device);
 

@@ -38,10 +38,10 @@ constexpr int kLayerNormThreads = 128;
 constexpr int kLayerNormRows = kLayerNormThreads / 16;
 constexpr int kLayerNormCodesRows = kLayerNormThreads / 32;
 
-// Floats from row to row in shared memory: the two rows of a warp lie 16 banks apart.
+// Floats from row to row in shared memory: the two rows of a warp lie 16 banks apart. First come rows of constants: gamma, beta
+// and the inverse steps.
 FEWBIT_HOST_DEVICE constexpr int layernorm_pitch(int width) { return (width + 31) / 32 * 32 + 16; }
-// Bytes from row to row in shared memory.
-FEWBIT_HOST_DEVICE constexpr int layernorm_codes_pitch(int width) { return (width + 15) / 16 * 16; }
+constexpr int kLayerNormConstants = 3;
 
 Launch layernorm_launch(const LayerNormParams& params, const Device& device);
 Launch layernorm_codes_launch(const LayerNormCodesParams& params, const Device& device);

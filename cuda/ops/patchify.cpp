@@ -3,8 +3,7 @@
 namespace fewbit::cuda {
 namespace {
 
-// Of a block; each has a line of an image.
-constexpr int kWarps = 8;
+constexpr int64_t kMostShared = 48 << 10;
 
 }  // namespace
 
@@ -12,8 +11,17 @@ Launch patchify_launch(const PatchifyParams& p, const Device&) {
   const bool vectors = p.patch_width % 4 == 0 && p.width % 4 == 0 &&
                        aligned(Matrix<const float>{p.image, 0, p.image_stride}, 16) && aligned(p.y_float, 16) &&
                        aligned(p.y_codes, 4);
-  const int64_t lines = int64_t(p.height / p.patch_height * p.patch_height) * p.channels * p.images;
-  return {vectors ? "fewbit_patchify_vectors" : "fewbit_patchify_elements", {blocks_of(lines, kWarps), 1, 1}, {32, kWarps, 1}, 0};
+  const int bytes = p.y_codes.data ? 1 : 4, across = p.width / p.patch_width;
+  const int64_t shared =
+      int64_t(across) * patchify_pitch(p.channels * p.patch_height * p.patch_width, p.patch_width, bytes) * bytes;
+  const bool fits = shared <= kMostShared;
+  const int64_t blocks = int64_t(p.height / p.patch_height) * p.images;
+  return {!fits     ? "fewbit_patchify_long"
+          : vectors ? "fewbit_patchify_vectors"
+                    : "fewbit_patchify_elements",
+          {static_cast<unsigned>(blocks), 1, 1},
+          {kPatchifyThreads, 1, 1},
+          fits ? static_cast<unsigned>(shared) : 0};
 }
 
 }  // namespace fewbit::cuda

@@ -17,6 +17,17 @@ struct PatchifyParams {
   Encoder encode;
 };
 
+// A block has a row of patches of an image.
+constexpr int kPatchifyThreads = 256;
+
+// Elements from patch to patch in shared memory, where rows of a patch (patch_width elements of `bytes` each) follow each other:
+// of consecutive patches the same row lies in consecutive banks.
+FEWBIT_HOST_DEVICE constexpr int patchify_pitch(int columns, int patch_width, int bytes) {
+  const int bank = 4 / bytes * 32;  // elements of all banks
+  const int wanted = patch_width % bank, rest = columns % bank;
+  return columns + (wanted - rest + bank) % bank;
+}
+
 Launch patchify_launch(const PatchifyParams& params, const Device& device);
 
 }  // namespace fewbit::cuda

@@ -13,9 +13,9 @@ struct CodeGroup {
   int64_t offset;    // bytes from the beginning of an image to its values; a multiple of 16
 };
 
-// Codes u in [0, 2^bits) as bytes [pixel][channel] of each image, and packed. In the packed form the values of a group follow each
-// other, pixel after pixel, channel after channel: value i of an image has the bits [i * bits, (i + 1) * bits) of what lies at
-// packed + image * image_bytes + offset, the least significant bit of a byte first. What is left of the last 16 bytes is zero.
+// Codes u in [0, 2^bits) as bytes [pixel][channel] of each image, and packed. In the packed form the values of a group follow
+// each other, pixel after pixel, channel after channel: value i of an image has the bits [i * bits, (i + 1) * bits) of what lies
+// at packed + image * image_bytes + offset, the least significant bit of a byte first. What is left of the last 16 bytes is zero.
 // Channels in no group are dropped: packing skips them, unpacking leaves them as they are.
 struct GroupCodes {
   int images, pixels, groups;

@@ -158,8 +158,9 @@ TEST_CASE("pointwise gives the reference's bits") {
 }
 
 TEST_CASE("patches are the reference's bytes, a remainder of the image is ignored") {
-  for (const Patchify& shape : {patches(3, 32, 32, 4, 4), patches(1, 28, 28, 7, 7), patches(3, 16, 48, 16, 16),
-                                patches(2, 9, 11, 2, 3), patches(3, 10, 18, 4, 8), patches(1, 1, 1, 1, 1)})
+  for (const Patchify& shape :
+       {patches(3, 32, 32, 4, 4), patches(1, 28, 28, 7, 7), patches(3, 16, 48, 16, 16), patches(2, 9, 11, 2, 3),
+        patches(3, 10, 18, 4, 8), patches(1, 1, 1, 1, 1), patches(3, 70, 90, 60, 72)})
     for (int images : {1, 2})
       for (int gap : {0, 5, 16})
         for (Target target : kTargets) {

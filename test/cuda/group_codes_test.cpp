@@ -39,13 +39,15 @@ bool equal(const std::vector<Width>& widths, int gap, int images, int pixels) {
   const Layout layout{images, pixels, channels, gap};
   Aligned<uint8_t> codes = random_bytes(layout.count(), random);
   Aligned<uint8_t> want(images * image_bytes), got(images * image_bytes);
-  GroupCodes op = {images,      pixels, int(groups.size()), groups.data(), codes.data(), layout.stride(), layout.image_stride(),
-                   want.data(), image_bytes};
+  GroupCodes op = {images,       pixels,          int(groups.size()),    groups.data(),
+                   codes.data(), layout.stride(), layout.image_stride(), want.data(),
+                   image_bytes};
   pack_groups_reference(op);
 
   Mirror mirror;
-  GroupCodesParams p{images, pixels, int(groups.size()), mirror.up(groups.data(), groups.size()), layout.matrix(mirror.up(codes)),
-                     mirror.up(got), image_bytes};
+  GroupCodesParams p{
+      images,         pixels,     int(groups.size()), mirror.up(groups.data(), groups.size()), layout.matrix(mirror.up(codes)),
+      mirror.up(got), image_bytes};
   run(p, pack_groups_launch(p, most, device()));
   mirror.down(got.data());
   if (!std::equal(want.data(), want.data() + want.size(), got.data())) return false;

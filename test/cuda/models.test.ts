@@ -114,6 +114,29 @@ describeCuda.each([
   })
 })
 
+describeCuda('a session', () => {
+  test('takes the time of every op, stops between passes, and says what it cannot run', async () => {
+    const graph = await smallVit()
+    const pixels = unit('pixels', 6 * imageSize(graph))
+    const { plan } = lower(graph, null, { batch: 2 })
+    const session = new Session(plan, { device: 'cuda' })
+    try {
+      const { times, output } = await session.profile(pixels, 6)
+      expect(times.map(({ op }) => op)).toEqual(plan.ops.map(({ op }) => op))
+      for (const { nanoseconds } of times) expect(nanoseconds).toBeGreaterThan(0)
+      expect(await session.run(pixels, 6)).toEqual(output)
+      const abort = new AbortController()
+      const stopped = session.run(pixels, 6, { signal: abort.signal, onProgress: () => abort.abort() })
+      await expect(stopped).rejects.toThrow('aborted')
+      expect(await session.run(pixels, 6)).toEqual(output)
+      const observed = lower(graph, null, { observe: new Map([[graph.output, { sampleRows: 0, sampleStride: 1 }]]) })
+      expect(() => new Session(observed.plan, { device: 'cuda' })).toThrow(/\(observe\) has no CUDA kernel; run it on the CPU/)
+    } finally {
+      session.dispose()
+    }
+  })
+})
+
 describeCuda('DeiT-Tiny, 224 x 224, codes of all widths', () => {
   test('is as near the CPU as rounding allows on two images', async () => {
     const { config, tensors } = readGolden('hf-deit-tiny')
