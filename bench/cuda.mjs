@@ -112,10 +112,14 @@ function broken(kernels) {
     want(k.conflicts < CONFLICTS, `${name}: ${k.conflicts} cycles of bank conflicts a request`)
     want(k.traffic <= TRAFFIC, `${name}: ${k.traffic} times the bytes of its tensors`)
     want(!k.products || k.counters.macs_tensor >= k.products, `${name}: products outside of tensor cores`)
-    if (k.op === 'attention') want(k.productsAnInstruction >= PRODUCTS.attention, `${name}: ${k.productsAnInstruction} products an instruction`)
+    if (k.op === 'attention')
+      want(k.productsAnInstruction >= PRODUCTS.attention, `${name}: ${k.productsAnInstruction} products an instruction`)
   }
   for (const block of blocksOf(kernels).filter(({ whole }) => whole)) {
-    want(block.productsAnInstruction >= block.least, `${block.name}: ${block.productsAnInstruction} products an instruction, not ${block.least}`)
+    want(
+      block.productsAnInstruction >= block.least,
+      `${block.name}: ${block.productsAnInstruction} products an instruction, not ${block.least}`,
+    )
     want(block.busy >= BUSY, `${block.name}: ${block.busy} of the multiprocessors are busy`)
   }
   return found
@@ -128,7 +132,7 @@ function resources() {
   for (const source of sources) {
     const args = ['-std=c++17', '-O3', '--fmad=false', '--expt-relaxed-constexpr', '-arch=sm_80', '-cubin', '-Xptxas', '-v']
     const { stderr } = run('nvcc', [...args, '-I.', '-Inative', `cuda/kernels/${source}`, '-o', join(folder, `${source}.cubin`)])
-    const pattern = /Compiling entry function '(\w+)'[^]*?(\d+) bytes stack frame, (\d+) bytes spill stores[^]*?Used (\d+) registers/g
+    const pattern = /Compiling entry function '(\w+)'[\s\S]*?(\d+) bytes stack frame, (\d+) bytes spill stores[\s\S]*?Used (\d+) registers/g
     for (const [, kernel, stack, spills, registers] of stderr.matchAll(pattern))
       table.push({ kernel, stack: Number(stack), spills: Number(spills), registers: Number(registers) })
   }
@@ -140,11 +144,10 @@ function occupancy({ threads, shared }, registers) {
   const warps = threads / 32
   const byRegisters = Math.floor(65536 / (Math.ceil((registers * 32) / 256) * 256 * warps))
   const byShared = Math.floor((164 * 1024) / (shared + 1024))
-  return Math.min(byRegisters, byShared, 32, Math.floor(64 / warps)) * warps / 64
+  return (Math.min(byRegisters, byShared, 32, Math.floor(64 / warps)) * warps) / 64
 }
 
-const table = (head, rows) =>
-  [head, head.map((_, i) => (i ? '---:' : '---')), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n')
+const table = (head, rows) => [head, head.map((_, i) => (i ? '---:' : '---')), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n')
 const percent = (x) => `${(100 * x).toFixed(0)} %`
 const micro = (seconds) => (seconds * 1e6).toFixed(1)
 
@@ -164,12 +167,24 @@ function roofline(kernels) {
     k.op,
     ...Object.values(GPUS).map((gpu) => {
       const all = bounds(k, gpu)
-      const [name] = Object.keys(all).reduce((a, b) => (all[a] > all[b] ? a : b)).split(' ')
+      const [name] = Object.keys(all)
+        .reduce((a, b) => (all[a] > all[b] ? a : b))
+        .split(' ')
       return `${micro(Math.max(...Object.values(all)))} (${name})`
     }),
   ])
   const times = { LayerNorm: 2 }
-  rows.push(['a block', ...Object.values(GPUS).map((gpu) => micro(sum(block.filter((k) => !k.op.includes(' ')), (k) => (times[k.op] ?? 1) * Math.max(...Object.values(bounds(k, gpu))))))])
+  rows.push([
+    'a block',
+    ...Object.values(GPUS).map((gpu) =>
+      micro(
+        sum(
+          block.filter((k) => !k.op.includes(' ')),
+          (k) => (times[k.op] ?? 1) * Math.max(...Object.values(bounds(k, gpu))),
+        ),
+      ),
+    ),
+  ])
   const example = block.find((k) => k.op === 'fc1')
   const gpu = GPUS.A100
   const share = busy(example.blocks, gpu.multiprocessors)
@@ -204,7 +219,20 @@ function documentation(kernels, compiled) {
     registers.get(k.kernel) ?? '',
     registers.has(k.kernel) ? percent(occupancy(k, registers.get(k.kernel))) : '',
   ])
-  const head = ['launch', 'bits', 'kernel', 'products an instruction', 'busy', 'padding', 'loads', 'stores', 'conflicts', 'traffic', 'registers', 'occupancy']
+  const head = [
+    'launch',
+    'bits',
+    'kernel',
+    'products an instruction',
+    'busy',
+    'padding',
+    'loads',
+    'stores',
+    'conflicts',
+    'traffic',
+    'registers',
+    'occupancy',
+  ]
   const blocks = blocksOf(kernels).map((b) => [b.name, b.productsAnInstruction.toFixed(0), b.least || '', percent(b.busy)])
   return `${table(['the four linear layers of a block', 'products a warp instruction', 'wanted', 'busy'], blocks)}
 
@@ -235,8 +263,11 @@ console.log(`${device}, ${multiprocessors} multiprocessors; compiled on ${cpus()
 if (simulated) {
   const kernels = all.map((launch) => derived(launch, multiprocessors))
   for (const k of kernels)
-    console.log(`${k.model}, ${k.op}, ${k.bits} bits: ${k.productsAnInstruction.toFixed(1)} products an instruction, ${percent(k.busy)} busy (${basename(k.kernel)})`)
-  for (const block of blocksOf(kernels)) console.log(`${block.name}: ${block.productsAnInstruction.toFixed(1)} products an instruction, ${percent(block.busy)} busy`)
+    console.log(
+      `${k.model}, ${k.op}, ${k.bits} bits: ${k.productsAnInstruction.toFixed(1)} products an instruction, ${percent(k.busy)} busy (${basename(k.kernel)})`,
+    )
+  for (const block of blocksOf(kernels))
+    console.log(`${block.name}: ${block.productsAnInstruction.toFixed(1)} products an instruction, ${percent(block.busy)} busy`)
   const found = broken(kernels)
   for (const sentence of found) console.error(sentence)
   if (options.check) process.exitCode = found.length ? 1 : 0

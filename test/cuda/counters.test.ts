@@ -12,7 +12,10 @@ const root = join(__dirname, '..', '..')
 ;(simulated ? test : test.skip)(
   'kernels of a block of DeiT-Small keep to the limits of instructions, traffic, sectors and banks',
   () => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, ['bench/cuda.mjs', '--check', '--only=DeiT-Small'], { cwd: root, encoding: 'utf8' })
+    const { status, stdout, stderr } = spawnSync(process.execPath, ['bench/cuda.mjs', '--check', '--only=DeiT-Small'], {
+      cwd: root,
+      encoding: 'utf8',
+    })
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     expect(stdout).toContain('DeiT-Small, weights of 8 bits')
   },
