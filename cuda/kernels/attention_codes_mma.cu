@@ -140,7 +140,7 @@ class AttentionBlock {
  private:
   static constexpr AttentionTile kTile{kWidth, kGroups, kLogits};
   static constexpr int kBlocks = kTile.blocks(), kRowBytes = kTile.row_bytes(), kPair = AttentionTile::kPair;
-  static constexpr int kValueBytes = kTile.value_bytes(), kBiasStride = kTile.bias_stride(), kBiasBytes = kTile.bias_bytes();
+  static constexpr int kValueBytes = kTile.value_bytes(), kBiasBytes = kTile.bias_bytes();
   static constexpr int kChunks = kWidth / 16;
   static constexpr int kKeys = kTile.keys();
 
@@ -190,6 +190,7 @@ class AttentionBlock {
   __device__ int copied_rows() const { return kGroups == 13 ? 224 : (p.tokens + 31) / 32 * 32; }
 
   __device__ void copy_logits() const {
+    constexpr int kBiasStride = kTile.bias_stride();
     const int step = blockDim.y * 32;
     if (kBiasBytes && p.windows.bias) {
       const float* bias = p.windows.bias + int64_t(head) * p.tokens * p.tokens + warp * p.tokens;
@@ -330,6 +331,7 @@ class AttentionBlock {
     int sums[4];
     multiply_s8_u8(sums, q[0], 0x01010101u, 0x01010101u, 0, 0, 0, 0);
     if constexpr (kWidth == 64) multiply_s8_u8(sums, q[1], 0x01010101u, 0x01010101u, sums[0], sums[1], sums[2], sums[3]);
+    constexpr int kBiasStride = kTile.bias_stride();
     const float scale = p.logit_scale[head];
     float zero[2];
     for (int half = 0; half < 2; ++half) zero[half] = kRoundMagic + float(128 * sums[2 * half]);
@@ -485,9 +487,10 @@ class AttentionBlock {
 }  // namespace
 }  // namespace fewbit::cuda
 
-// Defines the kernel fewbit_attention_codes_<width>x<groups>_<logits>.
+// Defines the kernel fewbit_attention_codes_<width>x<groups>_<logits>. Registers are such that two blocks of seven warps, or one
+// of eight, fit a multiprocessor.
 #define FEWBIT_ATTENTION_CODES(width, groups, logits)                                                    \
-  extern "C" __global__ void __launch_bounds__(32 * fewbit::cuda::kAttentionWarps)                       \
+  extern "C" __global__ void __maxnreg__(groups == 13 ? 144 : 168)                                       \
       fewbit_attention_codes_##width##x##groups##_##logits(const fewbit::cuda::AttentionCodesParams p) { \
     extern __shared__ __align__(128) uint8_t shared[];                                                   \
     fewbit::cuda::AttentionBlock<width, groups, logits>(p, shared).run();                                \

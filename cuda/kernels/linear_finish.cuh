@@ -86,7 +86,7 @@ __device__ static __forceinline__ void finish_codes(const LinearCodesParams& p, 
     for (float& step : inverse) step = step * 0.5f;
   // Of all codes of eight bits, saturation is the clamp.
   const bool whole = p.encode.low == -128 && p.encode.high == 127;
-  const int raise = p.encode.offset - 128;
+  const float raise = float(p.encode.offset - 128);
   const float low = float(p.encode.low), high = float(p.encode.high);
   uint8_t* y = p.y_codes.data + row * p.y_codes.stride + columns.first;
   const int64_t next = 8 * p.y_codes.stride;
@@ -103,15 +103,17 @@ __device__ static __forceinline__ void finish_codes(const LinearCodesParams& p, 
     if (activates)
 #pragma unroll
       for (int i = 0; i < 8; ++i) encoded[i] = gelu(v[i], encoded[i]);
-    if (!whole)
+    if (!whole) {
 #pragma unroll
       for (float& each : encoded) each = clamp(each, low, high);
+      // Levels from 0 on, to be packed as the others.
+      if (raise != 0.0f)
+#pragma unroll
+        for (float& each : encoded) each = rintf(each) + raise;
+    }
     int level[8];
 #pragma unroll
     for (int i = 0; i < 8; ++i) level[i] = round_even(encoded[i]);
-    if (raise)
-#pragma unroll
-      for (int& each : level) each += raise;
     uint2 bytes;
     bytes.x = pack_signed(level[0], level[1], level[2], level[3]) ^ 0x80808080u;
     bytes.y = pack_signed(level[4], level[5], level[6], level[7]) ^ 0x80808080u;
