@@ -1,3 +1,4 @@
+import { outlierFactors } from '../graph/factors.js'
 import type { Code } from '../graph/scheme.js'
 import { uniformCode } from './code.js'
 import type { Observation } from './observation.js'
@@ -14,13 +15,13 @@ const STEPS_AN_OCTAVE = 4
 /** Normal channels may have a step that is 2^-OCTAVES of what the farthest value needs. */
 const OCTAVES = 8
 const LARGEST_M = 7
-/** Of all choices so many are tried, those that promise most. */
+/** Of all pairs of steps so many are tried, those that promise most. */
 const TRIED = 16
 
-const shifted = (bits: number, step: number, shifts: ArrayLike<number>): Code => ({
+const twoSteps = (bits: number, step: number, outliers: ArrayLike<boolean>, m: number): Code => ({
   ...uniformCode(bits, step, -(2 ** (bits - 1))),
   family: 'o2sf',
-  factors: Float32Array.from(shifts, (m) => 2 ** m),
+  factors: outlierFactors(outliers, m),
 })
 
 /** Steps from the one that codes everything down, finer by 2^(1 / STEPS_AN_OCTAVE) each. */
@@ -30,48 +31,32 @@ function stepsFrom(reach: number, bits: number): number[] {
 }
 
 /**
- * For LayerNorm inputs. Outliers are chosen by error: with d given, each channel has the step d 2^m that costs it least. With two steps, as published, m is
- * the same for all outliers and is searched too; with any, each has its own, which costs the kernels nothing.
+ * For LayerNorm inputs. Outliers are chosen by error: with d and m given, a channel is an outlier when the coarse step costs it less. Both are searched, so that
+ * no threshold has to be tuned. (A power of two for each channel, which the kernels could read, gains nothing on images that were not looked at.)
  *
  * @param losses of the same observation
  * @returns the code of least loss
  */
-export async function searchOutliers(
-  { width, min, max }: Observation,
-  bits: number,
-  losses: StreamLoss,
-  steps: 'two' | 'any',
-): Promise<Found> {
+export async function searchOutliers({ width, min, max }: Observation, bits: number, losses: StreamLoss): Promise<Found> {
   let reach = 0
   for (let j = 0; j < width; j++) reach = Math.max(reach, max[j], -min[j])
-  const grid = stepsFrom(reach, bits)
+  const steps = stepsFrom(reach, bits)
   const columns: Float64Array[] = []
-  for (const step of grid) columns.push(await losses.columns(step, bits))
-  const shifts = Array.from({ length: LARGEST_M + 1 }, (_, m) => m)
-  const choices = grid.flatMap((_, fine) => {
-    const possible = shifts.filter((m) => m * STEPS_AN_OCTAVE <= fine)
-    return (steps === 'any' ? [possible] : possible.map((m) => [0, m])).map((offered) => leastShifts(columns, fine, offered))
-  })
-  choices.sort((a, b) => a.estimate - b.estimate)
+  for (const step of steps) columns.push(await losses.columns(step, bits))
+  const pairs = steps.flatMap((_, fine) =>
+    Array.from({ length: LARGEST_M + 1 }, (_, m) => fine - m * STEPS_AN_OCTAVE)
+      .filter((coarse) => coarse >= 0)
+      .map((coarse) => ({ fine, coarse, estimate: columns[fine].reduce((sum, loss, j) => sum + Math.min(loss, columns[coarse][j]), 0) })),
+  )
+  pairs.sort((a, b) => a.estimate - b.estimate)
   let best: Found | null = null
-  for (const { fine, chosen } of choices.slice(0, TRIED)) {
-    const code = shifted(bits, grid[fine], chosen)
+  for (const { fine, coarse } of pairs.slice(0, TRIED)) {
+    const outliers = Array.from(columns[coarse], (loss, j) => loss < columns[fine][j])
+    const code = twoSteps(bits, steps[fine], outliers, (fine - coarse) / STEPS_AN_OCTAVE)
     const loss = await losses.of(code)
     if (best === null || loss < best.loss) best = { code, loss }
   }
   return best as Found
-}
-
-/** For each channel the one of `offered` shifts with the least loss. */
-function leastShifts(columns: Float64Array[], fine: number, offered: number[]): { fine: number; chosen: Uint8Array; estimate: number } {
-  let estimate = 0
-  const chosen = Uint8Array.from(columns[fine], (_, j) => {
-    const lossOf = (m: number) => columns[fine - m * STEPS_AN_OCTAVE][j]
-    const best = offered.reduce((a, b) => (lossOf(b) < lossOf(a) ? b : a))
-    estimate += lossOf(best)
-    return best
-  })
-  return { fine, chosen, estimate }
 }
 
 /** Below this GELU gives nothing: GELU(-5) = -1.4e-6. */
@@ -106,15 +91,7 @@ export async function searchReach(
       const x = Math.max(samples[i], GELU_IS_ZERO)
       loss += (importance ? importance[j] : 1) * (x - Math.min(Math.max(Math.round(x / own), -half), half - 1) * own) ** 2
     }
-    if (best === null || loss < best.loss)
-      best = {
-        code: shifted(
-          bits,
-          step,
-          outliers.map((outlier) => (outlier ? m : 0)),
-        ),
-        loss,
-      }
+    if (best === null || loss < best.loss) best = { code: twoSteps(bits, step, outliers, m), loss }
     await breathe()
   }
   return best as Found

@@ -72,7 +72,7 @@ export class CodeSearch {
     const losses = new StreamLoss(this.observation, this.importance, elements / width, this.breathe)
     const found = { code, loss: await losses.of(code) }
     if (!factors) return found
-    const outliers = await searchOutliers(this.observation, bits, losses, 'any')
+    const outliers = await searchOutliers(this.observation, bits, losses)
     return outliers.loss < found.loss ? outliers : found
   }
 }

@@ -31,6 +31,7 @@ export async function drawStreamRows(
   { threads, signal }: RunOptions,
 ): Promise<{ rows: StreamRows; samples: Map<string, Float32Array> }> {
   const edges = activations.filter(({ kind }) => kind === 'residual')
+  if (edges.length === 0) return { rows: new Map(), samples: new Map() }
   const first = firstImages(calibration, IMAGES)
   const { images, pixels } = first
   const breathe = breather(signal)

@@ -33,7 +33,7 @@ function lossOf(code: Code): number {
   return (loss * ROWS) / inverses
 }
 
-const search = (bits: number) => searchOutliers(observation, bits, new StreamLoss(observation, importance, 1, () => {}), 'two')
+const search = (bits: number) => searchOutliers(observation, bits, new StreamLoss(observation, importance, 1, () => {}))
 
 it.each([6, 8])('finds the channels that reach farther, and its loss is that of its code, %i bits', async (bits) => {
   const { code, loss } = await search(bits)
@@ -60,7 +60,7 @@ it('loses less than one step for all', async () => {
 
 it('of channels that are all zero', async () => {
   const zeros = observationOf(new Float32Array(8), 4)
-  const { code, loss } = await searchOutliers(zeros, 4, new StreamLoss(zeros, null, 1, () => {}), 'two')
+  const { code, loss } = await searchOutliers(zeros, 4, new StreamLoss(zeros, null, 1, () => {}))
   expect(loss).toBe(0)
   expect(code.step).toBe(1)
 })
@@ -70,7 +70,7 @@ it('does not clip a channel that reaches far in all rows, whose errors add up', 
     samples.map((x, i) => (i % WIDTH === 2 ? -70 + x : x / 2)),
     WIDTH,
   )
-  const { code } = await searchOutliers(constant, 6, new StreamLoss(constant, [1, 1, 1e-4, 1, 1, 1], 1000, () => {}), 'two')
+  const { code } = await searchOutliers(constant, 6, new StreamLoss(constant, [1, 1, 1e-4, 1, 1, 1], 1000, () => {}))
   expect(stepsOf(code, WIDTH)[2] * -code.levels[0]).toBeGreaterThan(70)
 })
 

@@ -147,7 +147,7 @@ export class CodeSearches {
     if (best === null) throw new Error(`${name} has no candidates`)
     if (!operand.factors || !this.parts.outliers) return best
     const losses = new StreamLoss(observation, importance, operand.elements / operand.width, this.breathe)
-    const outliers = await searchOutliers(observation, bits, losses, 'two')
+    const outliers = await searchOutliers(observation, bits, losses)
     return outliers.loss < (await losses.of(best)) ? outliers.code : best
   }
 
