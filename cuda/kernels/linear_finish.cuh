@@ -176,9 +176,14 @@ __device__ static inline void finish_any(const LinearCodesParams& p, int r, int 
   load<4>(p.bias + output, y);
 #pragma unroll
   for (int i = 0; i < 4; ++i) y[i] = __fmaf_rn(float(sums[i]), column[i] * (1.0f / (1 << shift)), y[i]);
-  if (p.rounds_pre_activation)
+  if (p.rounds_pre_activation) {
+    if (p.pre_activation_factors)
+      load<4>(p.pre_activation_factors + output, column);
+    else
+      for (float& factor : column) factor = 1.0f;
 #pragma unroll
-    for (float& each : y) each = round_to(p.pre_activation, each);
+    for (int i = 0; i < 4; ++i) y[i] = round_to(p.pre_activation, y[i], column[i]);
+  }
   if (p.activation == Activation::gelu)
 #pragma unroll
     for (float& each : y) each = gelu_by_exp(each);

@@ -32,6 +32,11 @@ __device__ static inline float round_to(const Rounding& code, float x) {
   return rintf(clamp(x * code.inverse_step, float(code.low), float(code.high))) * code.step;
 }
 
+// With a step that is `factor`, a power of two, times as large.
+__device__ static inline float round_to(const Rounding& code, float x, float factor) {
+  return round_to(code, x * __frcp_rn(factor)) * factor;
+}
+
 // exp(x) for x <= 0; 0 below -87 and for a NaN.
 __device__ static inline float exp_nonpositive(float x) {
   const float shifted = __fmaf_rn(x, kLog2E, kRoundMagic);

@@ -28,6 +28,7 @@ struct LinearCodesParams {
   const float* bias;
   bool rounds_pre_activation;
   Rounding pre_activation;
+  const float* pre_activation_factors;  // or null
   Activation activation;
   const float* gain;  // or null
   // At most one of the two has data.

@@ -61,6 +61,7 @@ class Binder {
     p.gain = array<float>(op.gain, padded);
     p.rounds_pre_activation = op.pre_activation.has_value();
     if (op.pre_activation) p.pre_activation = *op.pre_activation;
+    p.pre_activation_factors = array<float>(op.pre_activation_factors, padded);
     if (op.residual_code) {
       p.residual_codes = matrix<const uint8_t>(*op.residual);
       p.residual_scale = array<float>(op.residual_code->scale, padded);

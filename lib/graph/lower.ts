@@ -1,4 +1,4 @@
-import type { Constant, NativeBlob, Plan, PlanEncoder, PlanOp, PlanRounding, PlanWindows, View } from '../runtime/addon-types.js'
+import type { Constant, NativeBlob, Plan, PlanEncoder, PlanOp, PlanWindows, View } from '../runtime/addon-types.js'
 import { allocateBlob } from '../runtime/blobs.js'
 import { ConstantPool, codedWeightBlob, floatWeightBlob, padOutputs } from './constants.js'
 import { storedEdges } from './coverage.js'
@@ -317,10 +317,18 @@ class Lowering {
   }
 
   /** With full coverage what GELU reads, which is the output of the linear layer itself, is rounded. */
-  private preActivation({ node, activation }: LinearStep): { preActivation?: PlanRounding } {
+  private preActivation({
+    node,
+    activation,
+  }: LinearStep): Pick<Extract<PlanOp, { op: 'linearCodes' }>, 'preActivation' | 'preActivationFactors'> {
     if (this.scheme?.coverage !== 'full' || activation === 'none') return {}
-    const { step, levels } = this.scheme.edges.get(node.output) as Code
-    return { preActivation: { inverseStep: Math.fround(1 / step), step, low: levels[0], high: levels[levels.length - 1] } }
+    const code = this.scheme.edges.get(node.output) as Code
+    const { step, levels, factors } = code
+    const { width } = this.shapeOf(node.output)
+    return {
+      preActivation: { inverseStep: Math.fround(1 / step), step, low: levels[0], high: levels[levels.length - 1] },
+      ...(factors && { preActivationFactors: this.pool.add(padOutputs(stepsOf({ ...code, step: 1 }, width), width)) }),
+    }
   }
 
   private codedWeight(code: WeightCode, input: Format) {

@@ -1,7 +1,7 @@
 import { packedBytes } from '../runtime/blobs.js'
 import { originOf, READS_ONE_STEP, WRITES_ONE_STEP } from './coverage.js'
 import { type Graph, inputsOf, type Node } from './graph.js'
-import { isStored, operandsOf } from './operands.js'
+import { operandsOf } from './operands.js'
 import { type Code, probabilitiesOf, type Scheme, type WeightCode } from './scheme.js'
 import { isDimension } from './validate.js'
 
@@ -74,7 +74,8 @@ export function validateScheme(graph: Graph, scheme: Scheme): void {
     if (!code) throw new Error(`${what} has no code in the scheme`)
     validateCode(code, what)
     const { levels } = code
-    if (!isStored({ kind }) && (code.family !== 'uniform' || code.factors)) throw new Error(`${what}: not a uniform code of one step`)
+    if (kind === 'logits' && (code.family !== 'uniform' || code.factors)) throw new Error(`${what}: not a uniform code of one step`)
+    if (kind === 'gelu input') validatePreActivation(code, what)
     if (kind === 'logits' && levels[0] !== -128) throw new Error(`${what}: a code of logits is uniform from -128 to 127`)
     if (kind === 'probabilities' && levels[0] < 0) throw new Error(`${what}: a code of probabilities has no negative levels`)
     // Attention reads bytes with offset 128.
@@ -82,6 +83,12 @@ export function validateScheme(graph: Graph, scheme: Scheme): void {
     if (inAttention && levels[levels.length - 1] > 127) throw new Error(`${what}: levels above 127 do not fit attention`)
   }
   validateFactors(graph, scheme)
+}
+
+/** What a linear layer rounds to in front of its activation. */
+function validatePreActivation({ family, factors = new Float32Array() }: Code, what: string): void {
+  if (family !== 'uniform' && family !== 'o2sf') throw new Error(`${what}: not a uniform code or O-2SF`)
+  if (!factors.every((factor) => Number.isInteger(Math.log2(factor)))) throw new Error(`${what}: factors are not powers of two`)
 }
 
 /** Factors fit the nodes that write and read their edge. */

@@ -2,12 +2,14 @@ import type { breather } from '../codes/breathe.js'
 import { type Compensator, encodeRowCompensated } from '../codes/compensate.js'
 import { Histogram } from '../codes/histogram.js'
 import type { Observation } from '../codes/observation.js'
-import { hasOutliers, searchOutliers } from '../codes/outliers.js'
+import { searchOutliers, searchReach } from '../codes/outliers.js'
 import { type Found, searchCodebook, searchSymmetric, searchTwoScale, searchUniform } from '../codes/search.js'
+import { StreamLoss } from '../codes/stream-loss.js'
 import { encodeRow, searchRow } from '../codes/weights.js'
 import type { Graph, Tensor } from '../graph/graph.js'
 import type { WeightCode } from '../graph/scheme.js'
 import { packWeight, unpackWeight } from '../runtime/blobs.js'
+import { searchHeadSteps } from './head-steps.js'
 import { type ActivationOperand, tensorOf } from './operands.js'
 import { rowWeights } from './row-weights.js'
 
@@ -19,10 +21,13 @@ import { rowWeights } from './row-weights.js'
 const HIGHEST_SIGNED = 127
 const HIGHEST_UNSIGNED = 255
 
+/** What of an operand decides how its code is searched. */
+export type Searched = Pick<ActivationOperand, 'kind' | 'factors' | 'elements' | 'width' | 'attention'>
+
 /** The search of one edge's code: what it holds is sorted once, for all widths. */
 export class CodeSearch {
   private constructor(
-    private readonly operand: Pick<ActivationOperand, 'kind' | 'factors'>,
+    private readonly operand: Searched,
     private readonly observation: Observation,
     private readonly importance: ArrayLike<number> | null,
     private readonly histogram: Histogram,
@@ -31,7 +36,7 @@ export class CodeSearch {
 
   /** @param importance of a squared error in each column, null: all alike */
   static async of(
-    operand: Pick<ActivationOperand, 'kind' | 'factors'>,
+    operand: Searched,
     observation: Observation,
     importance: ArrayLike<number> | null,
     breathe: ReturnType<typeof breather>,
@@ -42,7 +47,7 @@ export class CodeSearch {
 
   /**
    * A uniform code with a searched zero point; for softmax and GELU V-2SF, for the residual stream O-2SF, where they are better; a codebook where that is
-   * better still. What is rounded in registers has a uniform code.
+   * better still. What is rounded in registers has a uniform code of one step, or O-2SF.
    *
    * @returns with the weighted squared error of all sampled rows
    */
@@ -50,13 +55,24 @@ export class CodeSearch {
     const { kind } = this.operand
     await this.breathe()
     if (kind === 'logits') return searchSymmetric(this.histogram, bits)
-    if (kind === 'gelu input') return searchUniform(this.histogram, bits)
+    if (kind === 'gelu input') return searchReach(this.observation, bits, this.importance, this.breathe)
     const highest = ['query', 'key', 'value'].includes(kind) ? HIGHEST_SIGNED : HIGHEST_UNSIGNED
     const twoScale = kind === 'probabilities' || kind === 'gelu output'
-    const simple = twoScale ? searchTwoScale(this.histogram, bits) : searchUniform(this.histogram, bits, highest)
-    const found = searchCodebook(this.histogram, bits, simple, highest)
-    if (!this.operand.factors || !hasOutliers(this.observation)) return found
-    const outliers = await searchOutliers(this.observation, bits, this.importance, this.breathe)
+    const search = (histogram: Histogram) =>
+      searchCodebook(histogram, bits, twoScale ? searchTwoScale(histogram, bits) : searchUniform(histogram, bits, highest), highest)
+    const found = search(this.histogram)
+    if (kind === 'residual') return this.bestOfStream(bits, found)
+    const headed = await searchHeadSteps(this.operand, this.observation, this.importance, bits, search, this.breathe)
+    return headed && headed.loss < found.loss ? headed : found
+  }
+
+  /** @param found without a look at what LayerNorm makes of its errors */
+  private async bestOfStream(bits: number, { code }: Found): Promise<Found> {
+    const { elements, width, factors } = this.operand
+    const losses = new StreamLoss(this.observation, this.importance, elements / width, this.breathe)
+    const found = { code, loss: await losses.of(code) }
+    if (!factors) return found
+    const outliers = await searchOutliers(this.observation, bits, losses)
     return outliers.loss < found.loss ? outliers : found
   }
 }

@@ -16,6 +16,7 @@ import { rotate } from './rotate.js'
 import { quantizeInSequence } from './sequential.js'
 import { smooth } from './smooth.js'
 import { splitChannels } from './split.js'
+import { drawStreamRows, type StreamRows, withSamples } from './stream-rows.js'
 
 /**
  * The preset `best`: what is measured once for a model and its calibration images, and what follows from it for any widths.
@@ -89,6 +90,7 @@ export class Search {
     private readonly observations: Map<string, Observation>,
     moments: Map<string, Float32Array>,
     private readonly information: Information | null,
+    private readonly streamRows: StreamRows,
     private readonly calibration: Calibration,
     private readonly logits: Float32Array,
     private readonly breathe: ReturnType<typeof breather>,
@@ -121,7 +123,20 @@ export class Search {
     const information = informed ? await measureInformation(smoothed.graph, found, calibration, observed.logits, run) : null
     const read = found.activations.filter(({ readers }) => readers.length > 0).map(({ name }) => name)
     const moments = await edgeMoments(smoothed.graph, read, calibration, run)
-    return new Search(smoothed.graph, found, smoothed.observations, moments, information, calibration, observed.logits, breathe, options)
+    const stream = await drawStreamRows(smoothed.graph, found.activations, calibration, observed.logits, run)
+    const observations = withSamples(smoothed.observations, stream.samples)
+    return new Search(
+      smoothed.graph,
+      found,
+      observations,
+      moments,
+      information,
+      stream.rows,
+      calibration,
+      observed.logits,
+      breathe,
+      options,
+    )
   }
 
   /** The model at these widths. */
@@ -136,6 +151,7 @@ export class Search {
       bits: (name: string) => chosen.get(name) as number,
       compensate: compensate !== false,
       importance: (operand: ActivationOperand) => this.importance(operand),
+      streamRows: this.streamRows,
     }
     const onProgress = (done: number, total: number) => this.options.onProgress?.({ stage: 'quantize', done, total })
     const { float, found, observations, calibration, breathe } = this

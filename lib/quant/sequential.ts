@@ -11,6 +11,7 @@ import { evaluateNode, type Values } from './evaluate.js'
 import { secondMoments } from './moments.js'
 import { type Calibration, type RunOptions, SAMPLE_ROWS, sampleStride } from './observe.js'
 import { type ActivationOperand, type LinearNode, type Operands, tensorOf } from './operands.js'
+import { rowsOf, type StreamRows } from './stream-rows.js'
 
 /** What is settled before the sequence. */
 export interface Choice {
@@ -19,6 +20,7 @@ export interface Choice {
   compensate: boolean
   /** Of errors of the columns of an edge; null: all alike. */
   importance(operand: ActivationOperand): ArrayLike<number> | null
+  streamRows: StreamRows
 }
 
 /**
@@ -44,9 +46,8 @@ export async function quantizeInSequence(
   return { graph: sequence.graph, scheme: sequence.scheme }
 }
 
-/** Means of the columns of an edge before and after rounding, and the second moments after it. */
+/** Means and second moments of the columns of an edge after rounding. */
 interface Rounded {
-  meanBefore: Float64Array
   mean: Float64Array
   moments: Float64Array
 }
@@ -106,14 +107,16 @@ class Sequence {
   /** Chooses the code of an edge and rounds its values in place. */
   private async round(operand: ActivationOperand, values: Values): Promise<void> {
     const { name, width } = operand
-    const observation = await this.observe(values, width)
+    const drawn = this.choice.streamRows.get(name)
+    const seen = await this.observe(values, width)
+    const observation = drawn ? { ...seen, samples: rowsOf(values, width, drawn) } : seen
     const search = await CodeSearch.of(operand, observation, this.choice.importance(operand), this.breathe)
     const { code } = await search.best(this.choice.bits(name))
     this.scheme.edges.set(name, code)
     await roundValues(values, code, width, this.breathe)
     if (operand.readers.length === 0) return
     const { mean } = await this.observe(values, width)
-    this.rounded.set(name, { meanBefore: observation.mean, mean, moments: await this.moments(values, width) })
+    this.rounded.set(name, { mean, moments: await this.moments(values, width) })
   }
 
   private async moments(values: Values, width: number): Promise<Float64Array> {
@@ -135,7 +138,8 @@ class Sequence {
 
   private async quantizeLinear(node: LinearNode): Promise<void> {
     const input = this.activations.get(this.stored(node.input).edge) as ActivationOperand
-    const { meanBefore, mean, moments } = this.rounded.get(input.name) as Rounded
+    const { mean, moments } = this.rounded.get(input.name) as Rounded
+    const { mean: exactMean } = this.observations.get(input.name) as Observation
     const { width } = input
     const bits = this.choice.bits(node.weight)
     const factor = this.choice.compensate && bits < 8 ? await compensator(moments, width, this.breathe) : null
@@ -149,7 +153,7 @@ class Sequence {
     for (let o = 0; o < code.outputs; o++) {
       for (let i = o * width; i < (o + 1) * width; i++) {
         decoded[i] = levels[i] * code.steps[o]
-        error[o] += decoded[i] * mean[i % width] - weight.data[i] * meanBefore[i % width]
+        error[o] += decoded[i] * mean[i % width] - weight.data[i] * exactMean[i % width]
       }
       await this.breathe()
     }

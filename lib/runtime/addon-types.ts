@@ -80,6 +80,8 @@ export type PlanOp = { name: string } & (
       /** When the residual is codes. scale: a step for each output, padded to a multiple of 16. */
       residualCode?: { scale: Constant; offset: 0 | 128 }
       preActivation?: PlanRounding
+      /** A power of two for each output, padded to a multiple of 16. */
+      preActivationFactors?: Constant
       encode?: PlanEncoder
     }
   | { op: 'linearF32'; x: View; y: View; weight: Constant; bias: Constant; activation: PlanActivation; gain?: Constant; residual?: View }

@@ -177,7 +177,8 @@ LinearCodesOp linear_codes(const Fields& f) {
           f.optional_view("residual"),
           f.optional_encoder("encode"),
           f.residual_code("residualCode"),
-          f.rounding("preActivation")};
+          f.rounding("preActivation"),
+          f.optional_constant("preActivationFactors")};
 }
 
 LinearF32Op linear_f32(const Fields& f) {

@@ -47,19 +47,22 @@ struct Column {
   Panel panel;
   __m512i correction;
   __m512 scale, bias, inverse;
+  __m512 factor, inverse_factor;  // of the rounding before the activation
 
   Column(const LinearCodes& op, const EncoderF32x16& encode, const Panel& panel)
       : panel(panel),
         correction(_mm512_loadu_si512(op.correction + panel.output)),
         scale(_mm512_loadu_ps(op.scale + panel.output)),
         bias(_mm512_loadu_ps(op.bias + panel.output)),
-        inverse(encode.inverse_steps(panel.output)) {}
+        inverse(encode.inverse_steps(panel.output)),
+        factor(op.pre_activation_factors ? _mm512_loadu_ps(op.pre_activation_factors + panel.output) : _mm512_set1_ps(1.0f)),
+        inverse_factor(_mm512_div_ps(_mm512_set1_ps(1.0f), factor)) {}
 
   // y of one vector of sums, before it is stored.
   __m512 finish(const LinearCodes& op, const RoundingF32x16& round, ptrdiff_t row, const int32_t* acc) const {
     const __m512i sum = _mm512_add_epi32(_mm512_load_si512(acc), correction);
     __m512 y = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), scale, bias);
-    if (op.pre_activation) y = round(y);
+    if (op.pre_activation) y = _mm512_mul_ps(round(_mm512_mul_ps(y, inverse_factor)), factor);
     if (op.activation == Activation::gelu) y = gelu_f32x16(y);
     if (op.gain) y = _mm512_mul_ps(y, _mm512_loadu_ps(op.gain + panel.output));
     if (op.residual) y = _mm512_add_ps(y, load(op.residual + row * op.residual_stride + panel.output, panel));

@@ -53,7 +53,8 @@ void linear_codes_portable(const LinearCodes& op, int task, void* scratch) {
       for (int n = 0; n < outputs; ++n) {
         const int o = output + n;
         float y = std::fma(float(acc[n] + op.correction[o]), op.scale[o], op.bias[o]);
-        if (op.pre_activation) y = round_to(*op.pre_activation, y);
+        if (op.pre_activation)
+          y = round_to(*op.pre_activation, y, op.pre_activation_factors ? op.pre_activation_factors[o] : 1.0f);
         if (op.activation == Activation::gelu) y = gelu(y);
         if (op.gain) y = y * op.gain[o];
         if (op.residual) y = y + op.residual[t * op.residual_stride + o];

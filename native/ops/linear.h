@@ -14,7 +14,8 @@ enum class Activation : int { none = 0, gelu = 1 };
 // Quantized. For row t and output o, all in this order, in float32 with the roundings written here:
 //   acc = sum_i x[t][i] * w[o][i] + correction[o]          exact int32
 //   y   = fma(float(acc), scale[o], bias[o])
-//   y   = round_to(pre_activation, y)                       when pre_activation is given (ops/numeric.h)
+//   y   = round_to(pre_activation, y / f) * f               when pre_activation is given (ops/numeric.h), with f = 1 or
+//                                                           pre_activation_factors[o], a power of two, so / f is exact
 //   y   = activation(y)                                     (ops/numeric.h)
 //   y   = y * gain[o]                                       when gain is given
 //   y   = y + residual[t][o]                                when residual is given
@@ -35,7 +36,8 @@ struct LinearCodes {
   const float* scale;         // step of x * step of row o
   const float* bias;
 
-  const Rounding* pre_activation;  // or null
+  const Rounding* pre_activation;       // or null
+  const float* pre_activation_factors;  // powers of two, [outputs rounded up to 16], or null
   Activation activation;
   const float* gain;  // [outputs rounded up to 16], or null
 

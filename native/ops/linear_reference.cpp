@@ -13,7 +13,7 @@ void linear_codes_reference(const LinearCodes& op) {
       int32_t acc = op.correction[o];
       for (int i = 0; i < op.inputs; ++i) acc += op.x[t * op.x_stride + i] * weight[size_t(o) * op.inputs + i];
       float y = std::fma(float(acc), op.scale[o], op.bias[o]);
-      if (op.pre_activation) y = round_to(*op.pre_activation, y);
+      if (op.pre_activation) y = round_to(*op.pre_activation, y, op.pre_activation_factors ? op.pre_activation_factors[o] : 1.0f);
       if (op.activation == Activation::gelu) y = gelu(y);
       if (op.gain) y = y * op.gain[o];
       if (op.residual) y = y + op.residual[t * op.residual_stride + o];

@@ -38,6 +38,9 @@ static inline float round_to(const Rounding& code, float x) {
   return std::nearbyintf(clamp(x * code.inverse_step, float(code.low), float(code.high))) * code.step;
 }
 
+// With a step that is `factor`, a power of two, times as large.
+static inline float round_to(const Rounding& code, float x, float factor) { return round_to(code, x / factor) * factor; }
+
 // ((l0+l8) + (l4+l12)) ... : lanes j and j + 8 are added, then j and j + 4, j + 2, j + 1.
 static inline float tree16(const float lanes[16]) {
   float s[16];

@@ -109,6 +109,7 @@ LinearCodes bind(const LinearCodesOp& plan, const Pass& pass, const Rows& rows) 
   op.activation = plan.activation;
   op.gain = plan.gain ? pointer(pass, *plan.gain) : nullptr;
   op.pre_activation = plan.pre_activation ? &*plan.pre_activation : nullptr;
+  op.pre_activation_factors = plan.pre_activation_factors ? pointer(pass, *plan.pre_activation_factors) : nullptr;
   if (plan.residual_code) {
     op.residual_codes = pointer<const uint8_t>(pass, *plan.residual, rows.first);
     op.residual_codes_stride = rows.stride<uint8_t>(*plan.residual);

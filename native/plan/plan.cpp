@@ -221,6 +221,10 @@ void check(const Checker& c, const LinearCodesOp& op) {
     c.require(rounding.low <= rounding.high && rounding.low >= -128 && rounding.high <= 255, "preActivation",
               "levels must lie in -128..255");
   }
+  if (op.pre_activation_factors) {
+    c.require(op.pre_activation.has_value(), "preActivationFactors", "belong to a preActivation, which is missing");
+    c.constant("preActivationFactors", *op.pre_activation_factors, padded);
+  }
 }
 
 void check(const Checker& c, const LinearF32Op& op) {

@@ -54,6 +54,7 @@ struct LinearCodesOp {
   std::optional<PlanEncoder> encode;
   std::optional<ResidualCode> residual_code;  // null: the residual is floats
   std::optional<Rounding> pre_activation;
+  std::optional<Constant> pre_activation_factors;
 };
 
 struct LinearF32Op {

@@ -1,5 +1,6 @@
 import { observationOf } from '../../lib/codes/observation.js'
-import { hasOutliers, searchOutliers } from '../../lib/codes/outliers.js'
+import { searchOutliers, searchReach } from '../../lib/codes/outliers.js'
+import { StreamLoss } from '../../lib/codes/stream-loss.js'
 import { stepsOf } from '../../lib/graph/factors.js'
 import type { Code } from '../../lib/graph/scheme.js'
 import { normals } from '../support/random.js'
@@ -32,7 +33,7 @@ function lossOf(code: Code): number {
   return (loss * ROWS) / inverses
 }
 
-const search = (bits: number) => searchOutliers(observation, bits, importance, () => {})
+const search = (bits: number) => searchOutliers(observation, bits, new StreamLoss(observation, importance, 1, () => {}))
 
 it.each([6, 8])('finds the channels that reach farther, and its loss is that of its code, %i bits', async (bits) => {
   const { code, loss } = await search(bits)
@@ -57,13 +58,35 @@ it('loses less than one step for all', async () => {
   for (let step = 0.01; step < 12; step *= 1.05) expect(lossOf({ ...code, step, factors: Float32Array.of(1) }) <= loss).toBe(false)
 })
 
-it('tells channels that are alike', () => {
-  expect(hasOutliers(observation)).toBe(true)
-  expect(hasOutliers(observationOf(normals(5, ROWS * WIDTH), WIDTH))).toBe(false)
-})
-
 it('of channels that are all zero', async () => {
-  const { code, loss } = await searchOutliers(observationOf(new Float32Array(8), 4), 4, null, () => {})
+  const zeros = observationOf(new Float32Array(8), 4)
+  const { code, loss } = await searchOutliers(zeros, 4, new StreamLoss(zeros, null, 1, () => {}))
   expect(loss).toBe(0)
   expect(code.step).toBe(1)
+})
+
+it('does not clip a channel that reaches far in all rows, whose errors add up', async () => {
+  const constant = observationOf(
+    samples.map((x, i) => (i % WIDTH === 2 ? -70 + x : x / 2)),
+    WIDTH,
+  )
+  const { code } = await searchOutliers(constant, 6, new StreamLoss(constant, [1, 1, 1e-4, 1, 1, 1], 1000, () => {}))
+  expect(stepsOf(code, WIDTH)[2] * -code.levels[0]).toBeGreaterThan(70)
+})
+
+it('codes everything that GELU reads, and normal channels as finely as if the others were not there', async () => {
+  const { code } = await searchReach(observation, 8, importance, () => {})
+  const normal = await searchReach(
+    observationOf(
+      samples.filter((_, i) => !OUTLIERS[i % WIDTH]),
+      4,
+    ),
+    8,
+    null,
+    () => {},
+  )
+  const steps = stepsOf(code, WIDTH)
+  const { max } = observation
+  max.forEach((reach, j) => expect(steps[j] * (code.levels[255] + 0.5)).toBeGreaterThanOrEqual(reach * (1 - 1e-6)))
+  expect(steps[0] / normal.code.step).toBeLessThan(2)
 })

@@ -42,6 +42,7 @@ class LinearFixture {
         scale_(correction_.size()),
         bias_(correction_.size()),
         gain_(correction_.size()),
+        factors_(correction_.size()),
         residual_scale_(correction_.size()),
         inverse_steps_(correction_.size()),
         y_(size_t(c.images * y_image_) * item()),
@@ -64,6 +65,7 @@ class LinearFixture {
       scale_.data()[o] = 2.0f / deviation * (1.5f + uniform());
       bias_.data()[o] = uniform();
       gain_.data()[o] = 1.5f + uniform();
+      factors_.data()[o] = float(1 << random() % 4);
       residual_scale_.data()[o] = 0.02f * float(1 + random() % 4);
       inverse_steps_.data()[o] = 30.0f * float(1 + random() % 4);
     }
@@ -88,6 +90,7 @@ class LinearFixture {
       op.weight = weight_.data(), op.weight_bits = c_.bits;
       op.correction = correction_.data(), op.scale = scale_.data(), op.bias = bias_.data();
       op.pre_activation = c_.pre_activation ? &rounding : nullptr;
+      op.pre_activation_factors = c_.bits % 2 ? factors_.data() : nullptr;
       op.activation = c_.gelu ? Activation::gelu : Activation::none;
       op.gain = c_.gain ? gain_.data() : nullptr;
       const ptrdiff_t first = image * y_image_;
@@ -115,6 +118,7 @@ class LinearFixture {
     p.weight = mirror.up(prepared_), p.weight_bits = c_.bits;
     p.correction = mirror.up(correction_), p.scale = mirror.up(scale_), p.bias = mirror.up(bias_);
     p.rounds_pre_activation = c_.pre_activation, p.pre_activation = {40.0f, 0.025f, -128, 100};
+    p.pre_activation_factors = c_.bits % 2 ? mirror.up(factors_) : nullptr;
     p.activation = c_.gelu ? Activation::gelu : Activation::none;
     p.gain = c_.gain ? mirror.up(gain_) : nullptr;
     if (c_.residual == Residual::floats) p.residual = {mirror.up(residual_floats_), y_stride_, y_image_};
@@ -159,7 +163,7 @@ class LinearFixture {
   const int64_t x_stride_, x_image_, y_stride_, y_image_;
   Aligned<uint8_t> x_, weight_, prepared_;
   Aligned<int32_t> correction_;
-  Aligned<float> scale_, bias_, gain_, residual_scale_, inverse_steps_;
+  Aligned<float> scale_, bias_, gain_, factors_, residual_scale_, inverse_steps_;
   Aligned<uint8_t> y_, residual_;
   Aligned<float> residual_floats_;
   std::vector<unsigned> counters_;

@@ -172,7 +172,12 @@ it.each<[string, () => Scheme, string]>([
   ['a factor below 1', () => full('embeddings', stream(0.5)), 'the factors of embeddings are not powers of two in 1..128'],
   ['a shift beyond 7', () => full('layers.1.sum', stream(256)), 'norm: the factors of class_token are not powers of two in 1..128'],
   ['a shift beyond 6 of bytes', () => full('embeddings', { ...unsigned, ...stream(128) }), 'are not powers of two in 1..64'],
-  ['a table for GELU', () => full('layers.0.mlp.fc1', { family: 'codebook' }), 'gelu input layers.0.mlp.fc1: not a uniform code'],
+  ['a table for GELU', () => full('layers.0.mlp.fc1', { family: 'codebook' }), 'gelu input layers.0.mlp.fc1: not a uniform code or O-2SF'],
+  [
+    'a factor for GELU that is no power of two',
+    () => full('layers.0.mlp.fc1', { factors: Float32Array.of(3) }),
+    'factors are not powers of two',
+  ],
   ['factors for logits', () => full('layers.0.attention.logits', { factors: Float32Array.of(1) }), 'not a uniform code of one step'],
 ])('refuses a scheme of full coverage with %s', (_, broken, message) => {
   expect(() => validateScheme(graph, full('embeddings', stream(128)))).not.toThrow()

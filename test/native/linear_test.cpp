@@ -86,6 +86,7 @@ class CodesFixture {
         gain_(correction_.size()),
         residual_scale_(correction_.size()),
         inverse_steps_(correction_.size()),
+        factors_(correction_.size()),
         residual_(size_t(c.rows - 1) * residual_stride() + c.outputs),
         residual_codes_(residual_.size()),
         scratch_(linear_codes_scratch(c.inputs)) {
@@ -106,6 +107,7 @@ class CodesFixture {
       gain_.data()[o] = 1.5f + uniform();
       residual_scale_.data()[o] = 0.02f * float(1 + random() % 4);
       inverse_steps_.data()[o] = 30.0f * float(1 + random() % 4);
+      factors_.data()[o] = float(1 << random() % 8) / 2;
     }
     for (size_t i = 0; i < residual_codes_.size(); ++i) residual_codes_.data()[i] = static_cast<uint8_t>(random());
     for (size_t i = 0; i < residual_.size(); ++i) residual_.data()[i] = uniform();
@@ -137,6 +139,7 @@ class CodesFixture {
     op.residual_scale = residual_scale_.data(), op.residual_offset = c_.rows % 3 ? 128 : 0;
     const Rounding rounding = {40.0f, 0.025f, -c_.offset, 100};
     if (c_.pre_activation) op.pre_activation = &rounding;
+    if (c_.bits % 2) op.pre_activation_factors = factors_.data();
     if (c_.y_float)
       op.y_float = y_float, op.y_float_stride = y_stride;
     else
@@ -173,7 +176,7 @@ class CodesFixture {
   ptrdiff_t x_stride_;
   Aligned<uint8_t> x_, weight_;
   Aligned<int32_t> correction_;
-  Aligned<float> scale_, bias_, gain_, residual_scale_, inverse_steps_, residual_;
+  Aligned<float> scale_, bias_, gain_, residual_scale_, inverse_steps_, factors_, residual_;
   Aligned<uint8_t> residual_codes_, scratch_;
   uint8_t table_[kEncodeTable];
   bool written_outside_ = false;

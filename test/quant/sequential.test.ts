@@ -22,6 +22,7 @@ it('gives every operand its width, and a layer on coded inputs the mean output o
     coverage: 'partial' as const,
     bits: (name: string) => (name.endsWith('weight') ? 3 : 4),
     compensate: true,
+    streamRows: new Map(),
     importance: (operand: Parameters<typeof columnImportance>[1]) =>
       columnImportance(graph, operand, () => new Float64Array(operand.width).fill(1)),
   }

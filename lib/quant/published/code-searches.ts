@@ -3,6 +3,7 @@ import { Histogram } from '../../codes/histogram.js'
 import type { Observation } from '../../codes/observation.js'
 import { searchOutliers } from '../../codes/outliers.js'
 import { type Family, familyCodes } from '../../codes/published.js'
+import { StreamLoss } from '../../codes/stream-loss.js'
 import type { Graph } from '../../graph/graph.js'
 import { isStored } from '../../graph/operands.js'
 import type { Code, Scheme, WeightCode } from '../../graph/scheme.js'
@@ -145,8 +146,9 @@ export class CodeSearches {
     await this.breathe()
     if (best === null) throw new Error(`${name} has no candidates`)
     if (!operand.factors || !this.parts.outliers) return best
-    const outliers = await searchOutliers(observation, bits, importance, this.breathe)
-    return outliers.loss < least ? outliers.code : best
+    const losses = new StreamLoss(observation, importance, operand.elements / operand.width, this.breathe)
+    const outliers = await searchOutliers(observation, bits, losses)
+    return outliers.loss < (await losses.of(best)) ? outliers.code : best
   }
 
   private codesOf({ kind }: ActivationOperand, bits: number, range: { min: number; max: number }): Code[] {

@@ -1,0 +1,103 @@
+import type { Code } from '../graph/scheme.js'
+import type { Observation } from './observation.js'
+import { roundValues } from './round.js'
+
+/**
+ * What a code of the residual stream costs: the squared error of what LayerNorm makes of each row, in units of the stream. A row that is far too
+ * large to be coded keeps its direction when it is clipped, and direction is all that is read.
+ *
+ * Errors of a column that have one sign in all rows of an image, as those of a channel that is clipped everywhere, add up on the way to the logits, and
+ * others do not: of R rows with errors e the effect is g^2 (sum e)^2 at most (when the gradient g is the same in all), against g^2 R E[e^2] for independent
+ * ones. So the loss of a column is R (Var[e] + R E[e]^2); one sign everywhere counts as the worst case. This is our definition.
+ */
+
+/** Rows looked at. */
+const ROWS = 512
+
+/** Of a row: mean and 1 / standard deviation. */
+interface Normal {
+  mean: number
+  inverse: number
+}
+
+export class StreamLoss {
+  private readonly width: number
+  private readonly rows: Float32Array[] = []
+  private readonly normals: Normal[]
+  /** From squared errors behind LayerNorm, mean over rows, to those of all samples in units of the stream. */
+  private readonly scale: number
+  private readonly importance: ArrayLike<number>
+
+  /**
+   * @param importance [width] of a squared error in each column, or null for 1
+   * @param rowsAnImage R
+   */
+  constructor(
+    { samples, width }: Observation,
+    importance: ArrayLike<number> | null,
+    private readonly rowsAnImage: number,
+    private readonly breathe: () => Promise<void> | void,
+  ) {
+    const count = samples.length / width
+    const stride = Math.max(1, Math.floor(count / ROWS))
+    for (let t = 0; t < count; t += stride) this.rows.push(samples.subarray(t * width, (t + 1) * width))
+    this.width = width
+    this.normals = this.rows.map(normalOf)
+    this.scale = (count * this.rows.length) / this.normals.reduce((sum, { inverse }) => sum + inverse ** 2, 0)
+    this.importance = importance ?? new Float64Array(width).fill(1)
+  }
+
+  /** Of all sampled rows. */
+  async of(code: Code): Promise<number> {
+    const coded = new Float32Array(this.width)
+    const [sums, squares] = [new Float64Array(this.width), new Float64Array(this.width)]
+    for (const [t, row] of this.rows.entries()) {
+      coded.set(row)
+      await roundValues(coded, code, this.width, nothing)
+      const [exact, rounded] = [this.normals[t], normalOf(coded)]
+      for (let j = 0; j < row.length; j++) {
+        const error = (row[j] - exact.mean) * exact.inverse - (coded[j] - rounded.mean) * rounded.inverse
+        sums[j] += error
+        squares[j] += error * error
+      }
+      if (t % 64 === 0) await this.breathe()
+    }
+    return this.weighed(sums, squares).reduce((a, b) => a + b, 0)
+  }
+
+  /** [width] of a symmetric uniform code with one step, as if the statistics of rows stayed as they are. */
+  async columns(step: number, bits: number): Promise<Float64Array> {
+    const half = 2 ** (bits - 1)
+    const [sums, squares] = [new Float64Array(this.width), new Float64Array(this.width)]
+    for (const [t, row] of this.rows.entries()) {
+      const { inverse } = this.normals[t]
+      for (let j = 0; j < row.length; j++) {
+        const error = inverse * (row[j] - Math.min(Math.max(Math.round(row[j] / step), -half), half - 1) * step)
+        sums[j] += error
+        squares[j] += error * error
+      }
+      if (t % 64 === 0) await this.breathe()
+    }
+    return this.weighed(sums, squares)
+  }
+
+  private weighed(sums: Float64Array, squares: Float64Array): Float64Array {
+    const count = this.rows.length
+    return sums.map((sum, j) => {
+      const mean = sum / count
+      return this.scale * this.importance[j] * (squares[j] / count + (this.rowsAnImage - 1) * mean * mean)
+    })
+  }
+}
+
+const nothing = () => {}
+
+function normalOf(row: Float32Array): Normal {
+  let [sum, squares] = [0, 0]
+  for (let j = 0; j < row.length; j++) {
+    sum += row[j]
+    squares += row[j] * row[j]
+  }
+  const mean = sum / row.length
+  return { mean, inverse: 1 / Math.sqrt(Math.max(squares / row.length - mean * mean, 1e-12)) }
+}

@@ -1,0 +1,76 @@
+import type { breather } from '../codes/breathe.js'
+import { Histogram } from '../codes/histogram.js'
+import { type Observation, observationOf } from '../codes/observation.js'
+import { type Found, searchUniform } from '../codes/search.js'
+import { sampleStride } from './observe.js'
+import type { ActivationOperand } from './operands.js'
+
+/**
+ * A code for an operand of attention with a step for each head: some heads look at a few tokens and some at all of them, whose probabilities are then tens of
+ * times smaller. The levels are those of one code; what is coded by them is each head's values in units of the step that a uniform code of
+ * the same width would have for this head alone. The kernels read a step for each head anyway.
+ */
+
+export type Headed = Pick<ActivationOperand, 'kind' | 'attention' | 'elements' | 'width'>
+
+/**
+ * @param importance [width] of a squared error in each column, or null for 1
+ * @param search of a code on a histogram
+ * @returns with the weighted squared error of all sampled rows, or null where there is one head
+ */
+export async function searchHeadSteps(
+  operand: Headed,
+  observation: Observation,
+  importance: ArrayLike<number> | null,
+  bits: number,
+  search: (histogram: Histogram) => Found,
+  breathe: ReturnType<typeof breather>,
+): Promise<Found | null> {
+  const heads = operand.attention?.heads ?? 1
+  if (heads === 1) return null
+  const { samples, width } = observation
+  const headOf = headsOf(operand, observation)
+  const units = await unitsOf(samples, heads, headOf, bits, breathe)
+  const scaled = observationOf(
+    samples.map((x, i) => x / units[headOf(i)]),
+    width,
+  )
+  const rows = operand.kind === 'probabilities'
+  const squares = (i: number) => units[headOf(i)] ** 2
+  const rowWeights = rows ? Float64Array.from({ length: samples.length / width }, (_, t) => squares(t * width)) : null
+  const weights = Float64Array.from({ length: width }, (_, c) => (importance ? importance[c] : 1) * (rows ? 1 : squares(c)))
+  const { code, loss } = search(await Histogram.of(scaled, weights, breathe, rowWeights))
+  const factors = Float32Array.from(units, (unit) => unit / units[0])
+  return { code: { ...code, step: Math.fround(code.step * units[0]), factors }, loss }
+}
+
+/** [heads] the step of a uniform code for each. */
+async function unitsOf(
+  samples: Float32Array,
+  heads: number,
+  headOf: (element: number) => number,
+  bits: number,
+  breathe: ReturnType<typeof breather>,
+): Promise<Float64Array> {
+  const counts = new Int32Array(heads)
+  for (let i = 0; i < samples.length; i++) counts[headOf(i)]++
+  const values = Array.from(counts, (count) => new Float32Array(count))
+  for (let i = samples.length - 1; i >= 0; i--) {
+    const head = headOf(i)
+    values[head][--counts[head]] = samples[i]
+  }
+  const units = new Float64Array(heads)
+  for (let head = 0; head < heads; head++) {
+    await breathe()
+    units[head] = searchUniform(await Histogram.of(observationOf(values[head], 1), null, breathe), bits, 127).code.step
+  }
+  return units
+}
+
+/** The head to which each sampled element belongs: of probabilities by row, [windows][heads][tokens], else by column. */
+function headsOf({ kind, attention, elements, width }: Headed, { count }: Observation): (element: number) => number {
+  const { heads } = attention as { heads: number }
+  if (kind !== 'probabilities') return (element) => Math.floor(((element % width) * heads) / width)
+  const stride = sampleStride(count, elements / width)
+  return (element) => Math.floor((Math.floor(element / width) * stride) / width) % heads
+}
