@@ -487,10 +487,16 @@ class AttentionBlock {
 }  // namespace
 }  // namespace fewbit::cuda
 
-// Defines the kernel fewbit_attention_codes_<width>x<groups>_<logits>. Registers are such that two blocks of seven warps, or one
-// of eight, fit a multiprocessor.
+// Registers such that two blocks of seven warps fit a multiprocessor, where the compiler gets along with them, or one of eight.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#define FEWBIT_ATTENTION_REGISTERS(groups) 168
+#else
+#define FEWBIT_ATTENTION_REGISTERS(groups) (groups == 13 ? 144 : 168)
+#endif
+
+// Defines the kernel fewbit_attention_codes_<width>x<groups>_<logits>.
 #define FEWBIT_ATTENTION_CODES(width, groups, logits)                                                    \
-  extern "C" __global__ void __maxnreg__(groups == 13 ? 144 : 168)                                       \
+  extern "C" __global__ void __maxnreg__(FEWBIT_ATTENTION_REGISTERS(groups))                             \
       fewbit_attention_codes_##width##x##groups##_##logits(const fewbit::cuda::AttentionCodesParams p) { \
     extern __shared__ __align__(128) uint8_t shared[];                                                   \
     fewbit::cuda::AttentionBlock<width, groups, logits>(p, shared).run();                                \
