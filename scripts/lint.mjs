@@ -18,7 +18,7 @@ function run(command, args, stdio = 'inherit') {
 const biome = createRequire(import.meta.url).resolve('@biomejs/biome/bin/biome')
 run(process.execPath, [biome, 'check', '--error-on-warnings', ...(fix ? ['--write'] : [])])
 
-const sources = ['native', 'cuda', 'test/native', 'test/cuda', 'bench/native']
+const sources = ['native', 'cuda', 'test/native', 'test/cuda', 'bench/native', 'bench/cuda']
   .filter((folder) => existsSync(join(root, folder)))
   .flatMap((folder) => readdirSync(join(root, folder), { recursive: true }).map((file) => join(folder, file)))
   .filter((file) => /\.(h|cpp|cu|cuh)$/.test(file))

@@ -1,11 +1,13 @@
 // Runs the kernels of a model's blocks on the first CUDA device and prints a line of JSON for each: what was computed, how it was
-// launched, and how long it took where there is a clock worth looking at. Usage: fewbit_cuda_bench [time] [only]:
-// `only` is a part of "<model> <op> <bits>".
+// launched, and how long it took; on a simulator, which has no clock worth looking at, 0. Usage: fewbit_cuda_bench [only], a part
+// of
+// "<model> <op> <bits>".
 #include <algorithm>
 #include <cstdio>
 #include <string>
 
 #include "attention_codes_case.h"
+#include "cuda/ops/layernorm.h"
 #include "linear_codes_case.h"
 
 using namespace fewbit;
@@ -35,8 +37,8 @@ double milliseconds(const Params& p, const Launch& launch) {
   for (float& each : times) {
     FEWBIT_CUDA(fill, scratch, 0, cache, nullptr);
     FEWBIT_CUDA(event_record, begin, nullptr);
-    FEWBIT_CUDA(launch, function, launch.grid[0], launch.grid[1], launch.grid[2], launch.block[0], launch.block[1], launch.block[2],
-                launch.shared, nullptr, arguments, nullptr);
+    FEWBIT_CUDA(launch, function, launch.grid[0], launch.grid[1], launch.grid[2], launch.block[0], launch.block[1],
+                launch.block[2], launch.shared, nullptr, arguments, nullptr);
     FEWBIT_CUDA(event_record, end, nullptr);
     FEWBIT_CUDA(context_synchronize);
     FEWBIT_CUDA(event_elapsed, &each, begin, end);
@@ -53,7 +55,8 @@ void report(const std::string& model, const std::string& op, int bits, double pr
   run(p, launch);
   const double time = timed ? milliseconds(p, launch) : 0;
   std::printf(
-      "{\"model\":\"%s\",\"op\":\"%s\",\"bits\":%d,\"products\":%.0f,\"bytes\":%.0f,\"kernel\":\"%s\",\"blocks\":%u,\"threads\":%u,"
+      "{\"model\":\"%s\",\"op\":\"%s\",\"bits\":%d,\"products\":%.0f,\"bytes\":%.0f,\"kernel\":\"%s\",\"blocks\":%u,\"threads\":%"
+      "u,"
       "\"shared\":%u,\"milliseconds\":%g}\n",
       model.c_str(), op.c_str(), bits, products, bytes, launch.kernel, launch.grid[0] * launch.grid[1] * launch.grid[2],
       launch.block[0] * launch.block[1] * launch.block[2], launch.shared, time);
@@ -72,9 +75,14 @@ void linear(const std::string& model, const std::string& op, const LinearCase& c
   report(model, op, c.bits, products, bytes, p, launch);
 }
 
-// The four linear layers of a block, as partial coverage stores their edges.
-void linears(const std::string& model, int images, int tokens, int width, int bits) {
-  const auto layer = [&](int inputs, int outputs) { return LinearCase{images, tokens, inputs, outputs, bits}; };
+// The four linear layers of a block, as partial coverage stores their edges. levels: of the codes that they read.
+void linears(const std::string& model, int images, int tokens, int width, int bits, int levels = 256) {
+  const auto layer = [&](int inputs, int outputs) {
+    LinearCase c{images, tokens, inputs, outputs, bits};
+    c.levels = levels;
+    if (levels < 256) c.x_low = 128 - levels / 2, c.x_levels = levels;
+    return c;
+  };
   LinearCase c = layer(width, 3 * width);
   linear(model, "qkv", c);
   c = layer(width, width), c.floats = true, c.residual = Residual::floats;
@@ -83,6 +91,23 @@ void linears(const std::string& model, int images, int tokens, int width, int bi
   linear(model, "fc1", c);
   c = layer(4 * width, width), c.floats = true, c.residual = Residual::floats;
   linear(model, "fc2", c);
+}
+
+// Of floats to codes.
+void layernorm(const std::string& model, int rows, int width) {
+  if (!wanted(model, "LayerNorm", 8)) return;
+  Mirror mirror;
+  Aligned<float> x(size_t(rows) * width), vector(width);
+  for (size_t i = 0; i < x.size(); ++i) x.data()[i] = float(i % 251) - 100.0f;
+  for (size_t i = 0; i < vector.size(); ++i) vector.data()[i] = 1.0f;
+  LayerNormParams p{};
+  p.rows = p.image_rows = rows, p.width = width;
+  p.x = {mirror.up(x), width, 0};
+  p.gamma = p.beta = mirror.up(vector);
+  p.eps = 1e-6f;
+  p.y_codes = {mirror.make<uint8_t>(x.size()), width, 0};
+  p.encode = {30.0f, -128, 127, 128, nullptr};
+  report(model, "LayerNorm", 8, 0, 5.0 * rows * width + 4.0 * width, p, layernorm_launch(p, device()));
 }
 
 void attention(const std::string& model, const std::string& op, const AttentionCase& c) {
@@ -101,14 +126,11 @@ void attention(const std::string& model, const std::string& op, const AttentionC
 }  // namespace
 
 int main(int argc, char** argv) {
-  for (int i = 1; i < argc; ++i) {
-    if (std::string(argv[i]) == "time")
-      timed = true;
-    else
-      only = argv[i];
-  }
+  if (argc > 1) only = argv[1];
   fewbit::cuda::set_kernel_file(FEWBIT_FATBIN);
   const fewbit::cuda::Context::Scope scope(Context::of(0));
+  timed = Context::of(0).name().rfind("ptxsim", 0) != 0;
+  std::printf("{\"device\":\"%s\",\"multiprocessors\":%d}\n", Context::of(0).name().c_str(), device().multiprocessors);
   AttentionCase heads{8, 6, 197, 64};
   attention("DeiT-Small", "attention", heads);
   heads.p_table = true;
@@ -118,8 +140,11 @@ int main(int argc, char** argv) {
   heads = {8, 3, 49, 32};
   heads.windows = {64, true, true, true};
   attention("Swin-Tiny", "window attention", heads);
+  layernorm("DeiT-Small", 8 * 197, 384);
+  layernorm("ViT-Base", 8 * 197, 768);
   for (int bits : {8, 5, 4}) {
     linears("DeiT-Small", 8, 197, 384, bits);
     linears("ViT-Base", 8, 197, 768, bits);
   }
+  linears("DeiT-Small, codes of 4 bits", 8, 197, 384, 4, 16);
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <vector>
 
 namespace fewbit::cuda {
 namespace {
@@ -29,10 +30,11 @@ int attribute_of(int device, int attribute) {
 
 std::string capability(const Device& device) { return std::to_string(device.major) + "." + std::to_string(device.minor); }
 
-// The image that FEWBIT_CUDA_ARCH names: "80" machine code, "ptx" what the driver compiles. Throws when there is none.
-const char* forced_image(const Fatbin& fatbin, const std::string& name) {
+// The image that FEWBIT_CUDA_ARCH names, as a fatbin: "80" machine code, "ptx" what the driver compiles. Throws when there is
+// none.
+std::vector<char> forced_image(const Fatbin& fatbin, const std::string& name) {
   for (const Image& image : fatbin.images)
-    if (image.kind == Image::ptx ? name == "ptx" : name == std::to_string(image.architecture)) return image.data;
+    if (image.kind == Image::ptx ? name == "ptx" : name == std::to_string(image.architecture)) return fatbin_of(image);
   throw std::runtime_error("FEWBIT_CUDA_ARCH '" + name + "' names no image of the kernels, which are " +
                            kernel_file().architectures() + "; set it to one of their numbers or to 'ptx', or unset it");
 }
@@ -100,12 +102,15 @@ Context::Scope::~Scope() {
 
 ModuleHandle Context::load(const Fatbin& fatbin) const {
   const char* forced = std::getenv("FEWBIT_CUDA_ARCH");
-  const char* image = forced && *forced ? forced_image(fatbin, forced) : fatbin.data;
+  std::vector<char> only;
+  if (forced && *forced) only = forced_image(fatbin, forced);
   char log[2048] = "";
   int options[] = {kJitErrorLog, kJitErrorLogBytes};
   void* values[] = {log, reinterpret_cast<void*>(sizeof log)};
   ModuleHandle module = nullptr;
-  const Result result = api().module_load(&module, image, 2, options, values);
+  Result result = api().module_load(&module, only.empty() ? fatbin.data : only.data(), 2, options, values);
+  if (result == kNoBinaryForGpu && only.empty() && fatbin.ptx)
+    result = api().module_load(&module, fatbin.ptx, 2, options, values);
   if (result == kSuccess) return module;
   std::string what = "loading kernels (" + kernel_file().architectures() + ") on " + name_ + ", compute capability " +
                      capability(device_) + (forced && *forced ? ", with FEWBIT_CUDA_ARCH=" + std::string(forced) : "") + ",";

@@ -11,6 +11,7 @@ namespace {
 // A fatbin is a header and images; an image is a header and its payload. All numbers are little endian. Of the headers these
 // fields are read:
 constexpr uint32_t kMagic = 0xBA55ED50;
+constexpr size_t kVersion = 4;      // uint16
 constexpr size_t kHeaderBytes = 6;  // uint16: bytes of the header of the fatbin
 constexpr size_t kImagesBytes = 8;  // uint64: bytes of all images behind it
 constexpr size_t kFatbinHeader = 16;
@@ -44,14 +45,33 @@ bool read(const char*& at, const char* end, Fatbin* fatbin) {
     const auto kind = Image::Kind(number<uint16_t>(at + kKind));
     const bool text = kind == Image::ptx && std::memchr(at + image_header, 0, payload);
     if (text || kind == Image::machine_code)
-      fatbin->images.push_back({kind, static_cast<int>(number<uint32_t>(at + kArchitecture)), at + image_header});
+      fatbin->images.push_back(
+          {kind, static_cast<int>(number<uint32_t>(at + kArchitecture)), at + image_header, at, size_t(image_header + payload)});
     at += image_header + payload;
   }
   at = behind;
   return true;
 }
 
+bool has_ptx(const Fatbin& fatbin) {
+  for (const Image& image : fatbin.images)
+    if (image.kind == Image::ptx) return true;
+  return false;
+}
+
 }  // namespace
+
+std::vector<char> fatbin_of(const Image& image) {
+  std::vector<char> fatbin(kFatbinHeader + image.bytes);
+  const uint16_t version = 1, header = kFatbinHeader;
+  const uint64_t size = image.bytes;
+  std::memcpy(fatbin.data(), &kMagic, sizeof kMagic);
+  std::memcpy(fatbin.data() + kVersion, &version, sizeof version);
+  std::memcpy(fatbin.data() + kHeaderBytes, &header, sizeof header);
+  std::memcpy(fatbin.data() + kImagesBytes, &size, sizeof size);
+  std::memcpy(fatbin.data() + kFatbinHeader, image.entry, image.bytes);
+  return fatbin;
+}
 
 KernelFile::KernelFile(const std::string& file) {
   std::ifstream in(file, std::ios::binary);
@@ -62,7 +82,13 @@ KernelFile::KernelFile(const std::string& file) {
     Fatbin fatbin{};
     if (!read(at, end, &fatbin) || fatbin.images.empty())
       throw std::runtime_error("the file of kernels is broken (" + file + "); build or install the package again");
-    fatbins_.push_back(std::move(fatbin));
+    if (fatbins_.empty() || has_ptx(fatbins_.back())) {
+      fatbins_.push_back(std::move(fatbin));
+    } else {
+      Fatbin& machine = fatbins_.back();
+      machine.ptx = fatbin.data;
+      machine.images.insert(machine.images.end(), fatbin.images.begin(), fatbin.images.end());
+    }
   } while (at < end);
 }
 

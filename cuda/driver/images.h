@@ -1,4 +1,5 @@
-// The file of kernels: what nvcc made of each source, one behind the other.
+// The file of kernels: what nvcc made of each source, one behind the other. Machine code may be compressed, so that only the
+// driver can read it, and then stands in a fatbin of its own before that of the PTX.
 #pragma once
 
 #include <cstdint>
@@ -12,13 +13,20 @@ struct Image {
   enum Kind { ptx = 1, machine_code = 2 } kind;
   int architecture;  // 80 is compute capability 8.0
   const char* data;  // PTX is text that ends with a zero
+  // The whole entry of a fatbin, of which data is the payload.
+  const char* entry;
+  size_t bytes;
 };
 
 // What nvcc made of one source.
 struct Fatbin {
-  const char* data;  // for the driver, which chooses among the images by itself
+  // For the driver, which chooses among the images by itself; ptx: where no machine code fits the device, null if that is data.
+  const char *data, *ptx;
   std::vector<Image> images;
 };
+
+// A fatbin of one image.
+std::vector<char> fatbin_of(const Image& image);
 
 class KernelFile {
  public:

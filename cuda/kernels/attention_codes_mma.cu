@@ -1,9 +1,9 @@
-// Attention on codes on tensor cores: queries times keys, softmax, and its code times values, of which nothing but the result leaves
-// the registers.
+// Attention on codes on tensor cores: queries times keys, softmax, and its code times values, of which nothing but the result
+// leaves the registers.
 //
-// A warp has 16 queries and the scores of all keys. The order of keys within 16 is such that what a thread holds of the scores of a
-// query is four keys that lie side by side: those are the operand of the second product, after rounding, where they are. The order of
-// channels is such that 16 bytes of a query, of a key, and of the result belong to one thread.
+// A warp has 16 queries and the scores of all keys. The order of keys within 16 is such that what a thread holds of the scores of
+// a query is four keys that lie side by side: those are the operand of the second product, after rounding, where they are. The
+// order of channels is such that 16 bytes of a query, of a key, and of the result belong to one thread.
 #include "cuda/kernels/linear_finish.cuh"
 #include "cuda/ops/attention_codes.h"
 #include "cuda/ops/attention_tile.h"
@@ -71,7 +71,8 @@ __device__ __forceinline__ void store_pair(uint32_t to, uint32_t a, uint32_t b) 
   asm volatile("st.shared.v2.u32 [%0 + %3], {%1, %2};" ::"r"(to), "r"(a), "r"(b), "n"(offset) : "memory");
 }
 
-__device__ __forceinline__ void multiply_s8_u8(int (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, int c0, int c1, int c2, int c3) {
+__device__ __forceinline__ void multiply_s8_u8(int (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, int c0, int c1,
+                                               int c2, int c3) {
   asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.u8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"
       : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "r"(c0), "r"(c1), "r"(c2), "r"(c3));
@@ -139,7 +140,7 @@ class AttentionBlock {
  private:
   static constexpr AttentionTile kTile{kWidth, kGroups, kLogits};
   static constexpr int kBlocks = kTile.blocks(), kRowBytes = kTile.row_bytes(), kPair = AttentionTile::kPair;
-  static constexpr int kValueBytes = kTile.value_bytes(), kBiasStride = kTile.bias_stride(), kBiasBytes = kTile.bias_bytes();
+  static constexpr int kValueBytes = kTile.value_bytes(), kBiasBytes = kTile.bias_bytes();
   static constexpr int kChunks = kWidth / 16;
   static constexpr int kKeys = kTile.keys();
 
@@ -189,6 +190,7 @@ class AttentionBlock {
   __device__ int copied_rows() const { return kGroups == 13 ? 224 : (p.tokens + 31) / 32 * 32; }
 
   __device__ void copy_logits() const {
+    constexpr int kBiasStride = kTile.bias_stride();
     const int step = blockDim.y * 32;
     if (kBiasBytes && p.windows.bias) {
       const float* bias = p.windows.bias + int64_t(head) * p.tokens * p.tokens + warp * p.tokens;
@@ -212,7 +214,8 @@ class AttentionBlock {
   __device__ void load_query(uint32_t (&q)[2][4]) const {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const uint8_t* row = p.q.data + image * p.q.image_stride + row_of_token(min(query(half), p.tokens - 1)) * p.q.stride + head * kWidth;
+      const uint8_t* row =
+          p.q.data + image * p.q.image_stride + row_of_token(min(query(half), p.tokens - 1)) * p.q.stride + head * kWidth;
       if constexpr (kWidth == 64) {
         const uint4 four = *reinterpret_cast<const uint4*>(row + lane % 4 * 16);
         q[0][half] = four.x, q[0][half + 2] = four.y, q[1][half] = four.z, q[1][half + 2] = four.w;
@@ -225,14 +228,15 @@ class AttentionBlock {
     for (int i = 0; i < kWidth / 8; ++i) q[i / 4][i % 4] ^= 0x80808080u;
   }
 
-  // Values as they are multiplied: four keys of a channel in a word, signed. A warp turns 32 keys at a time, 16 channels with a load.
+  // Values as they are multiplied: four keys of a channel in a word, signed. A warp turns 32 keys at a time, 16 channels with a
+  // load.
   __device__ void turn_values() const {
     constexpr int kFragments = kWidth / 8;
     const unsigned row = lane % 8, g = lane / 4, t = lane % 4;
     // Matrix i / 8: rows of the first two, or the last two, of every four keys; the second half of 32 keys.
     const unsigned key = lane / 16 * 16 + lane / 8 % 2 * 2 + row / 2 * 4 + row % 2;
-    // Channels 16 chunk + 2 g, and the next, are columns 2 c and 2 c + 1 of fragment f, so that a thread ends up with channels side by
-    // side: f = g and c = chunk of 8 fragments, f = g % 4 and c = 2 chunk + g / 4 of 4.
+    // Channels 16 chunk + 2 g, and the next, are columns 2 c and 2 c + 1 of fragment f, so that a thread ends up with channels
+    // side by side: f = g and c = chunk of 8 fragments, f = g % 4 and c = 2 chunk + g / 4 of 4.
     const unsigned f = g % kFragments, c = kFragments == 8 ? 0 : g / 4;
     const uint32_t from = raw_at() + value_place(key, 0), to = values_at() + f / 2 * kPair + f % 2 * 8 + c * 128 + t * 16;
     for (int block = warp; 32 * block < copied_rows(); block += blockDim.y) {
@@ -257,12 +261,13 @@ class AttentionBlock {
     }
   }
 
-  // The scores of two queries and four keys of every group: fragment f has keys 4 t + 2 f and the next. Keys are unsigned, which adds
-  // 128 times the sum of the query to all scores of it. Sums begin with the bits of kRoundMagic, so that they are the bits of
-  // kRoundMagic + score as they stand: |score| <= 128 * 255 * 64 < 2^22.
+  // The scores of two queries and four keys of every group: fragment f has keys 4 t + 2 f and the next. Keys are unsigned, which
+  // adds 128 times the sum of the query to all scores of it. Sums begin with the bits of kRoundMagic, so that they are the bits
+  // of kRoundMagic + score as they stand: |score| <= 128 * 255 * 64 < 2^22.
   __device__ void scores(const uint32_t (&q)[2][4]) {
     const unsigned g = lane / 4, row = g / 2 * 4 + g % 2;
-    const uint32_t even = keys_at() + key_place(row) + lane % 4 * (kWidth / 4), odd = keys_at() + key_place(row + 2) + lane % 4 * (kWidth / 4);
+    const uint32_t even = keys_at() + key_place(row) + lane % 4 * (kWidth / 4),
+                   odd = keys_at() + key_place(row + 2) + lane % 4 * (kWidth / 4);
     unroll<kGroups>([&](auto group) {
       if (missing(group)) return;
       unroll<2>([&](auto f) {
@@ -326,6 +331,7 @@ class AttentionBlock {
     int sums[4];
     multiply_s8_u8(sums, q[0], 0x01010101u, 0x01010101u, 0, 0, 0, 0);
     if constexpr (kWidth == 64) multiply_s8_u8(sums, q[1], 0x01010101u, 0x01010101u, sums[0], sums[1], sums[2], sums[3]);
+    constexpr int kBiasStride = kTile.bias_stride();
     const float scale = p.logit_scale[head];
     float zero[2];
     for (int half = 0; half < 2; ++half) zero[half] = kRoundMagic + float(128 * sums[2 * half]);
@@ -336,7 +342,8 @@ class AttentionBlock {
     if (parted)
       for (int half = 0; half < 2; ++half) region[half] = region_memory()[query(half)] * 0x01010101u;
     const float* bias_rows[2];
-    for (int half = 0; half < 2; ++half) bias_rows[half] = bias_memory() + min(query(half), p.tokens - 1) * kBiasStride + key(0, 0);
+    for (int half = 0; half < 2; ++half)
+      bias_rows[half] = bias_memory() + min(query(half), p.tokens - 1) * kBiasStride + key(0, 0);
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
       if (missing(group)) break;
@@ -385,7 +392,8 @@ class AttentionBlock {
       encode_groups(probabilities, [&](float e, int half) { return multiply_add_bits(e, factor[half], kRoundMagic); });
     } else {
       const float part[2] = {factor[0] / high, factor[1] / high};
-      encode_groups(probabilities, [&](float e, int half) { return multiply_add_bits(multiply_saturated(e, part[half]), high, kRoundMagic); });
+      encode_groups(probabilities,
+                    [&](float e, int half) { return multiply_add_bits(multiply_saturated(e, part[half]), high, kRoundMagic); });
     }
   }
   // encode(e, half): a word whose lowest byte is the code.
@@ -457,7 +465,8 @@ class AttentionBlock {
           for (int i = 0; i < 4; ++i) words[w] |= uint32_t(encode_scaled(p.encode, v[i])) << (8 * i);
         }
       }
-      uint8_t* to = p.y.data + image * p.y.image_stride + row_of_token(query(half)) * p.y.stride + head * kWidth + lane % 4 * (kWidth / 4);
+      uint8_t* to =
+          p.y.data + image * p.y.image_stride + row_of_token(query(half)) * p.y.stride + head * kWidth + lane % 4 * (kWidth / 4);
       if constexpr (kWidth == 64)
         *reinterpret_cast<uint4*>(to) = make_uint4(words[0], words[1], words[2], words[3]);
       else
@@ -478,11 +487,12 @@ class AttentionBlock {
 }  // namespace
 }  // namespace fewbit::cuda
 
-// Defines the kernel fewbit_attention_codes_<width>x<groups>_<logits>.
-#define FEWBIT_ATTENTION_CODES(width, groups, logits)                                                                 \
-  extern "C" __global__ void __launch_bounds__(32 * fewbit::cuda::kAttentionWarps)                                    \
-      fewbit_attention_codes_##width##x##groups##_##logits(const fewbit::cuda::AttentionCodesParams p) {              \
-    extern __shared__ __align__(128) uint8_t shared[];                                                                \
-    fewbit::cuda::AttentionBlock<width, groups, logits>(p, shared).run();                                             \
+// Defines the kernel fewbit_attention_codes_<width>x<groups>_<logits>. Registers are such that two blocks of seven warps, or one
+// of eight, fit a multiprocessor.
+#define FEWBIT_ATTENTION_CODES(width, groups, logits)                                                    \
+  extern "C" __global__ void __maxnreg__(groups == 13 ? 144 : 168)                                       \
+      fewbit_attention_codes_##width##x##groups##_##logits(const fewbit::cuda::AttentionCodesParams p) { \
+    extern __shared__ __align__(128) uint8_t shared[];                                                   \
+    fewbit::cuda::AttentionBlock<width, groups, logits>(p, shared).run();                                \
   }
 FEWBIT_ATTENTION_TILES(FEWBIT_ATTENTION_CODES)

@@ -1,8 +1,8 @@
 // The linear layer on codes: bytes times packed weights on tensor cores, and all that follows it.
 //
 // A block has a tile of rows x outputs. Rows and weights of 64 * steps inputs at a time are copied to shared memory while the
-// piece before is multiplied. A row of a piece is cut into chunks of 16 bytes; chunk c of row r lies at c ^ (r % 8), so that eight
-// rows are read, and a row is written, without a conflict of banks.
+// piece before is multiplied. A row of a piece is cut into chunks of 16 bytes; chunk c of row r lies at c ^ (r % 8), so that
+// eight rows are read, and a row is written, without a conflict of banks.
 #pragma once
 
 #include "cuda/kernels/linear_finish.cuh"
@@ -65,8 +65,7 @@ class LinearBlock {
     const uint8_t* x = p.x.data + piece * kDepth + chunk * 16;
     if (p.image_rows == p.rows) {
 #pragma unroll
-      for (int i = 0; i < kRowCopies; ++i)
-        x_source_[i] = advance(x, min(first + i * kRowsAtOnce, p.rows - 1), p.x_stride);
+      for (int i = 0; i < kRowCopies; ++i) x_source_[i] = advance(x, min(first + i * kRowsAtOnce, p.rows - 1), p.x_stride);
     } else {
 #pragma unroll
       for (int i = 0; i < kRowCopies; ++i)
@@ -79,7 +78,8 @@ class LinearBlock {
     const unsigned own = lane % 16, swizzle = own % 8 * 16, half = lane / 16 * 16;
 #pragma unroll
     for (int i = 0; i < 2 * kOwnSteps; ++i)
-      x_[i] = base + (warp_row() * 16 * kFragments + own) * kDepth + (((i / 2 * kSlices + slice()) * kStep + i % 2 * 32 + half) ^ swizzle);
+      x_[i] = base + (warp_row() * 16 * kFragments + own) * kDepth +
+              (((i / 2 * kSlices + slice()) * kStep + i % 2 * 32 + half) ^ swizzle);
     weight_ = base + kXBytes + slice() * kSlabs + warp_column() * kSlab + 16 * lane;
     keep(x_target_), keep(weight_target_), keep(weight_);
     for (uint32_t& each : x_) keep(each);
@@ -169,7 +169,8 @@ class LinearBlock {
     }
   }
 
-  // A step. Bytes of x become nibbles above their lowest one; those of the inputs 16 further on are the high halves, as in weights.
+  // A step. Bytes of x become nibbles above their lowest one; those of the inputs 16 further on are the high halves, as in
+  // weights.
   template <bool first>
   __device__ void multiply_nibbles(int step, const WeightFragments<kBits>& fragments, const int (&c)[8]) {
     const uint32_t lowest = p.x_low * 0x01010101u;
@@ -180,7 +181,8 @@ class LinearBlock {
         uint32_t bytes[4];
         load_matrices<16 * m * kDepth>(x_[2 * step + half], bytes);
 #pragma unroll
-        for (int i = 0; i < 2; ++i) a[m][2 * half + i] = select_bits(0x0F0F0F0Fu, bytes[i] - lowest, (bytes[i + 2] - lowest) << 4);
+        for (int i = 0; i < 2; ++i)
+          a[m][2 * half + i] = select_bits(0x0F0F0F0Fu, bytes[i] - lowest, (bytes[i + 2] - lowest) << 4);
       }
     });
 #pragma unroll
@@ -247,7 +249,8 @@ class LinearBlock {
     unroll<4 * kFragments>([&](auto i) {
       const int(&tiles)[4][4] = sums[i / 4];
       constexpr int half = i / 2 % 2, run = i % 2;
-      const int four[4] = {tiles[2 * run][2 * half], tiles[2 * run][2 * half + 1], tiles[2 * run + 1][2 * half], tiles[2 * run + 1][2 * half + 1]};
+      const int four[4] = {tiles[2 * run][2 * half], tiles[2 * run][2 * half + 1], tiles[2 * run + 1][2 * half],
+                           tiles[2 * run + 1][2 * half + 1]};
       store_shared<512 * i>(mine, four);
     });
     __syncthreads();
@@ -339,11 +342,11 @@ class LinearBlock {
 }  // namespace fewbit::cuda
 
 // Defines the kernel fewbit_linear_codes_<kind>_<fragments>x<rows>x<columns>x<slices>.
-#define FEWBIT_LINEAR_KERNEL(kind, bits, native, fragments, rows, columns, slices)                                         \
-  extern "C" __global__ void __launch_bounds__(32 * rows * columns * slices)                                               \
-      fewbit_linear_codes_##kind##_##fragments##x##rows##x##columns##x##slices(const fewbit::cuda::LinearCodesParams p) {  \
+#define FEWBIT_LINEAR_KERNEL(kind, bits, native, fragments, rows, columns, slices)                                        \
+  extern "C" __global__ void __launch_bounds__(32 * rows * columns * slices)                                              \
+      fewbit_linear_codes_##kind##_##fragments##x##rows##x##columns##x##slices(const fewbit::cuda::LinearCodesParams p) { \
     extern __shared__ __align__(128) uint8_t shared[];                                                                    \
-    fewbit::cuda::LinearBlock<bits, native, fragments, rows, columns, slices>(p, shared).run();                            \
+    fewbit::cuda::LinearBlock<bits, native, fragments, rows, columns, slices>(p, shared).run();                           \
   }
 #define FEWBIT_LINEAR_CODES(bits, fragments, rows, columns, slices) \
   FEWBIT_LINEAR_KERNEL(w##bits, bits, false, fragments, rows, columns, slices)

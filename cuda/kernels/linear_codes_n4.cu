@@ -2,10 +2,10 @@
 #include "cuda/kernels/linear_codes.cuh"
 
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-#define FEWBIT_LINEAR_NIBBLES(bits, fragments, rows, columns, slices)                                            \
-  extern "C" __global__ void fewbit_linear_codes_n##bits##_##fragments##x##rows##x##columns##x##slices(          \
-      const fewbit::cuda::LinearCodesParams) {                                                                   \
-    __trap();                                                                                                    \
+#define FEWBIT_LINEAR_NIBBLES(bits, fragments, rows, columns, slices)                                   \
+  extern "C" __global__ void fewbit_linear_codes_n##bits##_##fragments##x##rows##x##columns##x##slices( \
+      const fewbit::cuda::LinearCodesParams) {                                                          \
+    __trap();                                                                                           \
   }
 #else
 #define FEWBIT_LINEAR_NIBBLES(bits, fragments, rows, columns, slices) \

@@ -20,8 +20,9 @@ struct Columns {
   __device__ int output(int run) const { return first + run * step; }
 };
 
-// GELU where its result is rounded to a step: x (1 + tanh(x (a + b x^2))) / 2. The coefficients minimise the largest error, 2.7e-4,
-// which is about what tanh.approx leaves (2^-11 of a tanh, x / 4096 of a result). A code of eight bits has steps of more than 0.01.
+// GELU where its result is rounded to a step: x (1 + tanh(x (a + b x^2))) / 2. The coefficients minimise the largest
+// error, 2.7e-4, which is about what tanh.approx leaves (2^-11 of a tanh, x / 4096 of a result). A code of eight bits has steps
+// of more than 0.01.
 class GeluByTanh {
  public:
   // Not as constants in the source: the compiler would load those anew for every row.
@@ -60,7 +61,8 @@ __device__ static inline bool aligned(const void* pointer, int64_t bytes, int al
 
 // Written out, because the compiler takes vectors apart.
 __device__ static __forceinline__ void store_vector(float* to, const float* from) {
-  asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(from[0]), "f"(from[1]), "f"(from[2]), "f"(from[3]) : "memory");
+  asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(from[0]), "f"(from[1]), "f"(from[2]), "f"(from[3])
+               : "memory");
 }
 
 // value[u]: the sums of row `row` + 8 u, 2^shift times as large as they are.
@@ -84,6 +86,7 @@ __device__ static __forceinline__ void finish_codes(const LinearCodesParams& p, 
     for (float& step : inverse) step = step * 0.5f;
   // Of all codes of eight bits, saturation is the clamp.
   const bool whole = p.encode.low == -128 && p.encode.high == 127;
+  const float raise = float(p.encode.offset - 128);
   const float low = float(p.encode.low), high = float(p.encode.high);
   uint8_t* y = p.y_codes.data + row * p.y_codes.stride + columns.first;
   const int64_t next = 8 * p.y_codes.stride;
@@ -100,15 +103,17 @@ __device__ static __forceinline__ void finish_codes(const LinearCodesParams& p, 
     if (activates)
 #pragma unroll
       for (int i = 0; i < 8; ++i) encoded[i] = gelu(v[i], encoded[i]);
-    if (!whole)
+    if (!whole) {
 #pragma unroll
       for (float& each : encoded) each = clamp(each, low, high);
+      // Levels from 0 on, to be packed as the others.
+      if (raise != 0.0f)
+#pragma unroll
+        for (float& each : encoded) each = rintf(each) + raise;
+    }
     int level[8];
 #pragma unroll
     for (int i = 0; i < 8; ++i) level[i] = round_even(encoded[i]);
-    if (!whole)
-#pragma unroll
-      for (int& each : level) each += p.encode.offset - 128;
     uint2 bytes;
     bytes.x = pack_signed(level[0], level[1], level[2], level[3]) ^ 0x80808080u;
     bytes.y = pack_signed(level[4], level[5], level[6], level[7]) ^ 0x80808080u;
@@ -149,8 +154,8 @@ __device__ static __forceinline__ void finish_floats(const LinearCodesParams& p,
   }
 }
 
-// The table of an encoder in shared memory, once for each thread of a warp: word w of it for thread i lies at 128 w + 4 i, so that
-// any 32 entries are read without a conflict of banks.
+// The table of an encoder in shared memory, once for each thread of a warp: word w of it for thread i lies at 128 w + 4 i, so
+// that any 32 entries are read without a conflict of banks.
 constexpr int kSharedTable = kEncodeTable * 32;
 
 template <int threads>

@@ -20,7 +20,9 @@ struct WeightFragments<8> {
   __device__ void load(uint32_t slab, unsigned) {
     unroll<4>([&](auto tile) { load_shared<512 * tile>(slab, words[tile]); });
   }
-  __device__ void operand(int tile, int half, uint32_t (&b)[2]) const { b[0] = words[tile][2 * half], b[1] = words[tile][2 * half + 1]; }
+  __device__ void operand(int tile, int half, uint32_t (&b)[2]) const {
+    b[0] = words[tile][2 * half], b[1] = words[tile][2 * half + 1];
+  }
 };
 
 template <>
@@ -34,7 +36,9 @@ struct WeightFragments<4> {
   }
   // Four weights of either register of an operand.
   __device__ uint32_t word(int tile, int half) const { return nibbles[tile / 2][tile % 2 * 2 + half]; }
-  __device__ void operand(int tile, int half, uint32_t (&b)[2]) const { b[0] = word(tile, half) << 4 & kHigh, b[1] = word(tile, half) & kHigh; }
+  __device__ void operand(int tile, int half, uint32_t (&b)[2]) const {
+    b[0] = word(tile, half) << 4 & kHigh, b[1] = word(tile, half) & kHigh;
+  }
 };
 
 template <>

@@ -40,7 +40,8 @@ __device__ static __forceinline__ const uint8_t* advance(const uint8_t* base, ui
 // 16 bytes, around the registers and the first cache.
 template <int to_offset, int from_offset = 0>
 __device__ static __forceinline__ void copy_async(uint32_t to, const void* from) {
-  asm volatile("cp.async.cg.shared.global [%0 + %2], [%1 + %3], 16;" ::"r"(to), "l"(from), "n"(to_offset), "n"(from_offset) : "memory");
+  asm volatile("cp.async.cg.shared.global [%0 + %2], [%1 + %3], 16;" ::"r"(to), "l"(from), "n"(to_offset), "n"(from_offset)
+               : "memory");
 }
 __device__ static __forceinline__ void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
@@ -76,16 +77,17 @@ __device__ static __forceinline__ void load_matrices(uint32_t row, uint32_t (&to
 //   a    rows g, g + 8, g, g + 8; columns 4 t .. 4 t + 3, and 16 more in a[2] and a[3]
 //   b    rows 4 t .. 4 t + 3, and 16 more in b1; column g
 //   c d  rows g, g, g + 8, g + 8; columns 2 t, 2 t + 1, 2 t, 2 t + 1
-__device__ static __forceinline__ void multiply_u8_s8(int (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, int c0, int c1, int c2,
-                                             int c3) {
+__device__ static __forceinline__ void multiply_u8_s8(int (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, int c0,
+                                                      int c1, int c2, int c3) {
   asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"
       : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "r"(c0), "r"(c1), "r"(c2), "r"(c3));
 }
 
-// The same of 16 x 64 unsigned and 64 x 8 signed nibbles: eight of them where there are four bytes. Native below compute capability 9.
-__device__ static __forceinline__ void multiply_u4_s4(int (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, int c0, int c1, int c2,
-                                                      int c3) {
+// The same of 16 x 64 unsigned and 64 x 8 signed nibbles: eight of them where there are four bytes. Native below compute
+// capability 9.
+__device__ static __forceinline__ void multiply_u4_s4(int (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, int c0,
+                                                      int c1, int c2, int c3) {
   asm("mma.sync.aligned.m16n8k64.row.col.s32.u4.s4.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"
       : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "r"(c0), "r"(c1), "r"(c2), "r"(c3));

@@ -27,8 +27,7 @@ struct Variant {
   const char* kernel;
 };
 
-#define FEWBIT_VARIANT(width, groups, logits) \
-  {{width, groups, logits}, "fewbit_attention_codes_" #width "x" #groups "_" #logits},
+#define FEWBIT_VARIANT(width, groups, logits) {{width, groups, logits}, "fewbit_attention_codes_" #width "x" #groups "_" #logits},
 
 constexpr Variant kVariants[] = {FEWBIT_ATTENTION_TILES(FEWBIT_VARIANT)};
 

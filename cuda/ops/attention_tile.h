@@ -7,9 +7,9 @@ namespace fewbit::cuda {
 
 // A warp has 16 queries of a head, and all their scores in registers; the warps of a block share keys and values.
 struct AttentionTile {
-  int width;   // of a head: 32 or 64
-  int groups;  // of 16 keys, at most
-  bool logits; // whether logits are biased, parted or coded
+  int width;    // of a head: 32 or 64
+  int groups;   // of 16 keys, at most
+  bool logits;  // whether logits are biased, parted or coded
 
   constexpr int keys() const { return 16 * groups; }
   // Values are multiplied 32 keys at a time.
@@ -30,10 +30,8 @@ struct AttentionTile {
 // The tiles there are kernels for: X(width, groups, logits).
 #define FEWBIT_ATTENTION_TILES(X) \
   X(32, 4, true)                  \
-  X(32, 16, false)                \
   X(64, 4, true)                  \
   X(64, 13, false)                \
-  X(64, 16, false)                \
   X(64, 16, true)
 
 constexpr int kAttentionWarps = 8;  // of a block, at most

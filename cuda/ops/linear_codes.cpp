@@ -15,10 +15,11 @@ struct Variant {
   const char* kernels[4];
 };
 
-#define FEWBIT_NAME(kind, fragments, rows, columns, slices) "fewbit_linear_codes_" kind "_" #fragments "x" #rows "x" #columns "x" #slices
-#define FEWBIT_VARIANT(bits, fragments, rows, columns, slices)                                                     \
-  {{fragments, rows, columns, slices},                                                                             \
-   {FEWBIT_NAME("w4", fragments, rows, columns, slices), FEWBIT_NAME("w5", fragments, rows, columns, slices),      \
+#define FEWBIT_NAME(kind, fragments, rows, columns, slices) \
+  "fewbit_linear_codes_" kind "_" #fragments "x" #rows "x" #columns "x" #slices
+#define FEWBIT_VARIANT(bits, fragments, rows, columns, slices)                                                \
+  {{fragments, rows, columns, slices},                                                                        \
+   {FEWBIT_NAME("w4", fragments, rows, columns, slices), FEWBIT_NAME("w5", fragments, rows, columns, slices), \
     FEWBIT_NAME("w8", fragments, rows, columns, slices), FEWBIT_NAME("n4", fragments, rows, columns, slices)}},
 
 constexpr Variant kVariants[] = {FEWBIT_LINEAR_TILES(FEWBIT_VARIANT, 0)};
@@ -75,7 +76,8 @@ Choice choose(const LinearCodesParams& p, const Device& device) {
 }
 
 LinearFinish finish_of(const LinearCodesParams& p) {
-  if (p.image_rows != p.rows || p.rounds_pre_activation || p.gain || p.residual_codes.data || p.outputs % kGroup) return LinearFinish::any;
+  if (p.image_rows != p.rows || p.rounds_pre_activation || p.gain || p.residual_codes.data || p.outputs % kGroup)
+    return LinearFinish::any;
   if (p.y_codes.data) {
     const bool simple = !p.encode.table && !p.residual.data && aligned(p.y_codes, 8);
     return simple ? LinearFinish::codes : LinearFinish::any;
@@ -143,7 +145,8 @@ Launch linear_codes_launch(LinearCodesParams& p, const Device& device) {
   const LinearTile& tile = choice.variant->tile;
   const int kernel = multiplies_nibbles(p, device) ? 3 : storage == 8 ? 2 : storage - 4;
   return {choice.variant->kernels[kernel],
-          {static_cast<unsigned>(choice.row_blocks), static_cast<unsigned>(choice.output_blocks), static_cast<unsigned>(choice.splits)},
+          {static_cast<unsigned>(choice.row_blocks), static_cast<unsigned>(choice.output_blocks),
+           static_cast<unsigned>(choice.splits)},
           {32, static_cast<unsigned>(tile.columns), static_cast<unsigned>(tile.rows * tile.slices)},
           static_cast<unsigned>(tile.shared_bytes(storage))};
 }

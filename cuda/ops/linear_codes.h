@@ -6,8 +6,9 @@
 
 namespace fewbit::cuda {
 
-// What the kernels do with sums: whatever there is; codes by rounding alone, of floats without a residual; floats without a function.
-// The last two want whole groups of 32 outputs, one matrix of rows, and vectors of 8 codes or 4 floats at their multiples.
+// What the kernels do with sums: whatever there is; codes by rounding alone, of floats without a residual; floats without a
+// function. The last two want whole groups of 32 outputs, one matrix of rows, and vectors of 8 codes or 4 floats at their
+// multiples.
 enum class LinearFinish : int { any = 0, codes, floats };
 
 // Field by field as in LinearCodes, with device pointers.
@@ -16,8 +17,8 @@ struct LinearCodesParams {
   int inputs, outputs;
   // Rows begin at multiples of 64 bytes and can be read up to inputs rounded up to 64; what stands behind `inputs` is ignored.
   Matrix<const uint8_t> x;
-  // Bytes of x are x_low .. x_low + x_levels - 1, and what the correction takes off them is 128, or 0 where x_low is 0. x_levels is 0
-  // where nobody knows. 16 levels at most and 4-bit weights are multiplied as nibbles, where the device can.
+  // Bytes of x are x_low .. x_low + x_levels - 1, and what the correction takes off them is 128, or 0 where x_low is 0. x_levels
+  // is 0 where nobody knows. 16 levels at most and 4-bit weights are multiplied as nibbles, where the device can.
   int x_low, x_levels;
   const uint8_t* weight;  // as linear_codes_weight writes it, at a multiple of 256
   int weight_bits;        // 2..8
@@ -52,9 +53,9 @@ struct LinearCodesParams {
 // host, once, when a session is made.
 //
 // Slabs of 32 outputs x 64 inputs, all outputs of the first inputs first. Inside a slab weights lie as the threads of a warp hold
-// them in four fragments of m16n8k32; which of the 32 outputs are in which fragment depends on what y is, so that a thread ends up
-// with outputs that lie side by side. A slab has planes: of 4 bits, the low half of a byte being four inputs' weights for the first
-// register of an operand and the high half those for the second, then of 1 bit; or the bytes of 8-bit weights.
+// them in four fragments of m16n8k32; which of the 32 outputs are in which fragment depends on what y is, so that a thread ends
+// up with outputs that lie side by side. A slab has planes: of 4 bits, the low half of a byte being four inputs' weights for the
+// first register of an operand and the high half those for the second, then of 1 bit; or the bytes of 8-bit weights.
 size_t linear_codes_weight_bytes(int outputs, int inputs, int bits);
 void linear_codes_weight(const uint8_t* packed, int outputs, int inputs, int bits, bool y_is_codes, uint8_t* weight);
 

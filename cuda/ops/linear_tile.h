@@ -40,7 +40,6 @@ struct LinearTile {
 
 // The tiles there are kernels for: X(bits, fragments, rows, columns, slices).
 #define FEWBIT_LINEAR_TILES(X, bits) \
-  X(bits, 6, 1, 8, 1)                \
   X(bits, 6, 1, 4, 1)                \
   X(bits, 3, 1, 4, 1)                \
   X(bits, 2, 1, 1, 4)                \

@@ -69,6 +69,7 @@ class Binder {
     } else {
       p.residual = matrix<const float>(op.residual);
     }
+    set_known_bytes(op.x, &p);
     set_target(op.y, op.encode, &p);
     const Launch launch = linear_codes_launch(p, device_);
     add(p, launch, linear_codes_workspace(p, device_));
@@ -115,6 +116,7 @@ class Binder {
     p.encode_p = encoder(op.encode_p, 0);
     p.y = matrix<uint8_t>(op.y);
     p.encode = encoder(op.encode, 0);
+    note_codes(op.y, &op.encode);
     if (op.logit_code) {
       p.logit_inverse_step = op.logit_code->inverse_step;
       p.logit_step = op.logit_code->step;
@@ -254,8 +256,33 @@ class Binder {
     if (encode) {
       p->y_codes = matrix<uint8_t>(y);
       p->encode = encoder(*encode, y.width);
+      note_codes(y, &*encode);
     } else {
       p->y_float = matrix<float>(y);
+    }
+  }
+
+  // Codes were written to y: of an encoder, or who knows which.
+  void note_codes(const View& y, const PlanEncoder* encode) {
+    if (y.space != Space::arena) return;
+    const size_t end = end_of(y);
+    const auto overlaps = [&](const Written& other) {
+      return size_t(other.view.offset) < end && size_t(y.offset) < end_of(other.view);
+    };
+    written_.erase(std::remove_if(written_.begin(), written_.end(), overlaps), written_.end());
+    if (encode && !encode->table) written_.push_back({y, encode->low + encode->offset, encode->high - encode->low + 1});
+  }
+  size_t end_of(const View& view) const {
+    return view.offset + (images_ - 1) * view.image_stride + (view.rows - 1) * view.row_stride + view.width;
+  }
+
+  // Which bytes x holds, when one op wrote all of it.
+  void set_known_bytes(const View& x, LinearCodesParams* p) const {
+    for (const Written& each : written_) {
+      const View& y = each.view;
+      if (x.space == Space::arena && x.offset == y.offset && x.rows == y.rows && x.width == y.width &&
+          x.row_stride == y.row_stride && x.image_stride == y.image_stride)
+        p->x_low = each.low, p->x_levels = each.levels;
     }
   }
 
@@ -296,6 +323,7 @@ class Binder {
     p.x = {pointer<const uint8_t>(address(x, element)), x.row_stride, x.image_stride};
     p.y = {pointer<uint8_t>(address(y, element)), y.row_stride, y.image_stride};
     p.zero = zero;
+    if (element == 1) note_codes(y, nullptr);
     add(p, gather_launch(p, device_));
   }
 
@@ -320,6 +348,12 @@ class Binder {
   const Spaces& spaces_;
   const Device& device_;
   Constants& constants_;
+  // Codes in the arena that one op wrote, and which bytes those are.
+  struct Written {
+    View view;
+    int low, levels;
+  };
+  std::vector<Written> written_;
   size_t op_ = 0;
   Program program_;
 };

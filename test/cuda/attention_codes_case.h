@@ -71,7 +71,8 @@ class AttentionFixture {
     AttentionCodesParams p{};
     p.images = o.images, p.heads = o.heads, p.tokens = o.tokens, p.head_width = o.head_width;
     const uint8_t* x = mirror.up(x_);
-    p.q = {x, stride_, o.q_image_stride}, p.k = {x + width_, stride_, o.k_image_stride}, p.v = {x + 2 * width_, stride_, o.v_image_stride};
+    p.q = {x, stride_, o.q_image_stride}, p.k = {x + width_, stride_, o.k_image_stride},
+    p.v = {x + 2 * width_, stride_, o.v_image_stride};
     p.logit_scale = mirror.up(logit_scale_.data(), logit_scale_.size());
     p.p_inverse_step = mirror.up(p_inverse_step_.data(), p_inverse_step_.size());
     p.output_scale = mirror.up(output_scale_.data(), output_scale_.size());

@@ -1,5 +1,6 @@
 // Attention on codes on the device against the reference. The simple kernels give equal bits. Those on tensor cores have the
-// device's exponential, so that a probability next to the middle between two levels, of which there are few, may become the other one.
+// device's exponential, so that a probability next to the middle between two levels, of which there are few, may become the other
+// one.
 #include "attention_codes_case.h"
 
 #include <doctest/doctest.h>
@@ -18,9 +19,9 @@ double reach(const AttentionCase& c) {
 void check(const AttentionCase& c, unsigned seed, bool simple = false) {
   AttentionFixture fixture(c, seed);
   const std::vector<uint8_t> expected = fixture.expected(), got = fixture.result();
-  INFO(fixture.kernel(), ": ", c.images, " images, ", c.heads, " heads, ", c.tokens, " tokens of ", c.head_width, ", levels ", c.p_levels,
-       std::string(c.p_table ? " by table" : ""), ", windows ", c.windows.count, c.windows.rows, c.windows.bias, c.windows.regions, ", logits ",
-       c.logit_step, ", gap ", c.gap);
+  INFO(fixture.kernel(), ": ", c.images, " images, ", c.heads, " heads, ", c.tokens, " tokens of ", c.head_width, ", levels ",
+       c.p_levels, std::string(c.p_table ? " by table" : ""), ", windows ", c.windows.count, c.windows.rows, c.windows.bias,
+       c.windows.regions, ", logits ", c.logit_step, ", gap ", c.gap);
   if (simple) {
     CHECK(got == expected);
     return;
@@ -42,14 +43,15 @@ void check(const AttentionCase& c, unsigned seed, bool simple = false) {
 TEST_CASE("attention on codes: every edge of tokens") {
   unsigned seed = 0;
   for (int width : {32, 64})
-    for (int tokens : {1, 2, 3, 15, 16, 17, 31, 32, 33, 48, 49, 63, 64, 65, 127, 128, 129, 192, 193, 196, 197, 208, 209, 240, 255, 256}) {
+    for (int tokens :
+         {1, 2, 3, 15, 16, 17, 31, 32, 33, 48, 49, 63, 64, 65, 127, 128, 129, 192, 193, 196, 197, 208, 209, 240, 255, 256}) {
       ++seed;
       AttentionCase c{1 + int(seed % 2), 1 + int(seed % 3), tokens, width};
       c.gap = seed % 2 * 16;
       if (seed % 3 == 1) c.p_levels = 16;
       if (seed % 5 == 1) c.p_table = true, c.p_levels = 256;
       c.y_table = seed % 7 == 1;
-      check(c, seed);
+      check(c, seed, width == 32 && tokens > 64);
     }
 }
 

@@ -14,16 +14,16 @@ enum class Residual { none, floats, codes };
 
 struct LinearCase {
   int images, image_rows, inputs, outputs, bits;
-  bool floats = false;   // y
+  bool floats = false;  // y
   bool gelu = false;
   Residual residual = Residual::none;
-  int levels = 256;      // of y
-  int offset = 128;      // of y
+  int levels = 256;  // of y
+  int offset = 128;  // of y
   bool table = false, steps = false, gain = false, pre_activation = false;
-  bool extreme = false;  // x = 255, w = smallest
+  bool extreme = false;         // x = 255, w = smallest
   int x_low = 0, x_levels = 0;  // when it is known that bytes of x are these
-  int gap = 0;           // elements between rows of y and of the residual
-  bool apart = false;    // images lie apart, so that they are no one matrix
+  int gap = 0;                  // elements between rows of y and of the residual
+  bool apart = false;           // images lie apart, so that they are no one matrix
   int rows() const { return images * image_rows; }
 };
 
@@ -51,7 +51,8 @@ class LinearFixture {
     std::mt19937 random(seed);
     const auto uniform = [&] { return float(random() % 20001) / 10000.0f - 1.0f; };
     const int half = 1 << (c.bits - 1);
-    for (size_t i = 0; i < x_.size(); ++i) x_.data()[i] = static_cast<uint8_t>(c.extreme ? 255 : c.x_levels ? c.x_low + random() % c.x_levels : random());
+    for (size_t i = 0; i < x_.size(); ++i)
+      x_.data()[i] = static_cast<uint8_t>(c.extreme ? 255 : c.x_levels ? c.x_low + random() % c.x_levels : random());
     std::vector<int8_t> codes(size_t(c.outputs) * c.inputs);
     for (auto& w : codes) w = static_cast<int8_t>(c.extreme ? -half : int(random() % (2 * half)) - half);
     pack_weight(codes.data(), c.outputs, c.inputs, c.bits, weight_.data());
@@ -71,7 +72,8 @@ class LinearFixture {
     for (int i = 0; i < kEncodeTable; ++i) table_[i] = static_cast<uint8_t>(i / 2);
     for (size_t i = 0; i < residual_floats_.size(); ++i) residual_floats_.data()[i] = uniform();
     for (size_t i = 0; i < residual_.size(); ++i) residual_.data()[i] = static_cast<uint8_t>(random());
-    encode_ = {30.0f, -c.offset * c.levels / 256, 0, c.offset, c.table ? table_ : nullptr, c.steps ? inverse_steps_.data() : nullptr};
+    encode_ = {30.0f,    -c.offset * c.levels / 256, 0,
+               c.offset, c.table ? table_ : nullptr, c.steps ? inverse_steps_.data() : nullptr};
     encode_.high = encode_.low + c.levels - 1;
   }
 

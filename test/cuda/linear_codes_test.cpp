@@ -1,5 +1,5 @@
-// Linear layers on codes on the device against the reference: equal bits, and at most one step apart behind GELU, which is another
-// approximation there.
+// Linear layers on codes on the device against the reference: equal bits, and at most one step apart behind GELU, which is
+// another approximation there.
 #include "linear_codes_case.h"
 
 #include <doctest/doctest.h>
