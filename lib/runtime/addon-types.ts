@@ -201,7 +201,7 @@ export interface NativeSession {
 }
 
 export interface NativePath {
-  name: 'portable' | 'avx512vnni' | 'amx'
+  name: 'portable' | 'avx2' | 'avxvnni' | 'avx512vnni' | 'amx'
   built: boolean
   runs: boolean
   reason: string
