@@ -105,8 +105,7 @@ FEWBIT_NOINLINE void store_output(const AttentionTask& a, const EncoderF32x16& e
   for (int r = 0; r < rows; ++r) {
     const int32_t* o = a.sums + ptrdiff_t(r) * a.channels;
     uint8_t* y = a.y + attention_row(a.row_of, t + r) * stride;
-    for (int c = 0; c < a.head_width; c += 16)
-      store(y + c, Lanes(a.head_width - c), encode(mul(to_floats(load(o + c)), scale)));
+    for (int c = 0; c < a.head_width; c += 16) store(y + c, Lanes(a.head_width - c), encode(mul(to_floats(load(o + c)), scale)));
   }
 }
 

@@ -26,7 +26,7 @@ namespace {
 
 // One head of one window, and its buffers.
 struct AttentionTask : AttentionHead {
-  int rows;                         // queries a block
+  int rows;                        // queries a block
   int depth, key_depth, channels;  // padded sizes, all multiples of 16
   uint8_t *packed_k, *packed_v, *packed_q, *p;
   int32_t* sums;

@@ -2,6 +2,7 @@
 // simd_avx2.h first.
 #pragma once
 
+#include "cpu/columns_simd.h"
 #include "ops/layernorm.h"
 
 namespace fewbit {
@@ -17,8 +18,7 @@ void normalise_codes(const LayerNormCodes& op, const EncoderF32x16& encode, ptrd
   const uint8_t* x = op.x + t * op.x_stride;
   const Statistics<kRows> statistics(op, x);
   const F32x16 width = set16(float(op.width));
-  for (int c = 0; c < op.width; c += 16) {
-    const Lanes columns(op.width - c);
+  for_columns(op.width, [&](int c, const Lanes& columns) {
     const I32x16 shift = op.shift ? load(op.shift + c, columns) : set16(0);
     const F32x16 gamma = load(op.gamma + c, columns), beta = load(op.beta + c, columns);
     const F32x16 inverse = encode.inverse_steps(c);
@@ -32,7 +32,7 @@ void normalise_codes(const LayerNormCodes& op, const EncoderF32x16& encode, ptrd
       else
         store(op.y_codes + (t + i) * op.y_codes_stride + c, columns, encode(y, inverse));
     }
-  }
+  });
 }
 
 template <template <int> class Statistics>

@@ -4,6 +4,7 @@
 
 #include <math.h>  // not <cmath>: its inline functions would be compiled with these flags for everybody
 
+#include "cpu/columns_simd.h"
 #include "ops/layernorm.h"
 
 namespace fewbit {
@@ -18,30 +19,27 @@ void normalise(const LayerNorm& op, const EncoderF32x16& encode, ptrdiff_t t) {
   F32x16 lanes[kRows], mean[kRows], r[kRows];
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i) lanes[i] = set16(0.0f);
-  for (int c = 0; c < op.width; c += 16) {
-    const Lanes columns(op.width - c);
+  for_columns(op.width, [&](int c, const Lanes& columns) {
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) lanes[i] = add(lanes[i], load(x + i * op.x_stride + c, columns));
-  }
+  });
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i) {
     mean[i] = set16(tree16(lanes[i]) / float(op.width));
     lanes[i] = set16(0.0f);
   }
-  for (int c = 0; c < op.width; c += 16) {
-    const Lanes columns(op.width - c);
+  for_columns(op.width, [&](int c, const Lanes& columns) {
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
       F32x16 d = sub(load(x + i * op.x_stride + c, columns), mean[i]);
       if (!columns.full()) d = select(columns.mask(), d, set16(0.0f));
       lanes[i] = fma(d, d, lanes[i]);
     }
-  }
+  });
 #pragma GCC unroll 4
   for (int i = 0; i < kRows; ++i) r[i] = set16(1.0f / sqrtf(tree16(lanes[i]) / float(op.width) + op.eps));
 
-  for (int c = 0; c < op.width; c += 16) {
-    const Lanes columns(op.width - c);
+  for_columns(op.width, [&](int c, const Lanes& columns) {
     const F32x16 gamma = load(op.gamma + c, columns), beta = load(op.beta + c, columns);
     const F32x16 inverse = encode.inverse_steps(c);
 #pragma GCC unroll 4
@@ -52,7 +50,7 @@ void normalise(const LayerNorm& op, const EncoderF32x16& encode, ptrdiff_t t) {
       else
         store(op.y_codes + (t + i) * op.y_codes_stride + c, columns, encode(y, inverse));
     }
-  }
+  });
 }
 
 inline void layernorm(const LayerNorm& op, int task) {

@@ -30,7 +30,7 @@ FEWBIT_NOINLINE void multiply_quads(const uint8_t* x, ptrdiff_t x_stride, const 
     __m256i sum[R][2];
 #pragma GCC unroll 6
     for (int r = 0; r < R; ++r) sum[r][0] = sum[r][1] = _mm256_setzero_si256();
-#pragma GCC unroll 8
+#pragma GCC unroll 1  // unrolled, gcc 12 adds all steps up at last and keeps their products in memory
     for (int step = 0; step < kSteps; ++step, x += 4, w += kRowBytes) {
       const __m256i low = _mm256_load_si256(reinterpret_cast<const __m256i*>(w));
       const __m256i high = _mm256_load_si256(reinterpret_cast<const __m256i*>(w + 32));
@@ -125,10 +125,8 @@ class PairWeights {
  private:
   static void widen_block(const int8_t* rows, int16_t* pairs) {
     // The bytes 4 n and 4 n + 1 (4 n + 2 and 4 n + 3) of a lane to the upper halves of 16 bits.
-    const __m256i first = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(-1, 0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13));
-    const __m256i second = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(-1, 2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15));
+    const __m256i first = _mm256_broadcastsi128_si256(_mm_setr_epi8(-1, 0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13));
+    const __m256i second = _mm256_broadcastsi128_si256(_mm_setr_epi8(-1, 2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15));
     for (int i = 0; i < kBlockRows; ++i, rows += kRowBytes, pairs += kRowBytes)
       for (int half = 0; half < 2; ++half) {
         const __m256i row = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(rows + 32 * half));
@@ -163,8 +161,7 @@ void linear_codes_avx2(const LinearCodes& op, int task, void* scratch) {
   if (op.weight_bits <= 6) {
     const QuadWeights weights(op, tile.output_begin, panels, scratch);
     tile_rows(op, tile, acc, [&](int row, int rows) {
-      for (int p = 0; p < panels; ++p)
-        weights.multiply(op.x + row * op.x_stride, op.x_stride, rows, p, acc + kBlockOutputs * p);
+      for (int p = 0; p < panels; ++p) weights.multiply(op.x + row * op.x_stride, op.x_stride, rows, p, acc + kBlockOutputs * p);
     });
   } else {
     const PairWeights weights(op, tile.output_begin, panels, scratch);

@@ -2,6 +2,7 @@
 // simd_avx512.h or simd_avx2.h first.
 #pragma once
 
+#include "cpu/columns_simd.h"
 #include "ops/pointwise.h"
 
 namespace fewbit {
@@ -12,8 +13,7 @@ inline void pointwise(const Pointwise& op, int task) {
   const int end = first + kPointwiseTaskRows < op.rows ? first + kPointwiseTaskRows : op.rows;
   const EncoderF32x16 encode(op.encode);
   for (ptrdiff_t t = first; t < end; ++t)
-    for (int c = 0; c < op.width; c += 16) {
-      const Lanes lanes(op.width - c);
+    for_columns(op.width, [&](int c, const Lanes& lanes) {
       F32x16 y = load(op.x + t * op.x_stride + c, lanes);
       if (op.function == Function::gelu) y = gelu(y);
       if (op.function == Function::gelu_slope) y = gelu_slope(y);
@@ -24,7 +24,7 @@ inline void pointwise(const Pointwise& op, int task) {
         store(op.y_float + t * op.y_float_stride + c, lanes, y);
       else
         store(op.y_codes + t * op.y_codes_stride + c, lanes, encode(y));
-    }
+    });
 }
 
 }  // namespace

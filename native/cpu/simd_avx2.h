@@ -164,57 +164,40 @@ inline __m256 exp_nonpositive_f32x8(__m256 x) {
 }
 inline F32x16 exp_nonpositive(const F32x16& x) { return {exp_nonpositive_f32x8(x.low), exp_nonpositive_f32x8(x.high)}; }
 
-// kGelu with the four coefficients of a segment side by side, which are one load.
-struct GeluSegments {
-  alignas(64) float of[kGeluSegments][4];
-};
-constexpr GeluSegments gelu_segments() {
-  GeluSegments segments = {};
-  for (int n = 0; n < kGeluSegments; ++n)
-    for (int k = 0; k < 4; ++k) segments.of[n][k] = kGelu[k][n];
-  return segments;
-}
-constexpr GeluSegments kGeluBySegment = gelu_segments();
-
-// Eight loads and eight shuffles bring the coefficients of eight floats; as look-ups in 32 floats each of the four would take
-// four permutations and three blends.
+// Each coefficient is four permutations of 8 floats, of which bits 3 and 4 of the segment choose one. Loading the coefficients
+// of each float and transposing them takes as long, gathering them twice as long.
 struct GeluSegmentF32x8 {
   explicit GeluSegmentF32x8(__m256 x) {
+    const __m256 last = _mm256_set1_ps(float(kGeluSegments - 1));
     const __m256 a = _mm256_and_ps(x, _mm256_castsi256_ps(_mm256_set1_epi32(0x7FFFFFFF)));
-    const __m256 z = _mm256_min_ps(_mm256_set1_ps(float(kGeluSegments - 1)), _mm256_mul_ps(a, _mm256_set1_ps(kGeluSegmentsPerUnit)));
+    const __m256 z = _mm256_min_ps(last, _mm256_mul_ps(a, _mm256_set1_ps(kGeluSegmentsPerUnit)));
     const __m256 shifted = _mm256_add_ps(z, _mm256_set1_ps(kRoundMagic));
+    n = _mm256_castps_si256(shifted);
     f = _mm256_sub_ps(z, _mm256_sub_ps(shifted, _mm256_set1_ps(kRoundMagic)));
-    alignas(32) int32_t n[8];
-    _mm256_store_si256(reinterpret_cast<__m256i*>(n),
-                       _mm256_and_si256(_mm256_castps_si256(shifted), _mm256_set1_epi32(kGeluSegments - 1)));
-    const auto rows = [&n](int i) {
-      const __m128 low = _mm_load_ps(kGeluBySegment.of[n[i]]), high = _mm_load_ps(kGeluBySegment.of[n[i + 4]]);
-      return _mm256_insertf128_ps(_mm256_castps128_ps256(low), high, 1);
-    };
-    const __m256 r0 = rows(0), r1 = rows(1), r2 = rows(2), r3 = rows(3);
-    const __m256 low01 = _mm256_unpacklo_ps(r0, r1), low23 = _mm256_unpacklo_ps(r2, r3);
-    const __m256 high01 = _mm256_unpackhi_ps(r0, r1), high23 = _mm256_unpackhi_ps(r2, r3);
-    c0 = _mm256_shuffle_ps(low01, low23, 0x44);
-    c1 = _mm256_shuffle_ps(low01, low23, 0xEE);
-    c2 = _mm256_shuffle_ps(high01, high23, 0x44);
-    c3 = _mm256_shuffle_ps(high01, high23, 0xEE);
   }
-  __m256 f, c0, c1, c2, c3;
+  __m256 coefficient(int k) const {
+    const auto part = [&](int i) { return _mm256_permutevar8x32_ps(_mm256_load_ps(kGelu[k] + 8 * i), n); };
+    const __m256 bit3 = _mm256_castsi256_ps(_mm256_slli_epi32(n, 28)), bit4 = _mm256_castsi256_ps(_mm256_slli_epi32(n, 27));
+    return _mm256_blendv_ps(_mm256_blendv_ps(part(0), part(1), bit3), _mm256_blendv_ps(part(2), part(3), bit3), bit4);
+  }
+  __m256i n;
+  __m256 f;
 };
 
 inline __m256 gelu_f32x8(__m256 x) {
-  const GeluSegmentF32x8 s(x);
-  __m256 r = _mm256_fmadd_ps(s.c3, s.f, s.c2);
-  r = _mm256_fmadd_ps(r, s.f, s.c1);
-  r = _mm256_fmadd_ps(r, s.f, s.c0);
+  const GeluSegmentF32x8 segment(x);
+  __m256 r = _mm256_fmadd_ps(segment.coefficient(3), segment.f, segment.coefficient(2));
+  r = _mm256_fmadd_ps(r, segment.f, segment.coefficient(1));
+  r = _mm256_fmadd_ps(r, segment.f, segment.coefficient(0));
   return _mm256_sub_ps(_mm256_max_ps(_mm256_setzero_ps(), x), r);
 }
 inline F32x16 gelu(const F32x16& x) { return {gelu_f32x8(x.low), gelu_f32x8(x.high)}; }
 
 inline __m256 gelu_slope_f32x8(__m256 x) {
-  const GeluSegmentF32x8 s(x);
-  __m256 r = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_set1_ps(3.0f), s.c3), s.f, _mm256_mul_ps(_mm256_set1_ps(2.0f), s.c2));
-  r = _mm256_mul_ps(_mm256_fmadd_ps(r, s.f, s.c1), _mm256_set1_ps(kGeluSegmentsPerUnit));
+  const GeluSegmentF32x8 segment(x);
+  __m256 r = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_set1_ps(3.0f), segment.coefficient(3)), segment.f,
+                             _mm256_mul_ps(_mm256_set1_ps(2.0f), segment.coefficient(2)));
+  r = _mm256_mul_ps(_mm256_fmadd_ps(r, segment.f, segment.coefficient(1)), _mm256_set1_ps(kGeluSegmentsPerUnit));
   const __m256 positive = _mm256_cmp_ps(x, _mm256_setzero_ps(), _CMP_GT_OQ);
   return _mm256_blendv_ps(r, _mm256_sub_ps(_mm256_set1_ps(1.0f), r), positive);
 }

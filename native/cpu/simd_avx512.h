@@ -1,5 +1,6 @@
 // The numeric vocabulary of ops/numeric.h on 16 floats: the same operations in the same order, so the same bits. simd_avx2.h
-// has the same names, so that one text serves both (*_simd.h). For *_avx512.cpp and *_amx.cpp only; everything has internal linkage because these files are compiled with other flags.
+// has the same names, so that one text serves both (*_simd.h). For *_avx512.cpp and *_amx.cpp only; everything has internal
+// linkage because these files are compiled with other flags.
 //
 // 512-bit operations, throughput in cycles:
 //                      Zen 4   Sapphire Rapids

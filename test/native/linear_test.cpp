@@ -18,7 +18,7 @@ using namespace fewbit;
 namespace fewbit::emulated {
 void linear_codes_amx(const LinearCodes& op, int task, void* scratch);
 void linear_codes_avxvnni(const LinearCodes& op, int task, void* scratch);
-}
+}  // namespace fewbit::emulated
 
 namespace {
 

@@ -59,7 +59,8 @@ void compare(const SimdArrays& simd, const std::vector<float>& values, const Enc
     if (!run) continue;
     run(code, values.data(), y.data(), count);
     for (int i = 0; i < count; ++i)
-      if (y[i] != encode(code, values[i])) FAIL("x bits ", bits_of(values[i]), ": ", int(y[i]), ", scalar ", encode(code, values[i]));
+      if (y[i] != encode(code, values[i]))
+        FAIL("x bits ", bits_of(values[i]), ": ", int(y[i]), ", scalar ", encode(code, values[i]));
   }
 }
 
@@ -86,7 +87,8 @@ TEST_CASE("RoundingF32x16 is round_to") {
   std::vector<float> values = sweep();
   for (int i = -4096; i < 4096; ++i) values.push_back(i * 0.125f);
   for (const SimdArrays& simd : vocabularies())
-    for (const Rounding& code : {Rounding{2.0f, 0.5f, -128, 127}, Rounding{0.37f, 2.7f, 0, 255}, Rounding{1e30f, 1e-30f, -8, 7}}) {
+    for (const Rounding& code :
+         {Rounding{2.0f, 0.5f, -128, 127}, Rounding{0.37f, 2.7f, 0, 255}, Rounding{1e30f, 1e-30f, -8, 7}}) {
       CAPTURE(simd.path);
       compare(
           values, [&](const float* x, float* y, int count) { simd.round(code, x, y, count); },
