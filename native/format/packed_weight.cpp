@@ -73,4 +73,23 @@ void unpack_weight(const uint8_t* packed, int outputs, int inputs, int bits, int
   }
 }
 
+bool sum_weight(const uint8_t* packed, int outputs, int inputs, int bits, int32_t* sums) {
+  int8_t row[kRowBytes];
+  for (int o = 0; o < outputs; o += kBlockOutputs) {
+    const int existing = outputs - o < kBlockOutputs ? outputs - o : kBlockOutputs;
+    int32_t lanes[kRowBytes] = {};  // of byte i of all rows
+    for (int i = 0; i < inputs; i += kBlockInputs, packed += block_bytes(bits))
+      for (int r = 0; r < kBlockRows; ++r) {
+        unpack_row(packed, bits, r, row);
+        for (int j = 0; j < kRowBytes; ++j) lanes[j] += row[j];
+        const int first = i + 4 * r;  // the inputs of this row
+        if (existing == kBlockOutputs && first + 4 <= inputs) continue;
+        for (int j = 0; j < kRowBytes; ++j)
+          if ((j / 4 >= existing || first + j % 4 >= inputs) && row[j] != 0) return false;
+      }
+    for (int n = 0; n < existing; ++n) sums[o + n] = lanes[4 * n] + lanes[4 * n + 1] + lanes[4 * n + 2] + lanes[4 * n + 3];
+  }
+  return true;
+}
+
 }  // namespace fewbit

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <stdexcept>
 #include <utility>
 
 namespace fewbit {
@@ -521,8 +522,12 @@ Plan validated(Plan plan) {
 
 }  // namespace
 
-Executor::Executor(Plan plan, const Kernels& kernels)
-    : plan_(validated(std::move(plan))), kernels_(kernels), thread_scratch_(scratch_of(plan_)), arena_(plan_.arena_bytes) {}
+Executor::Executor(Plan plan, const Kernels& kernels, int threads)
+    : plan_(validated(std::move(plan))),
+      kernels_(kernels),
+      thread_scratch_(scratch_of(plan_)),
+      arena_(plan_.arena_bytes),
+      scratch_(std::max(1, threads) * thread_scratch_) {}
 
 bool Executor::run(Team& team, const RunArguments& arguments, const std::atomic<bool>& stop,
                    const std::function<void(int64_t images)>& progress) {
@@ -539,6 +544,8 @@ bool Executor::run(Team& team, const RunArguments& arguments, const std::atomic<
       std::visit(run, plan_.ops[i].op);
     }
     if (stop.load(std::memory_order_relaxed)) return false;
+    for (const std::shared_ptr<Blob>& blob : plan_.blobs)
+      if (!blob->intact()) throw std::runtime_error(kFileCutOff);
     progress(first + pass.images);
   }
   return true;
