@@ -21,8 +21,8 @@ Shape shape(const Napi::CallbackInfo& info, size_t first) {
 }
 
 Napi::RangeError wrong_size(Napi::Env env, const char* name, size_t size, size_t expected) {
-  return Napi::RangeError::New(env, std::string(name) + " has " + std::to_string(size) + " bytes, and a weight of this shape " +
-                                        std::to_string(expected));
+  return Napi::RangeError::New(
+      env, std::string(name) + " has " + std::to_string(size) + " bytes, and a weight of this shape " + std::to_string(expected));
 }
 
 Bytes exactly(Napi::Value value, napi_typedarray_type type, const char* name, size_t size) {

@@ -9,6 +9,9 @@
 namespace fewbit {
 namespace {
 
+// The VNNI kernel reads the weights of so many rows without scratch, which the AMX kernel has no way to do.
+constexpr int kFewRows = 2;
+
 // Whole rows of a tile.
 inline void finish_whole_rows(const LinearCodes& op, const EncoderF32x16& encode, int row_begin, int rows, int output,
                               const int32_t* acc) {

@@ -275,33 +275,31 @@ Plan plan_with_codes() {
   const View x = codes(0), y = codes(2 * kRows * kHidden);
   plan.arena_bytes = floats + 4 * kRows * kHidden;
   const PlanEncoder encode{1.0f, -128, 127, 128, std::nullopt, std::nullopt};
-  plan.ops.push_back({"coded",
-                      LinearCodesOp{x,
-                                    y,
-                                    {3, 0},
-                                    kBits,
-                                    {4, 0},
-                                    {5, 0},
-                                    {5, 0},
-                                    Activation::none,
-                                    std::nullopt,
-                                    std::nullopt,
-                                    encode,
-                                    std::nullopt,
-                                    std::nullopt}});
-  plan.ops.push_back({"attention",
-                      AttentionCodesOp{y,
-                                       y,
-                                       y,
-                                       x,
-                                       2,
-                                       {5, 0},
-                                       {5, 0},
-                                       {5, 0},
-                                       {1.0f, 0, 255, 0, std::nullopt, std::nullopt},
-                                       encode,
-                                       std::nullopt,
-                                       std::nullopt}});
+  plan.ops.push_back({"coded", LinearCodesOp{x,
+                                             y,
+                                             {3, 0},
+                                             kBits,
+                                             {4, 0},
+                                             {5, 0},
+                                             {5, 0},
+                                             Activation::none,
+                                             std::nullopt,
+                                             std::nullopt,
+                                             encode,
+                                             std::nullopt,
+                                             std::nullopt}});
+  plan.ops.push_back({"attention", AttentionCodesOp{y,
+                                                    y,
+                                                    y,
+                                                    x,
+                                                    2,
+                                                    {5, 0},
+                                                    {5, 0},
+                                                    {5, 0},
+                                                    {1.0f, 0, 255, 0, std::nullopt, std::nullopt},
+                                                    encode,
+                                                    std::nullopt,
+                                                    std::nullopt}});
   return plan;
 }
 
