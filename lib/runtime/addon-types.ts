@@ -177,7 +177,7 @@ export interface NativeBlob {
   readonly byteLength: number
   /**
    * Copies bytes out (the state of observers; must not be called while a run that writes them is under way). Throws when the mapped file was
-   * cut off.
+   * changed.
    */
   read(offset: number, target: Uint8Array): void
 }
@@ -238,6 +238,6 @@ export interface Addon {
   /** native/format/packed_weight.h. codes: row-major [outputs][inputs], signed. */
   packWeight(codes: Int8Array, outputs: number, inputs: number, bits: number): Uint8Array
   unpackWeight(packed: Uint8Array, outputs: number, inputs: number, bits: number): Int8Array
-  /** For each output the sum of its codes; null when the padding is not zero. Throws when the mapped file was cut off. */
+  /** For each output the sum of its codes; null when the padding is not zero. Throws when the mapped file was changed. */
   sumWeight(packed: NativeBlob, outputs: number, inputs: number, bits: number): Int32Array | null
 }

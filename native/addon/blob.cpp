@@ -76,7 +76,7 @@ void BlobObject::read(const Napi::CallbackInfo& info) {
                                                 ")");
   }
   if (target.size) std::memcpy(target.data, blob_->data() + offset, target.size);
-  if (!blob_->intact()) throw Napi::Error::New(info.Env(), kFileCutOff);
+  if (blob_->file() && !blob_->file()->intact()) throw Napi::Error::New(info.Env(), kFileChanged);
 }
 
 }  // namespace fewbit::addon

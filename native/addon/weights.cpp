@@ -62,7 +62,7 @@ Napi::Value sum(const Napi::CallbackInfo& info) {
   if (blob.size() != size) throw wrong_size(info.Env(), "the blob", blob.size(), size);
   auto sums = Napi::TypedArrayOf<int32_t>::New(info.Env(), s.outputs, napi_int32_array);
   const bool padded = sum_weight(blob.data(), s.outputs, s.inputs, s.bits, sums.Data());
-  if (!blob.intact()) throw Napi::Error::New(info.Env(), kFileCutOff);
+  if (blob.file() && !blob.file()->intact()) throw Napi::Error::New(info.Env(), kFileChanged);
   return padded ? sums : info.Env().Null();
 }
 

@@ -59,8 +59,8 @@ class Blob {
   size_t size() const { return size_; }
   // Mapped files may only be read.
   bool writable() const { return !file_; }
-  // False once a part of a mapped file was found missing (plan/mapped_file.h).
-  bool intact() const { return !file_ || file_->intact(); }
+  // Null, or the file that this is a part of.
+  const MappedFile* file() const { return file_.get(); }
   // Bytes that nobody else has: 0 of a file and of a part.
   size_t owned() const { return memory_ && data_ == memory_->data() ? size_ : 0; }
 
@@ -71,7 +71,7 @@ class Blob {
   size_t size_;
 };
 
-// What to say of a blob that is not intact.
-constexpr const char* kFileCutOff = "the file of this model was cut off while it was in use: load the model again";
+// What to say of a file that is not intact.
+constexpr const char* kFileChanged = "the file of this model was changed while it was in use: load the model again";
 
 }  // namespace fewbit

@@ -32,7 +32,7 @@ class Executor {
 
   // One run at a time. Looks at `stop` before every task, and then leaves the output unfinished and returns false.
   // progress: images done, after each pass. Allocates nothing unless there are more threads than ever before. Throws
-  // std::runtime_error when a mapped file was cut off: the output is worth nothing.
+  // std::runtime_error when a mapped file was changed: the output is worth nothing.
   bool run(Team& team, const RunArguments& arguments, const std::atomic<bool>& stop,
            const std::function<void(int64_t images)>& progress);
 
@@ -42,7 +42,8 @@ class Executor {
  private:
   const Plan plan_;
   const Kernels& kernels_;
-  const size_t thread_scratch_;  // the largest that an op wants, a multiple of 64
+  const size_t thread_scratch_;                 // the largest that an op wants, a multiple of 64
+  const std::vector<const MappedFile*> files_;  // that blobs of the plan are parts of
   AlignedBuffer arena_;
   AlignedBuffer scratch_;  // kept between runs
 };

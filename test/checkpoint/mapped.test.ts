@@ -1,4 +1,4 @@
-import { copyFile, readFile, rename, truncate, writeFile } from 'node:fs/promises'
+import { copyFile, readFile, rename, truncate, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import addon from '#addon'
 import { type Container, readContainer, writeContainer } from '../../lib/checkpoint/container.js'
@@ -10,7 +10,7 @@ import { simpleScheme } from '../support/random-scheme.js'
 import { SMALL_SHAPE, smallVit } from '../support/small-vit.js'
 
 /**
- * Packed weights are read where they lie in the file: while a model is in use, its file may be replaced, removed, or cut off.
+ * Packed weights are read where they lie in the file: while a model is in use, its file may be replaced, removed, or changed.
  */
 
 const folder = temporaryFolder()
@@ -87,9 +87,18 @@ test('a file that is cut off makes runs fail, and nothing else', async () => {
   const session = open(before)
   expect(await logits(session)).toEqual(expected)
   await truncate(path, 100)
-  await expect(logits(session)).rejects.toThrow('the file of this model was cut off while it was in use: load the model again')
-  await expect(logits(open(after))).rejects.toThrow('was cut off while it was in use')
-  expect(() => [...after.scheme.weights.values()].map(({ packed }) => packed)).toThrow('was cut off while it was in use')
+  await expect(logits(session)).rejects.toThrow('the file of this model was changed while it was in use: load the model again')
+  await expect(logits(open(after))).rejects.toThrow('was changed while it was in use')
+  expect(() => [...after.scheme.weights.values()].map(({ packed }) => packed)).toThrow('was changed while it was in use')
   await expect(readContainer(path)).rejects.toThrow('cut off')
   expect(await logits(open(await readContainer(original)))).toEqual(expected)
+})
+
+test('a file that is overwritten in place makes runs fail', async () => {
+  const path = await copy('overwritten.fewbit')
+  await utimes(path, 1000, 1000)
+  const session = open(await readContainer(path))
+  expect(await logits(session)).toEqual(expected)
+  await copyFile(original, path)
+  await expect(logits(session)).rejects.toThrow('was changed while it was in use')
 })

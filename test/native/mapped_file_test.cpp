@@ -4,6 +4,7 @@
 #if !defined(_WIN32)
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -63,7 +64,7 @@ TEST_CASE("a mapped file is read in place, in parts too, and outlives its name")
   whole.reset();
   file.reset();
   CHECK(bytes_of(part) == std::vector<uint8_t>(content.begin() + 4160, content.begin() + 5160));
-  CHECK(part.intact());
+  CHECK(part.file()->intact());
 }
 
 TEST_CASE("what is missing of a file that was cut off is zeros, and the mapping is not intact") {
@@ -71,14 +72,29 @@ TEST_CASE("what is missing of a file that was cut off is zeros, and the mapping 
   const Blob blob(std::make_shared<const MappedFile>(file.descriptor()));
   const TemporaryFile other_file(kPages * kPage);
   const Blob other(std::make_shared<const MappedFile>(other_file.descriptor()));
+  CHECK(blob.file()->intact());
   file.cut(2 * kPage);
-  CHECK(blob.intact());  // nobody has looked yet
+  CHECK_FALSE(blob.file()->intact());
   std::vector<uint8_t> expected = file.content();
   std::fill(expected.begin() + 2 * kPage, expected.end(), uint8_t{0});
   CHECK(bytes_of(blob) == expected);
-  CHECK_FALSE(blob.intact());
   CHECK(bytes_of(other) == other_file.content());
-  CHECK(other.intact());
+  CHECK(other.file()->intact());
+}
+
+TEST_CASE("a mapping is not intact when its file was cut off inside a page or written to") {
+  TemporaryFile cut(2 * kPage);
+  const MappedFile mapped_cut(cut.descriptor());
+  cut.cut(2 * kPage - 1);
+  CHECK_FALSE(mapped_cut.intact());
+
+  const TemporaryFile written(kPage);
+  const timespec long_ago[2] = {{1000, 0}, {1000, 0}};
+  REQUIRE(futimens(written.descriptor(), long_ago) == 0);
+  const MappedFile mapped_written(written.descriptor());
+  CHECK(mapped_written.intact());
+  REQUIRE(pwrite(written.descriptor(), "x", 1, 7) == 1);
+  CHECK_FALSE(mapped_written.intact());
 }
 
 TEST_CASE("a place that was given back is taken anew") {
