@@ -1,6 +1,5 @@
 // Speed of the linear kernels of every path that runs here, on the shapes of DeiT-Small, one thread, beside the peak of
-// the core measured in the same process: GOP/s = 2 rows inputs outputs / best time of many runs of all tasks. Then one row
-// over weights that are larger than any cache, where GB/s of packed weights count.
+// the core measured in the same process: GOP/s = 2 rows inputs outputs / best time of many runs of all tasks.
 //
 //   linear_bench [path]
 #include <chrono>
@@ -31,8 +30,6 @@ constexpr Shape kShapes[] = {
     {"fc2 + residual", 197, 1536, 384, Activation::none, true},
 };
 
-constexpr Shape kOneRow = {"one row", 1, 8192, 16384, Activation::none, false};
-
 template <class T>
 struct Aligned {
   explicit Aligned(size_t count) : data(static_cast<T*>(std::aligned_alloc(64, (count * sizeof(T) + 127) / 64 * 64))) {}
@@ -57,12 +54,11 @@ double best_seconds(Run run) {
   return best;
 }
 
-void print(const Path& path, const Shape& s, const char* weights, size_t bytes, double seconds, double peak) {
+void print(const Path& path, const Shape& s, const char* weights, double seconds, double peak) {
   const double mop = 2e-6 * s.rows * s.inputs * s.outputs;
   std::printf("%-10s %-16s %-7s %4d x %4d x %4d = %6.1f MOP  %8.1f us  %7.1f GOP/s", path.name, s.name, weights, s.rows, s.inputs,
               s.outputs, mop, seconds * 1e6, mop * 1e-3 / seconds);
   if (peak > 0) std::printf("  %3.0f %% of %.0f", 100 * mop * 1e-3 / seconds / peak, peak);
-  if (s.rows == 1) std::printf("  %5.1f GB/s", bytes * 1e-9 / seconds);
   std::printf("\n");
 }
 
@@ -104,12 +100,11 @@ void bench_codes(const Path& path, const Shape& s, int bits, bool table, double 
   });
   char name[16];
   std::snprintf(name, sizeof name, "%d bits%s", bits, table ? " T" : "");
-  print(path, s, name, packed_bytes(s.outputs, s.inputs, bits), seconds, peak);
+  print(path, s, name, seconds, peak);
 }
 
 void bench_f32(const Path& path, const Shape& s, double peak) {
-  const size_t weight_floats = size_t(s.outputs + 15) / 16 * 16 * s.inputs;
-  Aligned<float> x(size_t(s.rows) * s.inputs), y(size_t(s.rows) * s.outputs), weight(weight_floats);
+  Aligned<float> x(size_t(s.rows) * s.inputs), y(size_t(s.rows) * s.outputs), weight(size_t(s.outputs + 15) / 16 * 16 * s.inputs);
   Aligned<uint8_t> scratch(linear_codes_scratch(s.inputs));
   for (int i = 0; i < s.rows * s.inputs; ++i) x.get()[i] = 1e-3f * float(i % 1000);
   for (int i = 0; i < s.outputs * s.inputs; ++i) weight.get()[i] = 1e-3f * float(i % 777);
@@ -129,7 +124,7 @@ void bench_f32(const Path& path, const Shape& s, double peak) {
   const double seconds = best_seconds([&] {
     for (int task = 0; task < linear_tasks(s.rows, s.outputs); ++task) path.kernels->linear_f32(op, task, scratch.get());
   });
-  print(path, s, "float", 4 * weight_floats, seconds, peak);
+  print(path, s, "float", seconds, peak);
 }
 
 }  // namespace
@@ -145,6 +140,5 @@ int main(int argc, char** argv) {
       if (!shape.residual) bench_codes(path, shape, 8, true, vnni);
       bench_f32(path, shape, fma);
     }
-    for (int bits : {8, 5, 4}) bench_codes(path, kOneRow, bits, false, 0);
   }
 }
