@@ -7,6 +7,8 @@
 //
 // A block is 6 rows x 16 outputs, the sums of a group of steps: twelve registers of sixteen. The int32 sums of the groups
 // before are in memory, in the first-level cache.
+//
+// 197 rows of DeiT-Small on a core of Zen 4 whose vpdpbusd makes 0.47 TOP/s: 0.28 with 4 bits, 0.25 with 5, 0.16 with 8.
 #include "cpu/implementations.h"
 #include "cpu/product_avx2.h"
 #include "cpu/simd_avx2.h"
