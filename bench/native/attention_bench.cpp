@@ -118,7 +118,7 @@ void bench_layernorm(const Path& path, int rows, int width) {
 }
 
 #if FEWBIT_X86
-void bench_elementwise() {
+void bench_elementwise(const SimdArrays& simd) {
   constexpr int kCount = 2048, kRepeats = 16;
   std::mt19937 random(3);
   std::normal_distribution<float> normal;
@@ -131,18 +131,18 @@ void bench_elementwise() {
   for (int i = 0; i < kEncodeTable; ++i) table.get()[i] = static_cast<uint8_t>(i / 2 & ~3);
   const Encoder uniform = {30.0f, -128, 127, 128, nullptr}, by_table = {30.0f, -128, 127, 128, table.get()};
   const auto report = [&](const char* what, auto run) {
-    std::printf("%-10s %-22s %24.4f ns an element\n", "avx512vnni", what,
+    std::printf("%-10s %-22s %24.4f ns an element\n", simd.path, what,
                 best_seconds([&] {
                   for (int i = 0; i < kRepeats; ++i) run();
                 }) * 1e9 /
                     (kCount * kRepeats));
   };
-  report("gelu", [&] { gelu_array(x, y, kCount); });
-  report("exp", [&] { exp_array(x, y, kCount); });
-  report("encode, uniform, 16", [&] { encode_array(uniform, x, bytes, kCount); });
-  report("encode, uniform, 64", [&] { encode_array_by_64(uniform, x, bytes, kCount); });
-  report("encode, table, 16", [&] { encode_array(by_table, x, bytes, kCount); });
-  report("encode, table, 64", [&] { encode_array_by_64(by_table, x, bytes, kCount); });
+  report("gelu", [&] { simd.gelu(x, y, kCount); });
+  report("exp", [&] { simd.exp(x, y, kCount); });
+  report("encode, uniform, 16", [&] { simd.encode(uniform, x, bytes, kCount); });
+  if (simd.encode_by_64) report("encode, uniform, 64", [&] { simd.encode_by_64(uniform, x, bytes, kCount); });
+  report("encode, table, 16", [&] { simd.encode(by_table, x, bytes, kCount); });
+  if (simd.encode_by_64) report("encode, table, 64", [&] { simd.encode_by_64(by_table, x, bytes, kCount); });
 }
 #endif
 
@@ -166,6 +166,7 @@ int main(int argc, char** argv) {
     bench_layernorm(path, tokens, heads * head_width);
   }
 #if FEWBIT_X86
-  if (vectors) bench_elementwise();
+  for (const SimdArrays& simd : {simd_arrays_avx2(), simd_arrays_avx512()})
+    if (find_path(simd.path)->runs && (!only || std::strcmp(only, simd.path) == 0)) bench_elementwise(simd);
 #endif
 }

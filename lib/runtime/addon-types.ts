@@ -174,10 +174,13 @@ export interface Plan {
   blobs: NativeBlob[]
 }
 
-/** 64-byte aligned native memory, freed when nothing refers to it any more. */
+/** 64-byte aligned native memory, or a mapped file, freed when nothing refers to it any more. */
 export interface NativeBlob {
   readonly byteLength: number
-  /** Copies bytes out (the state of observers; must not be called while a run that writes them is under way). */
+  /**
+   * Copies bytes out (the state of observers; must not be called while a run that writes them is under way). Throws when the mapped file was
+   * changed.
+   */
   read(offset: number, target: Uint8Array): void
 }
 
@@ -203,7 +206,7 @@ export interface NativeSession {
 }
 
 export interface NativePath {
-  name: 'portable' | 'avx512vnni' | 'amx'
+  name: 'portable' | 'avx2' | 'avxvnni' | 'avx512vnni' | 'amx'
   built: boolean
   runs: boolean
   reason: string
@@ -221,10 +224,22 @@ export interface Addon {
   createBlob(bytes: Uint8Array): NativeBlob
   /** Zeroed. */
   allocateBlob(byteLength: number): NativeBlob
-  /** path: a name of {@link paths}, or '' for the fastest that runs. Throws when the plan does not fit its buffers. */
-  createSession(plan: Plan, path: string): NativeSession
+  /**
+   * The file, read in place, see native/plan/mapped_file.h. The descriptor may be closed afterwards. Throws where files cannot be mapped: read
+   * it instead.
+   */
+  mapFile(descriptor: number): NativeBlob
+  /** A part of a blob, which lives on with it. offset: a multiple of 64. */
+  sliceBlob(blob: NativeBlob, offset: number, byteLength: number): NativeBlob
+  /**
+   * path: a name of {@link paths}, or '' for the fastest that runs. Runs of up to `threads` threads allocate nothing. Throws when the plan does
+   * not fit its buffers.
+   */
+  createSession(plan: Plan, path: string, threads: number): NativeSession
   packedBytes(outputs: number, inputs: number, bits: number): number
   /** native/format/packed_weight.h. codes: row-major [outputs][inputs], signed. */
   packWeight(codes: Int8Array, outputs: number, inputs: number, bits: number): Uint8Array
   unpackWeight(packed: Uint8Array, outputs: number, inputs: number, bits: number): Int8Array
+  /** For each output the sum of its codes; null when the padding is not zero. Throws when the mapped file was changed. */
+  sumWeight(packed: NativeBlob, outputs: number, inputs: number, bits: number): Int32Array | null
 }

@@ -51,7 +51,7 @@ export class Session {
     this.imageOutputs = plan.outputBytes / Float32Array.BYTES_PER_ELEMENT
     this.inputs = new InputCopier(this.imageInputs)
     this.ops = plan.ops.map(({ op, name }) => ({ op, name }))
-    this.native = ownErrors(() => addon.createSession(plan, this.path))
+    this.native = ownErrors(() => addon.createSession(plan, this.path, this.threads))
   }
 
   /**

@@ -28,10 +28,13 @@ class Addon : public Napi::Addon<Addon> {
                              InstanceMethod("defaultThreads", &Addon::default_threads, method),
                              InstanceMethod("createBlob", &Addon::create_blob, method),
                              InstanceMethod("allocateBlob", &Addon::allocate_blob, method),
+                             InstanceMethod("mapFile", &Addon::map_file, method),
+                             InstanceMethod("sliceBlob", &Addon::slice_blob, method),
                              InstanceMethod("createSession", &Addon::create_session, method),
                              InstanceMethod("packedBytes", &Addon::packed_bytes, method),
                              InstanceMethod("packWeight", &Addon::pack_weight, method),
                              InstanceMethod("unpackWeight", &Addon::unpack_weight, method),
+                             InstanceMethod("sumWeight", &Addon::sum_weight, method),
                          });
   }
 
@@ -65,11 +68,17 @@ class Addon : public Napi::Addon<Addon> {
     if (!info[0].IsNumber()) throw Napi::TypeError::New(info.Env(), "byteLength must be a number");
     return blob_.New({info[0]});
   }
-  Napi::Value create_session(const Napi::CallbackInfo& info) { return session_.New({info[0], info[1]}); }
+  Napi::Value map_file(const Napi::CallbackInfo& info) { return blob_.New({info.Env().Null(), info[0]}); }
+  Napi::Value slice_blob(const Napi::CallbackInfo& info) {
+    if (!info[0].IsObject()) throw Napi::TypeError::New(info.Env(), "blob must be a NativeBlob");
+    return blob_.New({info[0], info[1], info[2]});
+  }
+  Napi::Value create_session(const Napi::CallbackInfo& info) { return session_.New({info[0], info[1], info[2]}); }
 
   Napi::Value packed_bytes(const Napi::CallbackInfo& info) { return packed_bytes_of(info); }
   Napi::Value pack_weight(const Napi::CallbackInfo& info) { return pack(info); }
   Napi::Value unpack_weight(const Napi::CallbackInfo& info) { return unpack(info); }
+  Napi::Value sum_weight(const Napi::CallbackInfo& info) { return sum(info); }
 
   std::shared_ptr<Jobs> jobs_;
   Napi::FunctionReference blob_, session_;

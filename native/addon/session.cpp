@@ -67,7 +67,8 @@ SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info),
   guarded(info.Env(), [&] {
     if (!info[1].IsString()) throw Napi::TypeError::New(info.Env(), "path must be a string");
     const Kernels& kernels = kernels_of(info.Env(), info[1].As<Napi::String>().Utf8Value());
-    executor_ = std::make_shared<Executor>(read_plan(info[0]), kernels);
+    const auto threads = static_cast<int>(integer(info[2], 1, kMaxThreads, "threads"));
+    executor_ = std::make_shared<Executor>(read_plan(info[0]), kernels, threads);
   });
   info.This().As<Napi::Object>().TypeTag(&kTag);
   Napi::MemoryManagement::AdjustExternalMemory(info.Env(), static_cast<int64_t>(executor_->memory()));

@@ -36,7 +36,7 @@ struct Kernels {
 };
 
 struct Path {
-  const char* name;        // portable, avx512vnni, amx
+  const char* name;        // portable, avx2, avxvnni, avx512vnni, amx
   const Kernels* kernels;  // null when it was not built
   bool runs;
   const char* reason;  // why it does not run, or what it needs; a static string
@@ -56,7 +56,9 @@ PathList paths();
 const Path* find_path(const char* name);
 
 const Kernels* kernels_portable();
-// These two are built for x86-64 only; use paths().
+// These are built for x86-64 only; use paths().
+const Kernels* kernels_avx2();
+const Kernels* kernels_avxvnni();
 const Kernels* kernels_avx512();
 const Kernels* kernels_amx();
 

@@ -26,11 +26,13 @@ struct RunArguments {
 
 class Executor {
  public:
-  // Throws std::invalid_argument when the plan does not hold (plan.h), std::bad_alloc without memory for its arena.
-  Executor(Plan plan, const Kernels& kernels);
+  // Throws std::invalid_argument when the plan does not hold (plan.h), std::bad_alloc without memory for its arena and for the
+  // scratch of `threads` threads.
+  Executor(Plan plan, const Kernels& kernels, int threads);
 
   // One run at a time. Looks at `stop` before every task, and then leaves the output unfinished and returns false.
-  // progress: images done, after each pass.
+  // progress: images done, after each pass. Allocates nothing unless there are more threads than ever before. Throws
+  // std::runtime_error when a mapped file was changed: the output is worth nothing.
   bool run(Team& team, const RunArguments& arguments, const std::atomic<bool>& stop,
            const std::function<void(int64_t images)>& progress);
 
@@ -40,9 +42,10 @@ class Executor {
  private:
   const Plan plan_;
   const Kernels& kernels_;
-  const size_t thread_scratch_;  // the largest that an op wants, a multiple of 64
+  const size_t thread_scratch_;                 // the largest that an op wants, a multiple of 64
+  const std::vector<const MappedFile*> files_;  // that blobs of the plan are parts of
   AlignedBuffer arena_;
-  AlignedBuffer scratch_;  // kept between runs; grows with the number of threads only
+  AlignedBuffer scratch_;  // kept between runs
 };
 
 }  // namespace fewbit

@@ -13,7 +13,7 @@ describe('devices', () => {
 
   test('lists every path and cuda, one of them chosen', () => {
     const list = devices()
-    expect(list.map(({ path }) => path)).toEqual(['portable', 'avx512vnni', 'amx', null])
+    expect(list.map(({ path }) => path)).toEqual(['portable', 'avx2', 'avxvnni', 'avx512vnni', 'amx', null])
     expect(list.filter(({ chosen }) => chosen)).toHaveLength(1)
     expect(list.find(({ chosen }) => chosen)).toBe(list.findLast(({ runs }) => runs))
     expect(list.at(-1)).toMatchObject({ device: 'cuda', built: false, runs: false, chosen: false })
@@ -26,7 +26,7 @@ describe('devices', () => {
     expect(devices().find(({ chosen }) => chosen)?.path).toBe('portable')
     process.env.FEWBIT_ISA = 'mmx'
     expect(choosePath('portable')).toBe('portable')
-    expect(() => choosePath()).toThrow(/FEWBIT_ISA 'mmx' is not known; known are portable, avx512vnni/)
+    expect(() => choosePath()).toThrow(/FEWBIT_ISA 'mmx' is not known; known are portable, avx2/)
     expect(devices().some(({ chosen }) => chosen)).toBe(false)
     expect(doctor().advice).toContainEqual(expect.stringContaining("FEWBIT_ISA 'mmx' is not known"))
   })
