@@ -78,7 +78,7 @@ interface Row {
 function groups(ops: ProfiledOp[]): Row[] {
   const rows = new Map<string, Row>()
   for (const op of ops) {
-    const name = op.name.replace(/\d+/g, '*')
+    const name = op.name.replace(/\b\d+\b/g, '*')
     const key = `${name} ${op.op}`
     const row = rows.get(key) ?? { name, ops: [] }
     row.ops.push(op)

@@ -16,12 +16,16 @@ volatile double sink;
 
 Peaks peaks_portable() {
   constexpr int kCount = 4096, kSteps = 8;
-  alignas(64) static uint8_t x[kCount];
-  alignas(64) static int8_t w[kCount];
+  alignas(64) static uint8_t x_values[kCount];
+  alignas(64) static int8_t w_values[kCount];
+  // The compiler must not know what lies there.
+  uint8_t* volatile x_start = x_values;
+  int8_t* volatile w_start = w_values;
   const double products = shortest_run(kRuns, [&] {
     int32_t sum = 0;
     for (int step = 0; step < kSteps; ++step) {
-      x[step] = static_cast<uint8_t>(sum);
+      const uint8_t* const x = x_start;
+      const int8_t* const w = w_start;
       for (int i = 0; i < kCount; ++i) sum += x[i] * w[i];
     }
     sink = sum;
