@@ -48,12 +48,13 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
     signal.throwIfAborted()
     await replaceFile(output, (handle) => handle.writeFile(bytes))
     const { architecture } = model.info()
-    if (json) return printJson(terminal, { output, format, architecture, bytes: bytes.length })
+    if (json) return printJson(terminal, { file: output, format, architecture, bytes: bytes.length })
     print(
       terminal,
       pairs([
-        ['written', `${output}, ${formatBytes(bytes.length)}`],
-        ['model', `${architecture}, ONNX opset 17, ${format}`],
+        ['file', output],
+        ['size', formatBytes(bytes.length)],
+        ['form', `${format}, ONNX opset 17`],
       ]),
     )
   } finally {

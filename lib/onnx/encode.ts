@@ -39,7 +39,8 @@ export async function encodeOnnx(graph: Graph, { nodes, constants }: OnnxBuilder
       output: [valueInfo(OUTPUT, [classes as number])],
     },
   }
-  return parse(PROTO).root.lookupType('onnx.ModelProto').encode(model).finish()
+  const file = parse(PROTO).root.lookupType('onnx.ModelProto').encode(model).finish()
+  return new Uint8Array(file.buffer, file.byteOffset, file.length) // no Buffer, whose slices are no copies
 }
 
 function imageOf(graph: Graph): { channels: number; height: number; width: number } {
