@@ -62,8 +62,8 @@ async function race(name) {
       const times = await interleave(contestants, { seconds: Number(args.seconds) })
       peaks.push(await floatPeak())
       const rows = contestants.map(({ name: contestant, model }, i) => {
-        const { median, min, max, rounds } = times[i]
-        const ms = { msPerImage: median / batch, min: min / batch, max: max / batch, rounds }
+        const { median, min, max, cpu, rounds } = times[i]
+        const ms = { msPerImage: median / batch, min: min / batch, max: max / batch, cpuMs: cpu / batch, rounds }
         const { weightBits, activationBits } = model?.info() ?? {}
         return bench.row({ model: name, contestant, batch, threads, ...ms, macs, weightBits, activationBits })
       })
@@ -127,6 +127,7 @@ function show(name, batch, threads, rows, peaks) {
       model: ({ contestant }) => contestant,
       'ms an image': ({ msPerImage }) => msPerImage.toFixed(2),
       range: ({ min, max }) => `${min.toFixed(2)} .. ${max.toFixed(2)}`,
+      'CPU ms': ({ cpuMs }) => cpuMs.toFixed(2),
       'GOP/s': ({ msPerImage }) => ((2 * macs) / 1e6 / msPerImage).toFixed(0),
       'against its float': ({ msPerImage }) => times(msPerImage, float),
       'against its best int8': ({ msPerImage }) => times(msPerImage, best),

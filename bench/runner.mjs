@@ -75,23 +75,33 @@ const SETTLE = 10
  *
  * @param contestants objects with `run`, an async function
  * @param seconds about as long as this may take; there are `least` to `most` rounds
- * @returns for each contestant { median, min, max, rounds }, milliseconds a run
+ * @returns for each contestant { median, min, max, cpu, rounds }, milliseconds a run; cpu is the median of what the processor worked for this process, which
+ *   other programs do not lengthen, but which counts threads that wait by spinning
  */
 export async function interleave(contestants, { seconds = 30, least = 5, most = 25 } = {}) {
   const times = contestants.map(() => [])
+  const cpus = contestants.map(() => [])
   const once = async (i) => {
     await new Promise((resolve) => setTimeout(resolve, SETTLE))
-    const start = performance.now()
+    const [start, before] = [performance.now(), process.cpuUsage()]
     await contestants[i].run()
-    return performance.now() - start
+    const { user, system } = process.cpuUsage(before)
+    return { time: performance.now() - start, cpu: (user + system) / 1000 }
   }
   let round = 0
   for (const i of contestants.keys()) await once(i)
-  for (const i of contestants.keys()) round += await once(i)
+  for (const i of contestants.keys()) round += (await once(i)).time
   const rounds = Math.min(most, Math.max(least, Math.floor((1000 * seconds) / round)))
   for (let r = 0; r < rounds; r++) {
     const order = [...contestants.keys()]
-    for (const i of r % 2 ? order.reverse() : order) times[i].push(await once(i))
+    for (const i of r % 2 ? order.reverse() : order) {
+      const { time, cpu } = await once(i)
+      times[i].push(time)
+      cpus[i].push(cpu)
+    }
   }
-  return times.map((found) => ({ median: median(found), min: Math.min(...found), max: Math.max(...found), rounds }))
+  return times.map((found, i) => {
+    const [min, max] = [Math.min(...found), Math.max(...found)]
+    return { median: median(found), min, max, cpu: median(cpus[i]), rounds }
+  })
 }
