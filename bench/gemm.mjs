@@ -30,7 +30,6 @@ for (const shape of new Set(bench.rows.map(({ shape }) => shape))) {
     {
       kernel: ({ who, weights }) => `${who}, ${weights}`,
       'median us': ({ microseconds }) => microseconds.toFixed(1),
-      least: ({ least }) => least.toFixed(1),
       'TOP/s': ({ operationsPerSecond }) => (operationsPerSecond / 1e12).toFixed(3),
       'of the peak': ({ operationsPerSecond, peak }) => `${((100 * operationsPerSecond) / peak).toFixed(0)} %`,
       peak: ({ peak }) => (peak / 1e12).toFixed(3),

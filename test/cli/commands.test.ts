@@ -91,6 +91,14 @@ describe('quantize', () => {
     expect((await fewbit(['info', at('floor.fewbit')])).stdout).toMatch(/^quantized +partial coverage, preset best$/m)
   })
 
+  test('the objective latency prints milliseconds beside bits', async () => {
+    const options = ['--average-bits', '5', '--objective', 'latency', '--calibration-images', '8']
+    const outcome = await quantize(at('fast.fewbit'), ...options)
+    expect(outcome.stdout).toMatch(/^layer +bits +time +with 8 bits\n[─ ]+\npatch_embedding +\d +[\d.]+ ms +[\d.]+ ms\n/m)
+    expect(outcome.stdout).toMatch(/^all linear layers +[\d.]+ ms +[\d.]+ ms$/m)
+    expect(outcome.stderr).toMatch(/latency \.\.\./)
+  })
+
   test('an estimate comes before the search, and a published preset has the widths that are given', async () => {
     const outcome = await quantize(at('baseline.fewbit'), '--preset', 'minmax', '--weight-bits', '6')
     expect(outcome.stderr).toMatch(/this will take roughly \d+ (s|min)[\s\S]*observe \.\.\.\n/)
