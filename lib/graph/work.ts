@@ -1,4 +1,5 @@
 import type { Plan, PlanOp, View } from '../runtime/addon-types.js'
+import { packedBytes } from '../runtime/blobs.js'
 
 /**
  * What the ops of a plan have to do at least: operations as the peaks of a processor count them, and bytes as if every byte were moved once.
@@ -18,8 +19,8 @@ export interface Work {
 }
 
 const FLOAT_BYTES = 4
-const BLOCK_INPUTS = 32
-const BLOCK_OUTPUTS = 16
+/** Outputs of a float weight are padded to whole panels of so many. */
+const PANEL = 16
 
 /** Times the step, both bounds, to an integer, into place. */
 const ENCODE = 10
@@ -50,12 +51,12 @@ function countsOf(op: PlanOp): Counts {
   switch (op.op) {
     case 'linearCodes': {
       const products = 2 * op.y.rows * op.x.width * op.y.width
-      const packed = blocks(op.x.width, BLOCK_INPUTS) * blocks(op.y.width, BLOCK_OUTPUTS) * (op.weightBits / 8)
-      return { int8: products, floats: elements(op.y) * (DECODE + epilogue(op)), ...linearBytes(op, 1, packed) }
+      const weights = packedBytes(op.y.width, op.x.width, op.weightBits)
+      return { int8: products, floats: elements(op.y) * (DECODE + epilogue(op)), ...linearBytes(op, 1, weights) }
     }
     case 'linearF32': {
       const products = 2 * op.y.rows * op.x.width * op.y.width
-      const weights = FLOAT_BYTES * op.x.width * blocks(op.y.width, BLOCK_OUTPUTS)
+      const weights = FLOAT_BYTES * op.x.width * PANEL * Math.ceil(op.y.width / PANEL)
       return { int8: 0, floats: products + elements(op.y) * epilogue(op), ...linearBytes(op, FLOAT_BYTES, weights) }
     }
     case 'attentionCodes': {
@@ -93,8 +94,6 @@ function countsOf(op: PlanOp): Counts {
 }
 
 const elements = (...views: View[]): number => views.reduce((sum, { rows, width }) => sum + rows * width, 0)
-
-const blocks = (size: number, block: number): number => Math.ceil(size / block) * block
 
 /** Operations an element behind a product. */
 function epilogue(op: Extract<PlanOp, { op: 'linearCodes' | 'linearF32' }>): number {

@@ -1,5 +1,6 @@
-import addon from '#addon'
 import type { NativePath, Plan, PlanOp } from '../runtime/addon-types.js'
+import { packedBytes } from '../runtime/blobs.js'
+import { kernelOrigin } from '../runtime/peaks.js'
 import type { ProfiledOp } from './profile.js'
 
 /**
@@ -18,10 +19,6 @@ const WORTH_MENTIONING = 0.03
 /** More than that of a product being zeros is named. */
 const WASTE = 0.2
 
-/** Inputs and outputs of coded weights come in blocks of so many, see native/format/packed_weight.h. */
-const BLOCK_INPUTS = 32
-const BLOCK_OUTPUTS = 16
-
 /** @param times of the ops of the plan, in their order */
 export function adviceFor(plan: Pick<Plan, 'ops'>, times: ProfiledOp[], path: NativePath['name']): Advice[] {
   const total = times.reduce((sum, { milliseconds }) => sum + milliseconds, 0)
@@ -37,7 +34,7 @@ export function adviceFor(plan: Pick<Plan, 'ops'>, times: ProfiledOp[], path: Na
 
 /** What can be told of an op without running it. */
 export function* slowPaths(op: PlanOp, path: NativePath['name']): Generator<string> {
-  const origin = addon.kernelOrigins(path)[op.op]
+  const origin = kernelOrigin(path, op.op)
   if (origin === 'portable') {
     yield path === 'portable'
       ? 'runs on the portable path, plain C++ for any processor: see fewbit doctor for what this processor lacks'
@@ -47,9 +44,9 @@ export function* slowPaths(op: PlanOp, path: NativePath['name']): Generator<stri
   }
   if (op.op === 'linearCodes') {
     const [inputs, outputs] = [op.x.width, op.y.width]
-    const stored = Math.ceil(inputs / BLOCK_INPUTS) * BLOCK_INPUTS * Math.ceil(outputs / BLOCK_OUTPUTS) * BLOCK_OUTPUTS
+    const stored = packedBytes(outputs, inputs, 8)
     if (1 - (inputs * outputs) / stored > WASTE) {
-      yield `${inputs} inputs and ${outputs} outputs are padded with zeros to multiples of ${BLOCK_INPUTS} and ${BLOCK_OUTPUTS}`
+      yield `${inputs} inputs and ${outputs} outputs are padded with zeros to multiples of 32 and 16`
     }
   }
 }

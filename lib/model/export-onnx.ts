@@ -1,10 +1,10 @@
-import addon from '#addon'
 import { storageOf } from '../graph/operands.js'
 import { encodeOnnx } from '../onnx/encode.js'
 import { toOnnx } from '../onnx/export.js'
 import { dynamicLinear, floatLinear, type LinearForm, qdqLinear, type Range } from '../onnx/products.js'
 import { observe } from '../quant/observe.js'
 import { findOperands } from '../quant/operands.js'
+import { VERSION } from '../runtime/devices.js'
 import { kindOf } from '../values.js'
 import { drawCalibration, readCalibration } from './calibration.js'
 import { load } from './load.js'
@@ -58,7 +58,7 @@ export async function exportOnnx(source: string | Model, options: OnnxOptions = 
   }
   const { graph } = model.parts
   const builder = await toOnnx(graph, await linearForm(model, options), signal)
-  return encodeOnnx(graph, builder, addon.version)
+  return encodeOnnx(graph, builder, VERSION)
 }
 
 /** @throws TypeError for options that are unknown or do not go together */

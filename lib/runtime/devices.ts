@@ -17,6 +17,9 @@ export interface Device {
   reason: string
 }
 
+/** Of this package. */
+export const VERSION: string = addon.version
+
 const NO_CUDA = 'this version of fewbit has no CUDA kernels'
 
 /**
