@@ -45,6 +45,7 @@ Peaks measure_peaks(const Path& path) {
 #if FEWBIT_X86
   if (std::strcmp(path.name, "amx") == 0) return peaks_amx();
   if (std::strcmp(path.name, "avx512vnni") == 0) return peaks_avx512();
+  if (std::strcmp(path.name, "avxvnni") == 0) return peaks_avxvnni();
   if (std::strcmp(path.name, "avx2") == 0) return peaks_avx2();
 #else
   (void)path;

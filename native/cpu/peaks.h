@@ -25,6 +25,7 @@ double measure_read_speed(size_t bytes);
 Peaks peaks_portable();
 // For x86-64 only; use measure_peaks.
 Peaks peaks_avx2();
+Peaks peaks_avxvnni();
 Peaks peaks_avx512();
 Peaks peaks_amx();
 

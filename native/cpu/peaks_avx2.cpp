@@ -24,6 +24,15 @@ inline void dot(__m256i& sum, const __m256i& a) {
 #endif
 }
 
+// The same in one.
+inline void dot_vnni(__m256i& sum, const __m256i& a) {
+#ifdef __GNUC__
+  asm volatile("%{vex%} vpdpbusd %1, %1, %0" : "+x"(sum) : "x"(a));
+#else
+  sum = _mm256_dpbusd_avx_epi32(sum, a, a);
+#endif
+}
+
 inline void multiply_add(__m256& sum, const __m256& a) {
 #ifdef __GNUC__
   asm volatile("vfmadd231ps %1, %1, %0" : "+x"(sum) : "x"(a));
@@ -53,12 +62,16 @@ double seconds_of(Vector a) {
   return seconds;
 }
 
-}  // namespace
-
-Peaks peaks_avx2() {
+template <void (*kDot)(__m256i&, const __m256i&)>
+Peaks peaks() {
   constexpr double kInstructions = double(kSums) * kSteps;
-  return {2 * 32 * kInstructions / seconds_of<__m256i, dot>(_mm256_set1_epi16(1)),
+  return {2 * 32 * kInstructions / seconds_of<__m256i, kDot>(_mm256_set1_epi16(1)),
           2 * 8 * kInstructions / seconds_of<__m256, multiply_add>(_mm256_set1_ps(0.5f))};
 }
+
+}  // namespace
+
+Peaks peaks_avx2() { return peaks<dot>(); }
+Peaks peaks_avxvnni() { return peaks<dot_vnni>(); }
 
 }  // namespace fewbit
