@@ -32,10 +32,15 @@ for (const shape of new Set(bench.rows.map(({ shape }) => shape))) {
       'median us': ({ microseconds }) => microseconds.toFixed(1),
       'TOP/s': ({ operationsPerSecond }) => (operationsPerSecond / 1e12).toFixed(3),
       'of the peak': ({ operationsPerSecond, peak }) => `${((100 * operationsPerSecond) / peak).toFixed(0)} %`,
+      'GB/s of weights': ({ weights, microseconds }) => ((inputs * outputs * bitsOf(weights)) / 8e3 / microseconds).toFixed(1),
       peak: ({ peak }) => (peak / 1e12).toFixed(3),
     },
     rows,
   )
+}
+
+function bitsOf(weights) {
+  return weights === 'float' ? 32 : Number.parseInt(weights, 10)
 }
 
 function compile() {

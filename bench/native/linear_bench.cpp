@@ -40,7 +40,7 @@ constexpr Shape kShapes[] = {
     {"qkv, 8 images", 1576, 384, 1152},
     {"fc1, 8 images", 1576, 384, 1536},
     {"fc2, 8 images", 1576, 1536, 384},
-    {"one row", 1, 8192, 8192},
+    {"one row", 1, 8192, 16384},
     {"qkv to codes", 197, 384, 1152, true},
     {"fc1, gelu, to codes", 197, 384, 1536, true, Activation::gelu},
     {"fc2, residual", 197, 1536, 384, true, Activation::none, true},

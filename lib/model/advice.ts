@@ -1,6 +1,6 @@
 import type { NativePath, Plan, PlanOp } from '../runtime/addon-types.js'
 import { packedBytes } from '../runtime/blobs.js'
-import { kernelOrigin } from '../runtime/peaks.js'
+import { kernelOrigin } from '../runtime/devices.js'
 import type { ProfiledOp } from './profile.js'
 
 /**

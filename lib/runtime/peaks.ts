@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import addon from '#addon'
-import type { NativePath, PlanOp } from './addon-types.js'
+import type { NativePath } from './addon-types.js'
 
 /**
  * What this machine can do at most, measured on the spot: about a tenth of a second.
@@ -36,6 +36,3 @@ export async function measurePeaks(path: NativePath['name'], mostBytes: number):
 export function readSpeed({ reads }: Peaks, bytes: number): number {
   return (reads.find((read) => read.bytes >= bytes) ?? reads[reads.length - 1]).speed
 }
-
-/** For an op that paths implement apart, the slowest path with the same implementation as this one; undefined for all other ops. */
-export const kernelOrigin = (path: NativePath['name'], op: PlanOp['op']): NativePath['name'] | undefined => addon.kernelOrigins(path)[op]
