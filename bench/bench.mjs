@@ -67,7 +67,7 @@ async function race(name) {
         const { weightBits, activationBits } = model?.info() ?? {}
         return bench.row({ model: name, contestant, batch, threads, ...ms, macs, weightBits, activationBits })
       })
-      show(name, batch, threads, rows, peaks)
+      show(name, batch, threads, rows, threads * Math.max(...peaks))
       for (const { session } of contestants) await session?.release()
     }
   }
@@ -116,28 +116,30 @@ function difference(ours, theirs) {
   return most / largest
 }
 
-function show(name, batch, threads, rows, peaks) {
-  const best = Math.min(...rows.filter(({ contestant }) => /^onnxruntime int8/.test(contestant)).map(({ msPerImage }) => msPerImage))
-  const float = rows.find(({ contestant }) => contestant === 'onnxruntime float')?.msPerImage
-  const times = (ms, of) => (Number.isFinite(of) ? `${(of / ms).toFixed(2)} x` : '-')
-  const { rounds, macs } = rows[0]
-  bench.print(`\n${name}, batch ${batch}, ${threads} thread(s), median of ${rounds} interleaved runs`)
+/** On one thread ratios and rates are of processor time, which other programs do not lengthen; threads that wait by spinning spoil it on more. */
+function show(name, batch, threads, rows, peak) {
+  const ms = (row) => (threads === 1 ? row.cpuMs : row.msPerImage)
+  const best = Math.min(...rows.filter(({ contestant }) => /^onnxruntime int8/.test(contestant)).map(ms))
+  const float = rows.find(({ contestant }) => contestant === 'onnxruntime float')
+  const times = (row, of) => (Number.isFinite(of) ? `${(of / ms(row)).toFixed(2)} x` : '-')
+  const [{ rounds, macs }] = rows
+  bench.print(`\n${name}, batch ${batch}, ${threads} thread(s), median of ${rounds} interleaved runs, load ${rows[0].load.toFixed(1)}`)
   bench.table(
     {
       model: ({ contestant }) => contestant,
       'ms an image': ({ msPerImage }) => msPerImage.toFixed(2),
       range: ({ min, max }) => `${min.toFixed(2)} .. ${max.toFixed(2)}`,
       'CPU ms': ({ cpuMs }) => cpuMs.toFixed(2),
-      'GOP/s': ({ msPerImage }) => ((2 * macs) / 1e6 / msPerImage).toFixed(0),
-      'against its float': ({ msPerImage }) => times(msPerImage, float),
-      'against its best int8': ({ msPerImage }) => times(msPerImage, best),
+      'GOP/s': (row) => ((2 * macs) / 1e6 / ms(row)).toFixed(0),
+      'against its float': (row) => times(row, float && ms(float)),
+      'against its best int8': (row) => times(row, best),
     },
     rows,
   )
-  const peak = Math.max(...peaks) * threads
-  const reached = (2 * macs) / 1e6 / rows[0].msPerImage
+  const [first] = rows
+  const reached = (2 * macs) / 1e6 / ms(first)
   bench.print(
-    `float: ${((2 * macs) / 1e9).toFixed(2)} GOP / ${rows[0].msPerImage.toFixed(2)} ms = ${reached.toFixed(0)} GFLOP/s = ` +
+    `float: ${((2 * macs) / 1e9).toFixed(2)} GOP / ${ms(first).toFixed(2)} ms = ${reached.toFixed(0)} GFLOP/s = ` +
       `${((100 * reached) / peak).toFixed(0)} % of the FMA peak of ${peak.toFixed(0)} (${threads} x what one core does, measured before and after)`,
   )
 }
