@@ -2,7 +2,6 @@
 // held against.
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 
 #include "cpu/kernels.h"
@@ -29,18 +28,8 @@ Peaks peaks_avxvnni();
 Peaks peaks_avx512();
 Peaks peaks_amx();
 
-// The shortest of `runs` runs, in seconds.
-template <class Run>
-static double shortest_run(int runs, Run run) {
-  using Clock = std::chrono::steady_clock;
-  double best = 1e9;
-  for (int i = 0; i < runs; ++i) {
-    const auto begin = Clock::now();
-    run();
-    const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-    if (seconds > 0 && seconds < best) best = seconds;
-  }
-  return best;
-}
+// The shortest of `runs` runs, in seconds. No template: the linker could give one that was compiled for other instructions to
+// everybody.
+double shortest_run(int runs, void (*run)());
 
 }  // namespace fewbit
