@@ -96,7 +96,7 @@ class Lowering {
     private readonly scheme: Scheme | null,
     options: LowerOptions,
   ) {
-    this.batch = options.batch ?? defaultBatch(graph)
+    this.batch = options.batch ?? batchOf(graph)
     if (!(Number.isInteger(this.batch) && this.batch > 0)) throw new Error(`a batch of ${this.batch} images`)
     this.attentions = new Map(
       graph.nodes.flatMap((node) =>
@@ -527,7 +527,8 @@ function rowsOf(view: View, first: number, rows: number): View {
   return view
 }
 
-function defaultBatch(graph: Graph): number {
+/** Images that are in flight at once unless a caller asks for another number. */
+export function batchOf(graph: Graph): number {
   const rows = graph.nodes.flatMap((node) => (node.op === 'linear' ? [(graph.edges.get(node.input) as Edge).rows] : []))
   return Math.ceil(BATCH_ROWS / Math.max(1, ...rows))
 }

@@ -11,6 +11,7 @@ import { type BenchmarkOptions, type BenchmarkResult, benchmark } from './benchm
 import { type Classification, type ClassifyOptions, classify } from './classify.js'
 import { type Evaluation, evaluate } from './evaluate.js'
 import { describe, type ModelInfo } from './info.js'
+import { type Profile, type ProfileOptions, profile } from './profile.js'
 import { type Quantization, quantizationToJson } from './quantization.js'
 
 /** Where and how a model runs. */
@@ -112,6 +113,11 @@ export class Model {
   /** Times runs on seeded random input. */
   benchmark(options: BenchmarkOptions = {}): Promise<BenchmarkResult> {
     return benchmark(this, options)
+  }
+
+  /** Where the time goes: every op on seeded random input, beside the least that this machine would need. */
+  profile(options: ProfileOptions = {}): Promise<Profile> {
+    return profile(this, options)
   }
 
   /** Sizes, average bits, and the code of every operand. */

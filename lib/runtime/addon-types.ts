@@ -236,6 +236,12 @@ export interface Addon {
    * not fit its buffers.
    */
   createSession(plan: Plan, path: string, threads: number): NativeSession
+  /** For the ops that paths implement apart, the slowest path with the same implementation as that of this name, which has to be built. */
+  kernelOrigins(path: string): Partial<Record<PlanOp['op'], NativePath['name']>>
+  /** Operations a second of one core with the instructions of a path that runs here, see native/cpu/peaks.h; takes some 20 milliseconds. */
+  measurePeaks(path: string): { int8: number; floats: number }
+  /** Bytes a second that reading a buffer of so many bytes again and again gives. */
+  measureReadSpeed(bytes: number): number
   packedBytes(outputs: number, inputs: number, bits: number): number
   /** native/format/packed_weight.h. codes: row-major [outputs][inputs], signed. */
   packWeight(codes: Int8Array, outputs: number, inputs: number, bits: number): Uint8Array

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import addon from '#addon'
-import type { NativePath } from './addon-types.js'
+import type { NativePath, PlanOp } from './addon-types.js'
 import { chooseThreads } from './threads.js'
 
 /** A way to run a model on this machine. */
@@ -16,6 +16,9 @@ export interface Device {
   /** Why it does not run, or what it uses. */
   reason: string
 }
+
+/** Of this package. */
+export const VERSION: string = addon.version
 
 const NO_CUDA = 'this version of fewbit has no CUDA kernels'
 
@@ -35,6 +38,12 @@ export function choosePath(name?: string): NativePath['name'] {
   if (!path.runs) throw new Error(`${source} '${asked}' does not run here: ${path.reason}. Known are ${known}`)
   return path.name
 }
+
+/** For an op that paths implement apart, the slowest path with the same implementation as this one; undefined for all other ops. */
+export const kernelOrigin = (path: NativePath['name'], op: PlanOp['op']): NativePath['name'] | undefined => addon.kernelOrigins(path)[op]
+
+/** What quantized models consist of. */
+const QUANTIZED_OPS: PlanOp['op'][] = ['patchify', 'linearCodes', 'attentionCodes', 'layernorm', 'layernormCodes', 'pointwise']
 
 /** Everything this build could run on, slowest first. */
 export function devices(): Device[] {
@@ -99,6 +108,14 @@ function advise(list: Device[], sharp: string | null): string[] {
     advice.push(`FEWBIT_ISA chooses ${chosen.path}, though ${fastest} runs here and is faster.`)
   } else if (chosen?.path === 'portable') {
     advice.push('Only the portable path runs here; it is many times slower than the vector paths.')
+  }
+  if (chosen?.path && chosen.path !== 'portable') {
+    const slow = QUANTIZED_OPS.filter((op) => kernelOrigin(chosen.path as NativePath['name'], op) === 'portable')
+    if (slow.length > 0) {
+      advice.push(
+        `The path ${chosen.path} has no kernels for ${slow.join(', ')}, which run in plain C++: fewbit profile tells what that costs.`,
+      )
+    }
   }
   if (sharp === null) advice.push('sharp is not installed or does not load: image files cannot be decoded. npm install sharp')
   return advice

@@ -4,6 +4,8 @@
 // those is used is the caller's decision; the default is the last that runs.
 #pragma once
 
+#include <vector>
+
 #include "ops/attention.h"
 #include "ops/attention_gradient.h"
 #include "ops/copy_rows.h"
@@ -54,6 +56,13 @@ PathList paths();
 // The path of that name (look at `runs` before using it), or the fastest that runs when name is null or empty. Null when
 // no path has that name.
 const Path* find_path(const char* name);
+
+// For the op of each kernel, by its name in plans, the slowest path with the same implementation. The path has to be built.
+struct KernelOrigin {
+  const char* op;
+  const char* path;
+};
+std::vector<KernelOrigin> kernel_origins(const Path& path);
 
 const Kernels* kernels_portable();
 // These are built for x86-64 only; use paths().

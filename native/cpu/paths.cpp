@@ -117,6 +117,13 @@ Path make_path(const char* name, const Kernels* kernels, Verdict verdict) {
   return {name, kernels, verdict.runs && kernels, verdict.reason};
 }
 
+template <class Function>
+const char* origin(const Path& path, Function Kernels::*kernel) {
+  for (const Path& slower : paths())
+    if (slower.kernels && slower.kernels->*kernel == path.kernels->*kernel) return slower.name;
+  return path.name;
+}
+
 }  // namespace
 
 PathList paths() {
@@ -147,6 +154,22 @@ const Path* find_path(const char* name) {
     if (name && *name ? std::strcmp(path.name, name) == 0 : path.runs) found = &path;
   }
   return found;
+}
+
+std::vector<KernelOrigin> kernel_origins(const Path& path) {
+  return {
+      {"linearCodes", origin(path, &Kernels::linear_codes)},
+      {"linearF32", origin(path, &Kernels::linear_f32)},
+      {"attentionCodes", origin(path, &Kernels::attention_codes)},
+      {"attentionF32", origin(path, &Kernels::attention_f32)},
+      {"layernorm", origin(path, &Kernels::layernorm)},
+      {"layernormCodes", origin(path, &Kernels::layernorm_codes)},
+      {"patchify", origin(path, &Kernels::patchify)},
+      {"pointwise", origin(path, &Kernels::pointwise)},
+      {"layernormGradient", origin(path, &Kernels::layernorm_gradient)},
+      {"attentionGradient", origin(path, &Kernels::attention_gradient)},
+      {"productSum", origin(path, &Kernels::product_sum)},
+  };
 }
 
 }  // namespace fewbit

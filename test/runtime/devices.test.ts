@@ -35,14 +35,20 @@ describe('devices', () => {
     const portable = { name: 'portable' as const, built: true, runs: true, reason: 'plain C++' }
     const vector = { name: 'avx512vnni' as const, built: true, runs: true, reason: 'AVX-512 with VNNI' }
     const spy = jest.spyOn(addon, 'paths').mockReturnValue([portable, vector])
-    const advice = () => doctor().advice.filter((line) => /portable/.test(line))
+    const origins = jest.spyOn(addon, 'kernelOrigins').mockReturnValue({ linearCodes: 'avx512vnni', productSum: 'portable' })
+    const advice = () => doctor().advice.filter((line) => /portable|plain C/.test(line))
     try {
       expect(advice()).toEqual([])
+      origins.mockReturnValue({ linearCodes: 'portable', attentionCodes: 'avx512vnni', patchify: 'portable' })
+      expect(advice()).toEqual([
+        expect.stringMatching(/^The path avx512vnni has no kernels for patchify, linearCodes, which run in plain C\+\+/),
+      ])
       process.env.FEWBIT_ISA = 'portable'
       expect(advice()).toEqual(['FEWBIT_ISA chooses portable, though avx512vnni runs here and is faster.'])
       spy.mockReturnValue([portable, { ...vector, runs: false }])
       expect(advice()).toEqual([expect.stringMatching(/^Only the portable path runs here/)])
     } finally {
+      origins.mockRestore()
       spy.mockRestore()
     }
   })
