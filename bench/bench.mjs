@@ -1,95 +1,163 @@
-// DeiT-Small 224, batch 1, one thread: float against the FMA peak of the same run, 8 bits and 4.5 bits on average against float.
-// Weights and input are random: times do not depend on them. Runs are interleaved, so that a slow phase of the machine hits all.
-import { cpus } from 'node:os'
+// The race: fewbit beside onnxruntime-node on the same models, which fewbit exports for it. Runs are interleaved.
+//   node bench/bench.mjs                                        all of it, about an hour
+//   node bench/bench.mjs --model deit-small --batch 1 --threads 1
+//   --seconds N    for each comparison (default 30)
+// Weights of architectures are random, and so is the input: times do not depend on them. The checkpoint is looked for in ../shared.
+import { join } from 'node:path'
 import { noiseImages } from '../dist/esm/images/noise.js'
-import { devices, quantize, randomModel } from '../dist/esm/index.js'
+import { exportOnnx, load, Model, quantize, randomModel } from '../dist/esm/index.js'
+import { Search } from '../dist/esm/quant/search.js'
 import { randomValues } from '../dist/esm/random.js'
-import { table } from '../dist/esm/report/terminal.js'
-import { measurePeak } from './peak.mjs'
+import { measurePeaks } from '../dist/esm/runtime/peaks.js'
+import { loadRival, rivalSession, runRival } from './rival.mjs'
+import { Bench, interleave, machine, machineText, missing, SHARED, say } from './runner.mjs'
 
-const ARCHITECTURE = 'deit-small'
-const ROUNDS = 25
-const WARM_UP = 3
-const FLOAT_SHARE = 0.4
-const SPEED_UP = 4
+const MODELS = ['vit-tiny-imagenet', 'deit-small', 'vit-base', 'swin-tiny']
+const CHECKPOINT = 'vit-tiny-imagenet'
+const CALIBRATION = 'imagenet-like/calibration'
+const BATCHES = [1, 8]
+const THREADS = [1, 2]
+const QUANTIZED = { 'fewbit W8A8': 8, 'fewbit 4.5 bits': 4.5 }
+const FORMATS = ['float', 'int8-dynamic', 'int8-qdq']
+/** Logits of float models agree that far, as a share of the largest. */
+const TOLERANCE = 1e-4
+const CALIBRATION_IMAGES = 16
 
-const say = (text) => process.stderr.write(`${text}\n`)
-const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1]
+const option = { type: 'string', multiple: true }
+const bench = new Bench('race', { model: option, batch: option, threads: option, seconds: { type: 'string', default: '30' } })
+const { args } = bench
+const chosen = (given, all) => (given ? all.filter((each) => given.includes(String(each))) : all)
+const ort = await loadRival()
 
-const float = await randomModel(ARCHITECTURE, { seed: 0 })
-const models = [{ name: 'float', model: float }]
-for (const [name, bits] of [
-  ['W8A8', { bits: 8 }],
-  ['4.5 bits', { averageBits: 4.5 }],
-]) {
-  say(`quantizing: ${name}`)
-  const calibrate = noiseImages(float.input, 4, 0)
-  models.push({ name, model: await quantize(float, { calibrate, allocation: 'even', ...bits }) })
+bench.print(machineText(machine()))
+let failed = false
+for (const name of chosen(args.model, MODELS)) {
+  const absent = name === CHECKPOINT ? missing([join('zoo', CHECKPOINT), CALIBRATION]) : []
+  if (absent.length > 0) bench.print(`\n${name}: skipped, ${absent.join(', ')} not found`)
+  else failed = !(await race(name)) || failed
 }
+if (failed) process.exitCode = 1
 
-say('timing')
-const peaks = [measurePeak()]
-const { channels, height, width } = float.input
-const pixels = randomValues(channels * height * width, 0)
-const times = new Map(models.map(({ name }) => [name, []]))
-for (let round = -WARM_UP; round < ROUNDS; round++) {
-  for (const { name, model } of models) {
-    const start = performance.now()
-    await model.run(pixels, 1, { threads: 1 })
-    if (round >= 0) times.get(name).push(performance.now() - start)
+/** @returns whether the rival computes the same logits */
+async function race(name) {
+  const { models, sessions, calibrate } = await prepare(name)
+  const [{ model: float }] = models
+  const macs = float.info().macs
+  let agreement = 0
+  for (const batch of chosen(args.batch, BATCHES)) {
+    for (const threads of chosen(args.threads, THREADS)) {
+      const { channels, height, width } = float.input
+      const pixels = randomValues(batch * channels * height * width, 0)
+      const contestants = models.map(({ name, model }) => ({ name, model, run: () => model.run(pixels, batch, { threads }) }))
+      for (const format of sessions ? FORMATS : []) {
+        const session = await rivalSession(ort, sessions.get(format), threads)
+        contestants.push({ name: `onnxruntime ${format}`, session, run: () => runRival(ort, session, pixels, batch, float.input) })
+      }
+      if (sessions)
+        agreement = Math.max(agreement, difference(await contestants[0].run(), await find(contestants, 'onnxruntime float').run()))
+      say(`${name}: batch ${batch}, ${threads} thread(s)`)
+      const peaks = [await floatPeak()]
+      const times = await interleave(contestants, { seconds: Number(args.seconds) })
+      peaks.push(await floatPeak())
+      const rows = contestants.map(({ name: contestant, model }, i) => {
+        const { median, min, max, cpu, rounds } = times[i]
+        const ms = { msPerImage: median / batch, min: min / batch, max: max / batch, cpuMs: cpu / batch, rounds }
+        const { weightBits, activationBits } = model?.info() ?? {}
+        return bench.row({ model: name, contestant, batch, threads, ...ms, macs, weightBits, activationBits })
+      })
+      show(name, batch, threads, rows, threads * Math.max(...peaks))
+      for (const { session } of contestants) await session?.release()
+    }
   }
+  for (const { model } of models) model.dispose()
+  if (!sessions) return true
+  bench.print(`\n${name}: float logits of both differ by ${agreement.toExponential(1)} of the largest, calibrated on ${calibrate}`)
+  return agreement <= TOLERANCE
 }
-peaks.push(measurePeak())
 
-const ms = Object.fromEntries(models.map(({ name }) => [name, median(times.get(name))]))
-const operations = 2 * float.info().macs
-const peak = peaks.includes(null) ? null : Math.max(...peaks.map(({ gflops }) => gflops))
-const reached = operations / 1e6 / ms.float
-const share = peak === null ? null : reached / peak
+/** Models, and the bytes of the rival's by format. */
+async function prepare(name) {
+  const real = name === CHECKPOINT
+  const float = real ? await load(join(SHARED, 'zoo', name)) : await randomModel(name, { seed: 0 })
+  const calibrate = real ? join(SHARED, CALIBRATION) : noiseImages(float.input, CALIBRATION_IMAGES, 0)
+  say(`${name}: quantizing`)
+  const small = real ? await quantizedWell(float, calibrate) : await quantizedSoon(float)
+  const models = [{ name: 'fewbit float', model: float }, ...small]
+  if (!ort) return { models, sessions: null }
+  const sessions = new Map()
+  for (const format of FORMATS) {
+    say(`${name}: exporting, ${format}`)
+    const calibrated = format === 'int8-qdq' && { calibrate, calibrationImages: CALIBRATION_IMAGES }
+    sessions.set(format, await exportOnnx(float, { format, ...calibrated }))
+  }
+  return { models, sessions, calibrate: real ? CALIBRATION : 'noise' }
+}
 
-console.log(`${ARCHITECTURE}, 224 x 224, batch 1, one thread of ${cpus()[0]?.model.trim()}, median of ${ROUNDS} interleaved runs\n`)
-console.log(
-  table(
-    [
-      { title: 'model' },
-      { title: 'ms an image', align: 'right' },
-      { title: 'range', align: 'right' },
-      { title: 'GOP/s', align: 'right' },
-      { title: 'against float', align: 'right' },
-      { title: 'weight bits', align: 'right' },
-      { title: 'activation bits', align: 'right' },
-    ],
-    models.map(({ name, model }) => {
-      const info = model.info()
-      return [
-        name,
-        ms[name].toFixed(2),
-        `${Math.min(...times.get(name)).toFixed(2)} .. ${Math.max(...times.get(name)).toFixed(2)}`,
-        (operations / 1e6 / ms[name]).toFixed(0),
-        `${(ms.float / ms[name]).toFixed(2)} x`,
-        info.weightBits.toFixed(2),
-        info.activationBits.toFixed(2),
-      ]
-    }),
-  ),
-)
+async function quantizedWell(float, calibrate) {
+  const models = []
+  for (const [name, averageBits] of Object.entries(QUANTIZED)) {
+    const model = await quantize(float, { calibrate, calibrationImages: CALIBRATION_IMAGES, averageBits, allocation: 'even' })
+    models.push({ name, model })
+  }
+  return models
+}
 
-console.log(`\nOperations an image (a multiply-add counts 2): ${(operations / 1e9).toFixed(2)} GOP`)
-if (peak === null) console.log('FMA peak: not measured (needs a C++ compiler and an x86 processor with FMA)')
-else {
-  console.log(`FMA peak of one core, measured before and after: ${peaks.map(({ gflops }) => gflops.toFixed(1)).join(' and ')} GFLOP/s`)
-  console.log(
-    `float: ${(operations / 1e9).toFixed(2)} GOP / ${ms.float.toFixed(2)} ms = ${reached.toFixed(1)} GFLOP/s = ${(100 * share).toFixed(1)} % of ${peak.toFixed(1)}`,
+/** The same kinds of codes without what makes them good: random weights gain nothing by it, and times do not change. */
+async function quantizedSoon(float) {
+  const { channels, height, width } = float.input
+  const calibration = { pixels: randomValues(2 * channels * height * width, 1), images: 2 }
+  const less = { rotate: false, split: false, smooth: false, informed: false, compensate: false, sequential: false }
+  const search = await Search.prepare(float.parts.graph, calibration, { ...less, coverage: 'partial' })
+  const models = []
+  for (const [name, averageBits] of Object.entries(QUANTIZED)) {
+    const { graph, scheme } = await search.quantize({ averageBits, even: true })
+    models.push({ name, model: new Model({ ...float.parts, graph, scheme }) })
+  }
+  return models
+}
+
+/** GFLOP/s of one core. */
+async function floatPeak() {
+  return (await measurePeaks(machine().path, 1)).floats / 1e9
+}
+
+function find(contestants, name) {
+  return contestants.find((contestant) => contestant.name === name)
+}
+
+function difference(ours, theirs) {
+  let [most, largest] = [0, 0]
+  for (const [i, value] of ours.entries()) {
+    most = Math.max(most, Math.abs(value - theirs[i]))
+    largest = Math.max(largest, Math.abs(value))
+  }
+  return most / largest
+}
+
+/** On one thread ratios and rates are of processor time, which other programs do not lengthen; threads that wait by spinning spoil it on more. */
+function show(name, batch, threads, rows, peak) {
+  const ms = (row) => (threads === 1 ? row.cpuMs : row.msPerImage)
+  const best = Math.min(...rows.filter(({ contestant }) => /^onnxruntime int8/.test(contestant)).map(ms))
+  const float = rows.find(({ contestant }) => contestant === 'onnxruntime float')
+  const times = (row, of) => (Number.isFinite(of) ? `${(of / ms(row)).toFixed(2)} x` : '-')
+  const [{ rounds, macs }] = rows
+  bench.print(`\n${name}, batch ${batch}, ${threads} thread(s), median of ${rounds} interleaved runs, load ${rows[0].load.toFixed(1)}`)
+  bench.table(
+    {
+      model: ({ contestant }) => contestant,
+      'ms an image': ({ msPerImage }) => msPerImage.toFixed(2),
+      range: ({ min, max }) => `${min.toFixed(2)} .. ${max.toFixed(2)}`,
+      'CPU ms': ({ cpuMs }) => cpuMs.toFixed(2),
+      'GOP/s': (row) => ((2 * macs) / 1e6 / ms(row)).toFixed(0),
+      'against its float': (row) => times(row, float && ms(float)),
+      'against its best int8': (row) => times(row, best),
+    },
+    rows,
+  )
+  const [first] = rows
+  const reached = (2 * macs) / 1e6 / ms(first)
+  bench.print(
+    `float: ${((2 * macs) / 1e9).toFixed(2)} GOP / ${ms(first).toFixed(2)} ms = ${reached.toFixed(0)} GFLOP/s = ` +
+      `${((100 * reached) / peak).toFixed(0)} % of the FMA peak of ${peak.toFixed(0)} (${threads} x what one core does, measured before and after)`,
   )
 }
-const cpu = devices().filter(({ device }) => device === 'cpu')
-console.log(`path: ${cpu.find(({ chosen }) => chosen)?.path}`)
-const amx = cpu.find(({ path }) => path === 'amx')
-if (!amx?.runs) console.log(`AMX is not in these figures: ${amx?.reason ?? 'it is not built'}`)
-
-const verdict = (met) => (met === null ? 'not measured' : met ? 'met' : 'NOT met')
-console.log(`\nfloat at least ${100 * FLOAT_SHARE} % of the peak: ${verdict(share === null ? null : share >= FLOAT_SHARE)}`)
-for (const { name } of models.slice(1)) {
-  console.log(`${name} at least ${SPEED_UP} times faster than float: ${verdict(ms.float / ms[name] >= SPEED_UP)}`)
-}
-for (const { model } of models) model.dispose()

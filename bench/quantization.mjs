@@ -3,16 +3,13 @@
 //   node bench/quantization.mjs --draws 1 --model vit-cifar10 --rows best
 //   node bench/quantization.mjs --check           four rows of the smallest model only; the exit code tells whether the limits hold
 // The checkpoints and images are not part of the repository; they are looked for in ../shared.
-import { existsSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
+import { join } from 'node:path'
 import { meanDivergence } from '../dist/esm/codes/divergence.js'
 import { loadBatch } from '../dist/esm/images/batch.js'
 import { load, openDataset, quantize } from '../dist/esm/index.js'
-import { formatBytes, formatPercent, table } from '../dist/esm/report/terminal.js'
+import { formatBytes, formatPercent } from '../dist/esm/report/terminal.js'
+import { Bench, missing, SHARED, say } from './runner.mjs'
 
-const SHARED = join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'shared')
 const CIFAR = { calibrate: 'cifar10', test: 'cifar10/test_batch.bin' }
 const PHOTOS = { calibrate: 'imagenet-like/calibration', test: 'imagenet-like/test' }
 const MODELS = [
@@ -36,22 +33,25 @@ const ROWS = [
 ]
 const QUICK = ['best, partial, W8A8', 'best, partial, average 4.5', 'best, fully quantized, 8 bits', 'best, fully quantized, average 3.5']
 
+/** Whose means over the draws make a row. */
+const MEASURED = ['top1', 'drop', 'divergence', 'weightBits', 'activationBits', 'bytes', 'seconds']
+
 /** Images decoded together. */
 const AT_ONCE = 50
 
-const { values: args } = parseArgs({
-  options: { check: { type: 'boolean' }, draws: { type: 'string', default: '3' }, model: { type: 'string' }, rows: { type: 'string' } },
+const bench = new Bench('quantization', {
+  ...{ check: { type: 'boolean' }, draws: { type: 'string', default: '3' }, model: { type: 'string' }, rows: { type: 'string' } },
 })
+const { args } = bench
 const draws = args.check ? 1 : Number(args.draws)
 const models = MODELS.filter(({ name }) => (args.check ? name === MODELS[0].name : !args.model || name === args.model))
 const rows = ROWS.filter(({ name }) => (args.check ? QUICK.includes(name) : !args.rows || name.startsWith(args.rows)))
-const say = (text) => process.stderr.write(`${text}\n`)
 
 let broken = false
 for (const model of models) {
-  const missing = [join('zoo', model.name), model.calibrate, model.test].filter((path) => !existsSync(join(SHARED, path)))
-  if (missing.length > 0) {
-    console.log(`${model.name}: skipped, ${missing.map((path) => join('..', 'shared', path)).join(', ')} not found`)
+  const absent = missing([join('zoo', model.name), model.calibrate, model.test])
+  if (absent.length > 0) {
+    bench.print(`${model.name}: skipped, ${absent.join(', ')} not found`)
     continue
   }
   broken = (await measure(model)) || broken
@@ -64,7 +64,7 @@ async function measure({ name, calibrate, test, limits }) {
   try {
     const data = await readImages(float, join(SHARED, test))
     const reference = await evaluate(float, data)
-    console.log(
+    bench.print(
       `\n${name}: float ${formatPercent(reference.top1)} on ${data.labels.length} images of ${test}; mean of ${draws} draw(s) of calibration images from ${calibrate}\n`,
     )
     const lines = []
@@ -74,10 +74,11 @@ async function measure({ name, calibrate, test, limits }) {
         say(`${name}: ${row}, draw ${seed + 1}`)
         found.push(await measureDraw(float, reference, { ...options, calibrate: join(SHARED, calibrate), seed }, data))
       }
-      lines.push({ row, limit: limits[limit], found })
+      const means = Object.fromEntries(MEASURED.map((field) => [field, mean(found, field)]))
+      lines.push(bench.row({ model: name, contestant: row, limit: limits[limit], draws, spread: spread(found), ...means }))
     }
-    console.log(tableOf(lines))
-    return lines.some(({ limit, found }) => limit !== undefined && mean(found, 'drop') > limit)
+    show(lines)
+    return lines.some(isBroken)
   } finally {
     float.dispose()
   }
@@ -131,27 +132,29 @@ function mean(found, field) {
   return found.reduce((sum, one) => sum + one[field], 0) / found.length
 }
 
-function tableOf(lines) {
-  const spread = (found) => Math.max(...found.map(({ drop }) => drop)) - Math.min(...found.map(({ drop }) => drop))
-  return table(
-    [
-      { title: 'model' },
-      ...['top-1', 'drop', 'spread', 'limit', 'KL to float', 'weights', 'activations', 'file', 'quantized in'].map((title) => ({
-        title,
-        align: 'right',
-      })),
-    ],
-    lines.map(({ row, limit, found }) => [
-      row,
-      formatPercent(mean(found, 'top1')),
-      mean(found, 'drop').toFixed(2),
-      spread(found).toFixed(2),
-      limit === undefined ? '' : `${limit.toFixed(1)}${mean(found, 'drop') > limit ? ' BROKEN' : ''}`,
-      mean(found, 'divergence').toFixed(4),
-      `${mean(found, 'weightBits').toFixed(2)} bits`,
-      `${mean(found, 'activationBits').toFixed(2)} bits`,
-      formatBytes(mean(found, 'bytes')),
-      `${mean(found, 'seconds').toFixed(0)} s`,
-    ]),
+function spread(found) {
+  const drops = found.map(({ drop }) => drop)
+  return Math.max(...drops) - Math.min(...drops)
+}
+
+function isBroken({ limit, drop }) {
+  return limit !== undefined && drop > limit
+}
+
+function show(lines) {
+  bench.table(
+    {
+      model: ({ contestant }) => contestant,
+      'top-1': ({ top1 }) => formatPercent(top1),
+      drop: ({ drop }) => drop.toFixed(2),
+      spread: (line) => line.spread.toFixed(2),
+      limit: (line) => (line.limit === undefined ? '' : `${line.limit.toFixed(1)}${isBroken(line) ? ' BROKEN' : ''}`),
+      'KL to float': ({ divergence }) => divergence.toFixed(4),
+      weights: ({ weightBits }) => `${weightBits.toFixed(2)} bits`,
+      activations: ({ activationBits }) => `${activationBits.toFixed(2)} bits`,
+      file: ({ bytes }) => formatBytes(bytes),
+      'quantized in': ({ seconds }) => `${seconds.toFixed(0)} s`,
+    },
+    lines,
   )
 }

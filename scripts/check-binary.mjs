@@ -18,7 +18,7 @@ for (const line of lines('readelf', ['-d', addon]))
 // Of an inline function that is emitted in several files the linker keeps one copy. When a file for a newer instruction set emits one
 // that older code also uses, the copy that stays can be an illegal instruction on older processors.
 const objects = join(root, 'build', 'cmake', 'Release')
-const level = (file) => (/_(avx512|amx)\.cpp\.o$/.test(file) ? 2 : /_avx2\.cpp\.o$/.test(file) ? 1 : 0)
+const level = (file) => (/_(avx512|amx)\.cpp\.o$/.test(file) ? 2 : /_(avx2|avxvnni)\.cpp\.o$/.test(file) ? 1 : 0)
 const lowest = new Map()
 const weak = []
 for (const file of readdirSync(objects, { recursive: true })) {

@@ -12,9 +12,9 @@
 #include <random>
 
 #include "cpu/kernels.h"
+#include "cpu/peaks.h"
 #if FEWBIT_X86
 #include "../../test/native/simd_arrays.h"
-#include "peak.h"
 #endif
 
 namespace {
@@ -51,7 +51,7 @@ void print(const char* path, const char* what, double operations, double seconds
   std::printf("\n");
 }
 
-void bench_attention(const Path& path, int tokens, int heads, int head_width, double peak_vnni, double peak_fma) {
+void bench_attention(const Path& path, int tokens, int heads, int head_width, double peak_codes, double peak_floats) {
   const int width = heads * head_width;
   std::mt19937 random(1);
   std::normal_distribution<float> normal;
@@ -80,7 +80,7 @@ void bench_attention(const Path& path, int tokens, int heads, int head_width, do
     const double seconds = best_seconds([&] {
       for (int task = 0; task < attention_tasks(codes); ++task) path.kernels->attention_codes(codes, task, scratch.get());
     });
-    print(path.name, kind ? "codes, by tables" : "codes, uniform", operations, seconds, peak_vnni);
+    print(path.name, kind ? "codes, by tables" : "codes, uniform", operations, seconds, peak_codes);
   }
 
   Aligned<float> edge(size_t(tokens) * 3 * width), y_float(size_t(tokens) * width);
@@ -95,7 +95,7 @@ void bench_attention(const Path& path, int tokens, int heads, int head_width, do
   const double seconds = best_seconds([&] {
     for (int task = 0; task < attention_tasks(floats); ++task) path.kernels->attention_f32(floats, task, scratch.get());
   });
-  print(path.name, "floats", operations, seconds, peak_fma);
+  print(path.name, "floats", operations, seconds, peak_floats);
 }
 
 void bench_layernorm(const Path& path, int rows, int width) {
@@ -118,7 +118,7 @@ void bench_layernorm(const Path& path, int rows, int width) {
 }
 
 #if FEWBIT_X86
-void bench_elementwise() {
+void bench_elementwise(const SimdArrays& simd) {
   constexpr int kCount = 2048, kRepeats = 16;
   std::mt19937 random(3);
   std::normal_distribution<float> normal;
@@ -131,18 +131,18 @@ void bench_elementwise() {
   for (int i = 0; i < kEncodeTable; ++i) table.get()[i] = static_cast<uint8_t>(i / 2 & ~3);
   const Encoder uniform = {30.0f, -128, 127, 128, nullptr}, by_table = {30.0f, -128, 127, 128, table.get()};
   const auto report = [&](const char* what, auto run) {
-    std::printf("%-10s %-22s %24.4f ns an element\n", "avx512vnni", what,
+    std::printf("%-10s %-22s %24.4f ns an element\n", simd.path, what,
                 best_seconds([&] {
                   for (int i = 0; i < kRepeats; ++i) run();
                 }) * 1e9 /
                     (kCount * kRepeats));
   };
-  report("gelu", [&] { gelu_array(x, y, kCount); });
-  report("exp", [&] { exp_array(x, y, kCount); });
-  report("encode, uniform, 16", [&] { encode_array(uniform, x, bytes, kCount); });
-  report("encode, uniform, 64", [&] { encode_array_by_64(uniform, x, bytes, kCount); });
-  report("encode, table, 16", [&] { encode_array(by_table, x, bytes, kCount); });
-  report("encode, table, 64", [&] { encode_array_by_64(by_table, x, bytes, kCount); });
+  report("gelu", [&] { simd.gelu(x, y, kCount); });
+  report("exp", [&] { simd.exp(x, y, kCount); });
+  report("encode, uniform, 16", [&] { simd.encode(uniform, x, bytes, kCount); });
+  if (simd.encode_by_64) report("encode, uniform, 64", [&] { simd.encode_by_64(uniform, x, bytes, kCount); });
+  report("encode, table, 16", [&] { simd.encode(by_table, x, bytes, kCount); });
+  if (simd.encode_by_64) report("encode, table, 64", [&] { simd.encode_by_64(by_table, x, bytes, kCount); });
 }
 #endif
 
@@ -152,20 +152,15 @@ int main(int argc, char** argv) {
   const char* only = argc > 1 && *argv[1] ? argv[1] : nullptr;
   const int tokens = argc > 2 ? std::atoi(argv[2]) : 197, heads = argc > 3 ? std::atoi(argv[3]) : 6;
   const int head_width = argc > 4 ? std::atoi(argv[4]) : 64;
-  double peak_vnni = 0, peak_fma = 0;
-  bool vectors = false;
-#if FEWBIT_X86
-  vectors = find_path("avx512vnni")->runs;
-  if (vectors) peak_vnni = peak_vnni_gops(), peak_fma = peak_fma_gflops();
-#endif
-  std::printf("%d tokens x %d heads x %d; peak of the core: VNNI %.0f GOP/s, FMA %.0f GFLOP/s\n", tokens, heads, head_width,
-              peak_vnni, peak_fma);
+  std::printf("%d tokens x %d heads x %d\n", tokens, heads, head_width);
   for (const Path& path : paths()) {
     if (!path.runs || (only && std::strcmp(only, path.name) != 0)) continue;
-    bench_attention(path, tokens, heads, head_width, peak_vnni, peak_fma);
+    const Peaks peaks = measure_peaks(path);
+    bench_attention(path, tokens, heads, head_width, peaks.int8 * 1e-9, peaks.floats * 1e-9);
     bench_layernorm(path, tokens, heads * head_width);
   }
 #if FEWBIT_X86
-  if (vectors) bench_elementwise();
+  for (const SimdArrays& simd : {simd_arrays_avx2(), simd_arrays_avx512()})
+    if (find_path(simd.path)->runs && (!only || std::strcmp(only, simd.path) == 0)) bench_elementwise(simd);
 #endif
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <map>
+#include <stdexcept>
 #include <utility>
 
 #include "cuda/driver/memory.h"
@@ -29,6 +30,8 @@ class Executor::State {
   State(const Plan& plan, Context& context) : plan_(plan), context_(context) {
     bind(plan, plan.batch, kNowhere, context.device(), constants_);
     constants_.upload(context, stream_);
+    for (const std::shared_ptr<Blob>& blob : plan.blobs)
+      if (blob->file() && !blob->file()->intact()) throw std::runtime_error(kFileChanged);
     const size_t arena = round_up(plan.arena_bytes), input = round_up(plan.batch * plan.input_bytes),
                  output = round_up(plan.batch * plan.output_bytes);
     memory_ = zeroed(arena + input + output);  // padding of rows is read

@@ -8,6 +8,7 @@ import { isObject, type JsonObject, show } from '../values.js'
  */
 
 const CONSECUTIVE = ['uniform', 'o2sf']
+const ASCENDING = Uint8Array.from({ length: 256 }, (_, i) => i)
 /** No edge is wider. */
 const MOST_FACTORS = 2 ** 24
 
@@ -29,9 +30,8 @@ export function codeFromJson(json: unknown, name: string): Code {
     throw new Error(`the code of ${name} lacks bits, step or low`)
   }
   if (bits > 8 || !Number.isInteger(bits) || bits < 2) throw new Error(`${name}: ${bits} bits, expected 2..8`)
-  const consecutive = CONSECUTIVE.includes(family as string)
-  const above = consecutive ? Array.from({ length: 2 ** bits }, (_, i) => i) : [...Buffer.from(String(levels ?? ''), 'base64')]
-  const code: Code = { bits, family: family as Code['family'], levels: above.map((level) => low + level), step }
+  const above = CONSECUTIVE.includes(family as string) ? ASCENDING.subarray(0, 2 ** bits) : Buffer.from(String(levels ?? ''), 'base64')
+  const code: Code = { bits, family: family as Code['family'], levels: Array.from(above, (level) => low + level), step }
   if (json.factors !== undefined) code.factors = factorsFromJson(json.factors, name)
   validateCode(code, name)
   return code

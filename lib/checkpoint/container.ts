@@ -1,8 +1,8 @@
+import { codedWeightBlob, storedWeight } from '../graph/constants.js'
 import { constantsOf, type Graph, type Tensor } from '../graph/graph.js'
 import type { Scheme, WeightCode } from '../graph/scheme.js'
 import { checkAllRead, constantShapes, validateGraph } from '../graph/validate.js'
 import { validateScheme, validateWeightCode } from '../graph/validate-scheme.js'
-import { packWeight, unpackWeight } from '../runtime/blobs.js'
 import { isObject, type JsonObject, show } from '../values.js'
 import { codeFromJson, codeToJson } from './code-json.js'
 import { graphFromJson, graphToJson } from './graph-json.js'
@@ -64,8 +64,9 @@ function encode(parts: ContainerParts): { tensors: TensorToWrite[]; metadata: Re
   for (const name of used) {
     const code = scheme.weights.get(name)
     if (code) {
+      const { packed } = code
       weights[name] = [code.bits, code.outputs, code.inputs]
-      tensors.push({ name: `${name}.codes`, dtype: 'U8', shape: [code.packed.length], data: code.packed })
+      tensors.push({ name: `${name}.codes`, dtype: 'U8', shape: [packed.length], data: packed })
       tensors.push({ name: `${name}.steps`, dtype: 'F32', shape: [code.outputs], data: code.steps })
     } else {
       const { shape, data } = graph.constants.get(name) as Tensor
@@ -98,7 +99,7 @@ export function isContainer(file: SafetensorsFile): boolean {
   return file.metadata.format === FORMAT
 }
 
-/** Reads and checks everything; nothing of the file is needed afterwards. */
+/** Checks everything. Packed weights are read in place as long as they are used; the file may be closed, replaced and removed. */
 export async function parseContainer(file: SafetensorsFile): Promise<Container> {
   try {
     return await parse(file)
@@ -121,6 +122,7 @@ async function parse(file: SafetensorsFile): Promise<Container> {
     if (!Object.hasOwn(file.metadata, key)) throw new Error(`the metadata lack ${key}`)
     return parseJson(new TextEncoder().encode(file.metadata[key]), key)
   }
+  file.map()
   const scheme = await readScheme(file, part('scheme'))
   const constants = await readConstants(file, scheme)
   const graph: Graph = { ...graphFromJson(part('graph'), constantShapes({ constants }, scheme)), constants }
@@ -159,13 +161,13 @@ async function readWeight(file: SafetensorsFile, name: string, json: unknown): P
   if (!Array.isArray(json) || json.length !== 3) throw new Error(`${name}: expected [bits, outputs, inputs]`)
   const [bits, outputs, inputs] = json
   if (file.info(`${name}.codes`)?.dtype !== 'U8') throw new Error(`${name}: its codes are missing or not U8`)
-  const packed = await file.raw(`${name}.codes`)
   const { data: steps } = await file.tensor(`${name}.steps`)
-  const code = { bits, outputs, inputs, packed, steps }
+  const code = storedWeight(await file.blob(`${name}.codes`), { bits, outputs, inputs, steps })
   validateWeightCode(code, name)
-  // Kernels count on zeros in the padding.
-  if (Buffer.compare(packWeight(unpackWeight(packed, outputs, inputs, bits), outputs, inputs, bits), packed) !== 0) {
-    throw new Error(`${name}: the padding of its codes is not zero`)
+  try {
+    codedWeightBlob(code)
+  } catch (cause) {
+    throw new Error(`${name}: ${(cause as Error).message}`, { cause })
   }
   return code
 }

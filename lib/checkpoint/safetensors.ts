@@ -1,5 +1,6 @@
 import { open, stat } from 'node:fs/promises'
 import type { Tensor } from '../graph/graph.js'
+import { createBlob, mapFile, type NativeBlob, sliceBlob } from '../runtime/blobs.js'
 import { findNonFinite, fromBfloat16, fromFloat16 } from './floats.js'
 import { headerLength, LENGTH_BYTES, parseHeader, type TensorInfo } from './safetensors-header.js'
 
@@ -25,6 +26,10 @@ export interface TensorSource {
 
 export interface SafetensorsFile extends TensorSource {
   readonly metadata: Record<string, string>
+  /** From now on bytes are read in place where the file can be mapped: it is what it is as long as they are used. */
+  map(): void
+  /** The bytes of a tensor in native memory: a part of the file after {@link map}, where that is possible, else a copy. */
+  blob(name: string): Promise<NativeBlob>
 }
 
 /** Bytes that can be read anywhere. */
@@ -32,6 +37,8 @@ interface Bytes {
   length: number
   /** Exactly `target.length` bytes; throws when the file ends before. */
   read(target: Uint8Array, position: number): Promise<void>
+  /** All of them, in place; null where that cannot be. */
+  map(): NativeBlob | null
   close(): Promise<void>
 }
 
@@ -59,6 +66,8 @@ export async function openSafetensors(source: string | Uint8Array, what = nameOf
 }
 
 class Reader implements SafetensorsFile {
+  private mapped: NativeBlob | null = null
+
   constructor(
     readonly what: string,
     private readonly bytes: Bytes,
@@ -94,8 +103,20 @@ class Reader implements SafetensorsFile {
   async raw(name: string): Promise<Uint8Array<ArrayBuffer>> {
     const { begin, end } = this.require(name)
     const target = new Uint8Array(end - begin)
-    await this.bytes.read(target, begin)
+    if (this.mapped) this.mapped.read(begin, target)
+    else await this.bytes.read(target, begin)
     return target
+  }
+
+  map(): void {
+    const mapped = this.bytes.map()
+    // Another length: the file was changed since its header was read.
+    if (mapped?.byteLength === this.bytes.length) this.mapped = mapped
+  }
+
+  async blob(name: string): Promise<NativeBlob> {
+    const { begin, end } = this.require(name)
+    return this.mapped ? sliceBlob(this.mapped, begin, end - begin) : createBlob(await this.raw(name))
   }
 
   close(): Promise<void> {
@@ -124,6 +145,7 @@ async function openFile(path: string): Promise<Bytes> {
           done += bytesRead
         }
       },
+      map: () => mapFile(handle.fd),
       close: () => handle.close(),
     }
   } catch (error) {
@@ -136,6 +158,7 @@ function memory(bytes: Uint8Array): Bytes {
   return {
     length: bytes.length,
     read: async (target, position) => target.set(bytes.subarray(position, position + target.length)),
+    map: () => null,
     close: async () => {},
   }
 }

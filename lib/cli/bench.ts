@@ -39,7 +39,7 @@ async function action(terminal: Terminal, name: string, given: Options): Promise
   const { batch, threads, seed, json = false } = given
   const { signal } = terminal
   const result = await withProgress(terminal, 'benchmark', json, async (onProgress) => {
-    const model = await prepare(name, given, signal, onProgress)
+    const model = await prepareModel(name, given, signal, onProgress)
     try {
       const result = await model.benchmark({ batch, threads, seed, signal, onProgress })
       const { architecture, weightBits, activationBits } = model.info()
@@ -61,9 +61,9 @@ async function action(terminal: Terminal, name: string, given: Options): Promise
 }
 
 /** The model to time: a path wins over an architecture of the same name. */
-async function prepare(
+export async function prepareModel(
   name: string,
-  { bits, averageBits, device, threads, seed }: Options,
+  { bits, averageBits, device, threads, seed }: BitOptions & { device?: DeviceName; threads?: number; seed: number },
   signal: AbortSignal,
   onProgress: (event: ProgressEvent) => void,
 ): Promise<Model> {

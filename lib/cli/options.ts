@@ -52,6 +52,10 @@ export const options = {
       .default('partial'),
   maxDrop: () =>
     new Option('--max-drop <x>', 'search the fewest bits with which top-1 falls by x percentage points at most').argParser(decimal(0, 100)),
+  objective: () =>
+    new Option('--objective <name>', 'latency: time each layer at each width here, and leave out widths that lose both time and bytes')
+      .choices(['bits', 'latency'])
+      .default('bits'),
   calibrationImages: () =>
     new Option('--calibration-images <n>', 'images drawn from the calibration data (default: 128)').argParser(integer(1, 1_000_000)),
   seed: () => new Option('--seed <n>', 'fixes every random choice').argParser(integer(0, MAX_SEED)).default(0),

@@ -4,11 +4,13 @@ import { benchCommand } from './bench.js'
 import { classifyCommand } from './classify.js'
 import { doctorCommand } from './doctor.js'
 import { evalCommand } from './eval.js'
+import { exportCommand } from './export.js'
 import { infoCommand } from './info.js'
+import { profileCommand } from './profile.js'
 import { quantizeCommand } from './quantize.js'
 import type { Terminal } from './terminal.js'
 
-const COMMANDS = [quantizeCommand, evalCommand, classifyCommand, infoCommand, benchCommand, doctorCommand]
+const COMMANDS = [quantizeCommand, evalCommand, classifyCommand, infoCommand, benchCommand, profileCommand, exportCommand, doctorCommand]
 
 function build(terminal: Terminal): Command {
   const program = new Command('fewbit')

@@ -4,7 +4,9 @@ import { checkReplaceable, replaceFile } from '../checkpoint/replace-file.js'
 import {
   type DeviceName,
   type FloorReached,
+  type LayerLatency,
   load,
+  type Model,
   type Preset,
   type Quantization,
   type QuantizationReport,
@@ -12,7 +14,7 @@ import {
   reportHtml,
 } from '../index.js'
 import { loadCharts } from '../report/charts.js'
-import { formatBytes, formatDuration, pairs, printable } from '../report/terminal.js'
+import { formatBytes, formatDuration, formatMs, pairs, printable, table } from '../report/terminal.js'
 import { type BitOptions, options } from './options.js'
 import { print, printJson, type Terminal, withProgress } from './terminal.js'
 
@@ -24,6 +26,7 @@ interface Options extends BitOptions {
   weightBits?: number
   activationBits?: number
   maxDrop?: number
+  objective: 'bits' | 'latency'
   validate?: string
   cache?: string
   report?: string
@@ -49,6 +52,7 @@ export function quantizeCommand(terminal: Terminal): Command {
     .addOption(options.activationBits())
     .addOption(options.averageBits())
     .addOption(options.maxDrop())
+    .addOption(options.objective())
     .option('--validate <data>', 'what --max-drop is measured on (default: images that were not drawn for calibration)')
     .option('--cache <folder>', 'keep what takes long in this folder, to go on after an interruption and to repeat at once')
     .addOption(options.calibrationImages())
@@ -68,6 +72,7 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
     await loadCharts()
   }
   const started = performance.now()
+  const measured: LayerLatency[] = []
   const model = await load(checkpoint, { device: given.device, threads: given.threads, signal: terminal.signal })
   try {
     const small = await withProgress(terminal, 'quantizing', json, (onProgress, note) =>
@@ -75,6 +80,7 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
         ...settings,
         ...(report !== undefined && { onReport: (made) => writeReport(report, checkpoint, made) }),
         onEstimate: (seconds) => note(`this will take roughly ${formatDuration(seconds)}`),
+        onLatency: (layers) => measured.push(...layers),
         onWarning: (message) => note(`warning: ${printable(message)}`),
         signal: terminal.signal,
         onProgress,
@@ -86,8 +92,11 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
       const { bytes } = await small.save(output)
       const { weightBits, activationBits, architecture, coverage } = small.info()
       const made = small.quantization as Quantization
-      if (json) printJson(terminal, { file: output, bytes, architecture, weightBits, activationBits, coverage, ...made, seconds })
-      else
+      const latency = measured.length > 0 ? latencyOf(small, measured) : null
+      if (json) {
+        const times = latency === null ? {} : { latency }
+        printJson(terminal, { file: output, bytes, architecture, weightBits, activationBits, coverage, ...made, seconds, ...times })
+      } else {
         print(
           terminal,
           pairs([
@@ -101,12 +110,48 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
             ...(report === undefined ? [] : [['report', report] as [string, string]]),
           ]),
         )
+        if (latency !== null) print(terminal, `\n${latencyTable(latency)}`)
+      }
     } finally {
       small.dispose()
     }
   } finally {
     model.dispose()
   }
+}
+
+interface ChosenWidth {
+  layer: string
+  bits: number
+  /** An image, by itself; and what it would be with 8 bits. */
+  milliseconds: number
+  millisecondsAt8: number
+}
+
+/** The widths that were chosen, with what they were measured to take. */
+function latencyOf(model: Model, measured: LayerLatency[]): ChosenWidth[] {
+  const bits = new Map(model.info().operands.map((operand) => [operand.name, operand.bits]))
+  return measured.map(({ layer, weight, milliseconds }) => {
+    const chosen = bits.get(weight) as number
+    const at = (width: number) => milliseconds.get(width) as number
+    return { layer, bits: chosen, milliseconds: at(chosen), millisecondsAt8: at(8) }
+  })
+}
+
+function latencyTable(rows: ChosenWidth[]): string {
+  const sum = (field: 'milliseconds' | 'millisecondsAt8') => formatMs(rows.reduce((all, row) => all + row[field], 0))
+  return table(
+    [{ title: 'layer' }, ...['bits', 'time', 'with 8 bits'].map((title) => ({ title, align: 'right' as const }))],
+    [
+      ...rows.map(({ layer, bits, milliseconds, millisecondsAt8 }) => [
+        layer,
+        String(bits),
+        formatMs(milliseconds),
+        formatMs(millisecondsAt8),
+      ]),
+      ['all linear layers', '', sum('milliseconds'), sum('millisecondsAt8')],
+    ],
+  )
 }
 
 function describeFloor({ drop, interval, images, labelled, maxDrop }: FloorReached): string {

@@ -1,5 +1,5 @@
 import type { Constant, View } from '../runtime/addon-types.js'
-import { createBlob, type NativeBlob, unpackWeight } from '../runtime/blobs.js'
+import { createBlob, type NativeBlob, sumWeight } from '../runtime/blobs.js'
 import { ALIGNMENT, align } from './arena.js'
 import type { Graph, Tensor } from './graph.js'
 import type { Scheme, WeightCode } from './scheme.js'
@@ -16,6 +16,7 @@ const SLICE = 1 << 18
 
 const floatWeights = new WeakMap<Tensor, NativeBlob>()
 const transposedWeights = new WeakMap<Tensor, NativeBlob>()
+const storedCodes = new WeakMap<WeightCode, NativeBlob>()
 const codedWeights = new WeakMap<WeightCode, { blob: NativeBlob; rowSums: Int32Array }>()
 
 export class ConstantPool {
@@ -113,21 +114,39 @@ function* packTransposed(tensor: Tensor): Generator<void, NativeBlob> {
   return blob
 }
 
-/** The packed codes, and for each output the sum of its codes. */
+/**
+ * The packed codes, and for each output the sum of its codes.
+ *
+ * @throws Error when the padding of the codes is not zero, on which kernels count
+ */
 export function codedWeightBlob(code: WeightCode): { blob: NativeBlob; rowSums: Int32Array } {
   const known = codedWeights.get(code)
   if (known) return known
-  const { outputs, inputs, bits, packed } = code
-  const codes = unpackWeight(packed, outputs, inputs, bits)
-  const rowSums = new Int32Array(outputs)
-  for (let o = 0; o < outputs; o++) {
-    let sum = 0
-    for (let i = o * inputs; i < (o + 1) * inputs; i++) sum += codes[i]
-    rowSums[o] = sum
-  }
-  const made = { blob: createBlob(packed), rowSums }
+  const blob = storedCodes.get(code) ?? createBlob(code.packed)
+  const rowSums = sumWeight(blob, code.outputs, code.inputs, code.bits)
+  if (rowSums === null) throw new Error('the padding of its codes is not zero')
+  const made = { blob, rowSums }
   codedWeights.set(code, made)
   return made
+}
+
+/** A weight whose packed codes are in native memory and are read there; `packed` is a new copy each time. */
+export function storedWeight(blob: NativeBlob, code: Omit<WeightCode, 'packed'>): WeightCode {
+  const stored: WeightCode = {
+    ...code,
+    get packed() {
+      const bytes = new Uint8Array(blob.byteLength)
+      blob.read(0, bytes)
+      return bytes
+    },
+  }
+  storedCodes.set(stored, blob)
+  return stored
+}
+
+/** The length of `packed`, without making it. */
+export function packedLength(code: WeightCode): number {
+  return storedCodes.get(code)?.byteLength ?? code.packed.length
 }
 
 /** Copies all weights to native memory beforehand without holding up the event loop, so that lowering is quick. */

@@ -98,7 +98,7 @@ class Lowering {
     private readonly scheme: Scheme | null,
     options: LowerOptions,
   ) {
-    this.batch = options.batch ?? defaultBatch(graph, options.rows ?? BATCH_ROWS)
+    this.batch = options.batch ?? batchOf(graph, options.rows)
     if (!(Number.isInteger(this.batch) && this.batch > 0)) throw new Error(`a batch of ${this.batch} images`)
     this.attentions = new Map(
       graph.nodes.flatMap((node) =>
@@ -529,7 +529,8 @@ function rowsOf(view: View, first: number, rows: number): View {
   return view
 }
 
-function defaultBatch(graph: Graph, batchRows: number): number {
+/** Images that are in flight at once unless a caller asks for another number; `rows` as in {@link LowerOptions}. */
+export function batchOf(graph: Graph, batchRows = BATCH_ROWS): number {
   const rows = graph.nodes.flatMap((node) => (node.op === 'linear' ? [(graph.edges.get(node.input) as Edge).rows] : []))
   return Math.ceil(batchRows / Math.max(1, ...rows))
 }

@@ -1,4 +1,5 @@
 import { packedBytes } from '../runtime/blobs.js'
+import { packedLength } from './constants.js'
 import { originOf, READS_ONE_STEP, WRITES_ONE_STEP } from './coverage.js'
 import { type Graph, inputsOf, type Node } from './graph.js'
 import { operandsOf } from './operands.js'
@@ -40,13 +41,14 @@ export function validateCode(code: Code, what: string): void {
 
 /** @throws Error that starts with `what` */
 export function validateWeightCode(code: WeightCode, what: string): void {
-  const { bits, outputs, inputs, packed, steps } = code
+  const { bits, outputs, inputs, steps } = code
   checkBits(bits, what)
   if (!isDimension(outputs) || !isDimension(inputs) || inputs > MOST_INPUTS) {
     throw new Error(`${what}: a weight of ${outputs} x ${inputs} is out of range`)
   }
   const bytes = packedBytes(outputs, inputs, bits)
-  if (packed.length !== bytes) throw new Error(`${what}: ${packed.length} bytes of codes, expected ${bytes}`)
+  const length = packedLength(code)
+  if (length !== bytes) throw new Error(`${what}: ${length} bytes of codes, expected ${bytes}`)
   if (steps.length !== outputs) throw new Error(`${what}: ${steps.length} steps for ${outputs} outputs`)
   for (const step of steps) checkStep(step, what)
 }

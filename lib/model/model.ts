@@ -13,6 +13,7 @@ import { type Classification, type ClassifyOptions, classify } from './classify.
 import { rowsInFlight } from './device.js'
 import { type Evaluation, evaluate } from './evaluate.js'
 import { describe, type ModelInfo } from './info.js'
+import { type Profile, type ProfileOptions, profile } from './profile.js'
 import { type Quantization, quantizationToJson } from './quantization.js'
 
 /** Where and how a model runs. */
@@ -117,6 +118,11 @@ export class Model {
   /** Times runs on seeded random input. */
   benchmark(options: BenchmarkOptions = {}): Promise<BenchmarkResult> {
     return benchmark(this, options)
+  }
+
+  /** Where the time goes: every op on seeded random input, beside the least that this machine would need. */
+  profile(options: ProfileOptions = {}): Promise<Profile> {
+    return profile(this, options)
   }
 
   /** Sizes, average bits, and the code of every operand. */

@@ -1,5 +1,6 @@
 import type { Dataset } from '../images/dataset.js'
 import type { ImageInput } from '../images/image.js'
+import type { LayerLatency } from '../quant/latency.js'
 import { PRESETS } from '../quant/published/parts.js'
 import type { Preset, PublicWidths } from '../quant/quantizer.js'
 import type { Progress } from '../quant/search.js'
@@ -34,6 +35,14 @@ export interface QuantizeOptions extends DeviceOptions {
   /** See {@link QuantizerOptions.allocation}; only with 'best'. */
   allocation?: 'greedy' | 'even'
   /**
+   * What widths are searched for, with `averageBits` or `maxDrop`; only with 'best' and 'greedy'.
+   *
+   * - 'bits' (default): as few bits of weights and of activations as the bounds ask for
+   * - 'latency': first each layer is timed at each width on this machine. A width for which a narrower one is faster loses both time and bytes, and is never
+   *   chosen. Activations are bytes at any width, so they keep 8 bits, and the average is that of weights. Another machine, or a busy one, may choose otherwise.
+   */
+  objective?: 'bits' | 'latency'
+  /**
    * An accuracy floor, with 'best' only: top-1 may fall by so many percentage points, 0..100, on the images of `validate`. `averageBits` or `bits` is then the
    * least, 3 when neither is given, and averages rise in steps of 0.25 until the drop holds. Where not even 8 bits hold, `quantize` throws and says what was
    * measured. Without labels the drop is the share of images whose top-1 changes, which is never less than the drop.
@@ -59,18 +68,20 @@ export interface QuantizeOptions extends DeviceOptions {
    * float weights, which smoothing and rotation have changed, that it has to be compared with.
    */
   onReport?: (report: QuantizationReport) => void | Promise<void>
-  onProgress?: (progress: { stage: 'read' | Progress['stage'] | 'validate' | 'report'; done: number; total: number }) => void
+  onProgress?: (progress: { stage: 'read' | 'latency' | Progress['stage'] | 'validate' | 'report'; done: number; total: number }) => void
   /** Called once before the search with the seconds that it will take, right within a factor of two or so; not when the result is in the cache. */
   onEstimate?: (seconds: number) => void
+  /** With the objective 'latency', called once with what was measured, before the search. */
+  onLatency?: (layers: LayerLatency[]) => void
   /** Told what may spoil the result, as soon as it is known; `model.quantization.warnings` has all of them. */
   onWarning?: (message: string) => void
 }
 
 const KNOWN: Record<keyof QuantizeOptions, true> = {
-  ...{ calibrate: true, calibrationImages: true, seed: true, preset: true, coverage: true, allocation: true, cache: true },
+  ...{ calibrate: true, calibrationImages: true, seed: true, preset: true, coverage: true, allocation: true, cache: true, objective: true },
   ...{ bits: true, weightBits: true, activationBits: true, averageBits: true, maxDrop: true, validate: true },
   ...{ device: true, threads: true, isa: true, signal: true },
-  ...{ onReport: true, onProgress: true, onEstimate: true, onWarning: true },
+  ...{ onReport: true, onProgress: true, onEstimate: true, onWarning: true, onLatency: true },
 }
 
 const WIDEST = 8
@@ -84,6 +95,7 @@ export function checkOptions(options: QuantizeOptions): void {
   checkDevice(options)
   checkChoices(options)
   checkWidths(options)
+  checkObjective(options)
   checkFloor(options)
   const { calibrationImages, seed, cache } = options
   if (calibrationImages !== undefined && !(Number.isInteger(calibrationImages) && calibrationImages >= 1)) {
@@ -99,9 +111,10 @@ function checkKnown(options: object): void {
   }
 }
 
-function checkChoices({ preset, coverage, allocation }: QuantizeOptions): void {
+function checkChoices({ preset, coverage, allocation, objective }: QuantizeOptions): void {
   const choices = { preset: [preset, ['best', ...Object.keys(PRESETS).reverse()]], coverage: [coverage, ['full', 'partial']] } as const
-  for (const [name, [value, known]] of Object.entries({ ...choices, allocation: [allocation, ['greedy', 'even']] as const })) {
+  const searches = { allocation: [allocation, ['greedy', 'even']], objective: [objective, ['bits', 'latency']] } as const
+  for (const [name, [value, known]] of Object.entries({ ...choices, ...searches })) {
     if (value === undefined || (known as readonly string[]).includes(value)) continue
     throw new TypeError(`${name} must be ${known.map((each) => `'${each}'`).join(' or ')}, not '${value}'`)
   }
@@ -123,6 +136,15 @@ function checkWidths(options: QuantizeOptions): void {
   if (!(averageBits >= 2 && averageBits <= WIDEST)) throw new RangeError(`averageBits must be from 2 to 8, not ${averageBits}`)
   if (preset !== undefined && preset !== 'best' && !PRESETS[preset].mixed) {
     throw new TypeError(`the preset ${preset} has one width for all operands: averageBits needs best or mptq`)
+  }
+}
+
+function checkObjective({ objective, preset, allocation, averageBits, maxDrop }: QuantizeOptions): void {
+  if (objective !== 'latency') return
+  if (!isBest(preset) || allocation === 'even')
+    throw new TypeError("the objective 'latency' needs the preset best and the allocation 'greedy'")
+  if (averageBits === undefined && maxDrop === undefined) {
+    throw new TypeError("the objective 'latency' chooses widths: give averageBits or maxDrop, which say how many bits are left to choose")
   }
 }
 

@@ -1,9 +1,10 @@
 import type { Dataset } from '../images/dataset.js'
 import { estimateSeconds, measureSpeed } from '../quant/estimate.js'
 import { mostMeasurements } from '../quant/floor.js'
+import { type LayerLatency, measureLatency, worthwhileWidths } from '../quant/latency.js'
 import type { Calibration } from '../quant/observe.js'
 import { type PublicWidths, type Quantizer, quantizerOf } from '../quant/quantizer.js'
-import type { DamageStore, QuantizedGraph } from '../quant/search.js'
+import { type DamageStore, type QuantizedGraph, widthsTried } from '../quant/search.js'
 import { kindOf } from '../values.js'
 import { Cache, type CachedGraph } from './cache.js'
 import { type Draw, drawCalibration, readCalibration, validationImages } from './calibration.js'
@@ -48,6 +49,8 @@ class Job {
   private readonly warnings: string[] = []
   private readonly settings: { preset: Quantization['preset']; coverage: 'partial' | 'full'; allocation: 'greedy' | 'even' }
   private readonly running: { threads?: number; signal?: AbortSignal }
+  /** Of the objective 'latency'. */
+  private latency: LayerLatency[] | null = null
 
   constructor(
     private readonly float: Model,
@@ -64,10 +67,11 @@ class Job {
     const { parts } = this.float
     const { graph } = parts
     for (const warning of await modelWarnings(graph, this.settings.coverage, this.calibration, this.running)) this.warn(warning)
+    if (this.options.objective === 'latency') this.latency = await this.measureLatency()
     const cache = await this.openCache()
     const store = await cache?.damages()
     const images = this.options.maxDrop === undefined ? null : await this.validationImages()
-    if (!(await cache?.has(widthsOf(this.options)))) await this.estimate(images)
+    if (!(await cache?.has(this.among(widthsOf(this.options))))) await this.estimate(images)
     const quantizer = this.quantizer(store)
     try {
       const { made, floor } = await this.choose(cache ? cache.around(quantizer) : quantizer, images)
@@ -84,6 +88,22 @@ class Job {
   private warn(message: string): void {
     this.warnings.push(message)
     this.options.onWarning?.(message)
+  }
+
+  private async measureLatency(): Promise<LayerLatency[]> {
+    const { isa, onProgress, onLatency } = this.options
+    const progress = (done: number, total: number) => onProgress?.({ stage: 'latency', done, total })
+    const latency = await measureLatency(this.float.parts.graph, { ...this.running, isa, onProgress: progress })
+    onLatency?.(latency)
+    return latency
+  }
+
+  /** With the objective 'latency', widths that are searched are among those that are worth their time. */
+  private among(widths: PublicWidths): PublicWidths {
+    if (this.latency === null || !('averageBits' in widths)) return widths
+    const tried = widthsTried(widths.averageBits)
+    const among = this.latency.map(({ weight, milliseconds }) => [weight, worthwhileWidths(tried, milliseconds)] as const)
+    return { ...widths, among: Object.fromEntries(among) }
   }
 
   private async openCache(): Promise<Cache | null> {
@@ -119,7 +139,10 @@ class Job {
     quantizer: (widths: PublicWidths) => Promise<Made['graph']>,
     validation: Dataset | null,
   ): Promise<{ made: Made; floor: FloorReached | null }> {
-    const at = async (widths: PublicWidths) => ({ widths, graph: await quantizer(widths) })
+    const at = async (asked: PublicWidths) => {
+      const widths = this.among(asked)
+      return { widths, graph: await quantizer(widths) }
+    }
     if (validation === null) return { made: await at(widthsOf(this.options)), floor: null }
     const { onProgress, maxDrop = 0 } = this.options
     const compared = await Validation.of(this.float, validation, {

@@ -11,8 +11,8 @@ import { type DamageStore, type Progress, type QuantizedGraph, Search } from './
 
 export type Preset = 'best' | PublishedPreset
 
-/** Of all weights and of all activations, 2..8; or bounds on the averages of both. */
-export type PublicWidths = { weightBits: number; activationBits: number } | { averageBits: number }
+/** Of all weights and of all activations, 2..8; or bounds on the averages of both, with `among` only that of weights (see Widths in search.ts). */
+export type PublicWidths = { weightBits: number; activationBits: number } | { averageBits: number; among?: Record<string, number[]> }
 
 export interface QuantizerOptions {
   preset: Preset

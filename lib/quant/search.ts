@@ -52,8 +52,11 @@ export interface SearchOptions extends Parts {
   onProgress?: (progress: Progress) => void
 }
 
-/** The width of every operand, or a bound on the average of weights and that of activations. */
-export type Widths = ((operand: Unit) => number) | { averageBits: number; even?: boolean }
+/**
+ * The width of every operand, or a bound on the average of weights and that of activations. `among` names for each weight the widths that it may have;
+ * activations, which are bytes at any width, then keep the widest, and the bound is that of weights alone.
+ */
+export type Widths = ((operand: Unit) => number) | { averageBits: number; even?: boolean; among?: Record<string, number[]> }
 
 export interface QuantizedGraph extends Divergence {
   graph: Graph
@@ -75,6 +78,9 @@ export const WIDTHS = [8, 7, 6, 5, 4, 3, 2]
 const NEEDS_TWO_BITS = 4
 /** The width of the patch embedding where all have one width, and of what is rounded in registers and never stored. */
 const WIDEST = 8
+
+/** Those that a bound on the average is searched among, widest first. */
+export const widthsTried = (averageBits: number): number[] => WIDTHS.filter((width) => width > 2 || averageBits < NEEDS_TWO_BITS)
 
 export class Search {
   private readonly units: Unit[]
@@ -175,18 +181,19 @@ export class Search {
     return !isStored(unit) || readsImage(this.float, unit) ? WIDEST : widths(unit)
   }
 
-  private async allocate({ averageBits, even }: { averageBits: number; even?: boolean }): Promise<number[]> {
+  private async allocate({ averageBits, even, among }: Exclude<Widths, (operand: Unit) => number>): Promise<number[]> {
     const bits = this.units.map(() => WIDEST)
-    const widths = even ? [Math.ceil(averageBits), Math.floor(averageBits)] : WIDTHS.filter((w) => w > 2 || averageBits < NEEDS_TWO_BITS)
+    const tried = even ? [Math.ceil(averageBits), Math.floor(averageBits)] : widthsTried(averageBits)
     const choices = new Map<Unit, Choice>()
-    const stored = this.units.filter(isStored)
+    const stored = this.units.filter((unit) => isStored(unit) && (!among || unit.kind === 'weight'))
     for (const [u, unit] of stored.entries()) {
+      const widths = among?.[unit.name] ?? tried
       const all = even ? widths.map(() => 0) : await this.damagesOf(unit)
       choices.set(unit, { elements: unit.elements, bits: widths, damage: widths.map((w) => (even ? 0 : all[WIDTHS.indexOf(w)])) })
       this.options.signal?.throwIfAborted()
       this.options.onProgress?.({ stage: 'measure', done: u + 1, total: stored.length })
     }
-    for (const weights of [true, false]) {
+    for (const weights of among ? [true] : [true, false]) {
       const members = stored.filter(({ kind }) => (kind === 'weight') === weights)
       const chosen = allocateGreedy(
         members.map((unit) => choices.get(unit) as Choice),

@@ -174,10 +174,13 @@ export interface Plan {
   blobs: NativeBlob[]
 }
 
-/** 64-byte aligned native memory, freed when nothing refers to it any more. */
+/** 64-byte aligned native memory, or a mapped file, freed when nothing refers to it any more. */
 export interface NativeBlob {
   readonly byteLength: number
-  /** Copies bytes out (the state of observers; must not be called while a run that writes them is under way). */
+  /**
+   * Copies bytes out (the state of observers; must not be called while a run that writes them is under way). Throws when the mapped file was
+   * changed.
+   */
   read(offset: number, target: Uint8Array): void
 }
 
@@ -203,7 +206,7 @@ export interface NativeSession {
 }
 
 export interface NativePath {
-  name: 'portable' | 'avx512vnni' | 'amx'
+  name: 'portable' | 'avx2' | 'avxvnni' | 'avx512vnni' | 'amx'
   built: boolean
   runs: boolean
   reason: string
@@ -241,12 +244,27 @@ export interface Addon {
   /** Zeroed. */
   allocateBlob(byteLength: number): NativeBlob
   /**
-   * path: a name of {@link paths}, '' for the fastest that runs, or 'cuda:0', a device of {@link cuda}. Throws when the plan does not fit its buffers, or
-   * the device cannot be used. Memory of a device is allocated by the first run.
+   * The file, read in place, see native/plan/mapped_file.h. The descriptor may be closed afterwards. Throws where files cannot be mapped: read
+   * it instead.
    */
-  createSession(plan: Plan, path: string): NativeSession
+  mapFile(descriptor: number): NativeBlob
+  /** A part of a blob, which lives on with it. offset: a multiple of 64. */
+  sliceBlob(blob: NativeBlob, offset: number, byteLength: number): NativeBlob
+  /**
+   * path: a name of {@link paths}, '' for the fastest that runs, or 'cuda:0', a device of {@link cuda}. Runs of up to `threads` threads allocate
+   * nothing, but for the first on a device, which allocates its memory. Throws when the plan does not fit its buffers, or the device cannot be used.
+   */
+  createSession(plan: Plan, path: string, threads: number): NativeSession
+  /** For the ops that paths implement apart, the slowest path with the same implementation as that of this name, which has to be built. */
+  kernelOrigins(path: string): Partial<Record<PlanOp['op'], NativePath['name']>>
+  /** Operations a second of one core with the instructions of a path that runs here, see native/cpu/peaks.h; takes some 20 milliseconds. */
+  measurePeaks(path: string): { int8: number; floats: number }
+  /** Bytes a second that reading a buffer of so many bytes again and again gives. */
+  measureReadSpeed(bytes: number): number
   packedBytes(outputs: number, inputs: number, bits: number): number
   /** native/format/packed_weight.h. codes: row-major [outputs][inputs], signed. */
   packWeight(codes: Int8Array, outputs: number, inputs: number, bits: number): Uint8Array
   unpackWeight(packed: Uint8Array, outputs: number, inputs: number, bits: number): Int8Array
+  /** For each output the sum of its codes; null when the padding is not zero. Throws when the mapped file was changed. */
+  sumWeight(packed: NativeBlob, outputs: number, inputs: number, bits: number): Int32Array | null
 }

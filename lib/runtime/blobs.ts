@@ -17,6 +17,23 @@ export function allocateBlob(byteLength: number): NativeBlob {
   return addon.allocateBlob(byteLength)
 }
 
+/** A file read in place; null where files cannot be mapped. The descriptor may be closed afterwards. */
+export function mapFile(descriptor: number): NativeBlob | null {
+  try {
+    return addon.mapFile(descriptor)
+  } catch {
+    return null
+  }
+}
+
+/** A part of a blob; in place where `offset` is a multiple of 64, else a copy. */
+export function sliceBlob(blob: NativeBlob, offset: number, byteLength: number): NativeBlob {
+  if (offset % 64 === 0) return addon.sliceBlob(blob, offset, byteLength)
+  const bytes = new Uint8Array(byteLength)
+  blob.read(offset, bytes)
+  return addon.createBlob(bytes)
+}
+
 /** Bytes of a packed weight [outputs][inputs] of `bits` bits. */
 export function packedBytes(outputs: number, inputs: number, bits: number): number {
   return addon.packedBytes(outputs, inputs, bits)
@@ -30,4 +47,9 @@ export function packWeight(codes: Int8Array, outputs: number, inputs: number, bi
 /** The inverse of {@link packWeight}: row-major [outputs][inputs]. */
 export function unpackWeight(packed: Uint8Array, outputs: number, inputs: number, bits: number): Int8Array {
   return addon.unpackWeight(packed, outputs, inputs, bits)
+}
+
+/** For each output the sum of its codes; null when the padding of the packed weight is not zero, on which kernels count. */
+export function sumWeight(packed: NativeBlob, outputs: number, inputs: number, bits: number): Int32Array | null {
+  return addon.sumWeight(packed, outputs, inputs, bits)
 }

@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import addon from '#addon'
-import type { NativePath } from './addon-types.js'
+import type { NativePath, PlanOp } from './addon-types.js'
 import { chooseThreads } from './threads.js'
 
 /** Where a model runs; 'cuda' is the first device. */
@@ -19,6 +19,9 @@ export interface Device {
   /** Why it does not run, or what it uses. */
   reason: string
 }
+
+/** Of this package. */
+export const VERSION: string = addon.version
 
 /**
  * The name of the path to run on: `name`, else the environment variable FEWBIT_ISA, else the fastest that runs.
@@ -63,6 +66,11 @@ export function chooseDevice(name: DeviceName = 'cpu'): 'cpu' | `cuda:${number}`
   warned = true
   return 'cpu'
 }
+/** For an op that paths implement apart, the slowest path with the same implementation as this one; undefined for all other ops. */
+export const kernelOrigin = (path: NativePath['name'], op: PlanOp['op']): NativePath['name'] | undefined => addon.kernelOrigins(path)[op]
+
+/** What quantized models consist of. */
+const QUANTIZED_OPS: PlanOp['op'][] = ['patchify', 'linearCodes', 'attentionCodes', 'layernorm', 'layernormCodes', 'pointwise']
 
 /** Everything this build could run on, slowest first. */
 export function devices(): Device[] {
@@ -137,6 +145,14 @@ function advise(list: Device[], sharp: string | null): string[] {
   }
   for (const { device, path, runs, reason } of list) {
     if (path === null && device !== 'cuda' && !runs) advice.push(`${device} cannot be used: ${reason}.`)
+  }
+  if (chosen?.path && chosen.path !== 'portable') {
+    const slow = QUANTIZED_OPS.filter((op) => kernelOrigin(chosen.path as NativePath['name'], op) === 'portable')
+    if (slow.length > 0) {
+      advice.push(
+        `The path ${chosen.path} has no kernels for ${slow.join(', ')}, which run in plain C++: fewbit profile tells what that costs.`,
+      )
+    }
   }
   if (sharp === null) advice.push('sharp is not installed or does not load: image files cannot be decoded. npm install sharp')
   return advice

@@ -36,8 +36,9 @@ export interface OpTime {
  * threads of the package's own.
  */
 export class Session {
-  /** The path that it runs on, or the CUDA device. */
-  readonly path: NativePath['name'] | `cuda:${number}`
+  readonly device: 'cpu' | `cuda:${number}`
+  /** The path that it runs on, on the CPU. */
+  readonly path: NativePath['name']
   readonly threads: number
   private readonly imageInputs: number
   private readonly imageOutputs: number
@@ -48,13 +49,13 @@ export class Session {
   /** @throws Error when the path does not run here, or the plan does not hold; the message names the op */
   constructor(plan: Plan, { device, path, threads }: SessionOptions = {}) {
     this.threads = chooseThreads(threads)
-    const chosen = chooseDevice(device)
-    this.path = chosen === 'cpu' ? choosePath(path) : chosen
+    this.device = chooseDevice(device)
+    this.path = choosePath(path)
     this.imageInputs = plan.inputBytes / Float32Array.BYTES_PER_ELEMENT
     this.imageOutputs = plan.outputBytes / Float32Array.BYTES_PER_ELEMENT
     this.inputs = new InputCopier(this.imageInputs)
     this.ops = plan.ops.map(({ op, name }) => ({ op, name }))
-    this.native = ownErrors(() => addon.createSession(plan, this.path))
+    this.native = ownErrors(() => addon.createSession(plan, this.device === 'cpu' ? this.path : this.device, this.threads))
   }
 
   /**

@@ -9,6 +9,7 @@
 #include "addon/session.h"
 #include "addon/weights.h"
 #include "cpu/kernels.h"
+#include "cpu/peaks.h"
 #include "plan/thread_count.h"
 
 namespace fewbit::addon {
@@ -31,10 +32,16 @@ class Addon : public Napi::Addon<Addon> {
                              InstanceMethod("defaultThreads", &Addon::default_threads, method),
                              InstanceMethod("createBlob", &Addon::create_blob, method),
                              InstanceMethod("allocateBlob", &Addon::allocate_blob, method),
+                             InstanceMethod("mapFile", &Addon::map_file, method),
+                             InstanceMethod("sliceBlob", &Addon::slice_blob, method),
                              InstanceMethod("createSession", &Addon::create_session, method),
+                             InstanceMethod("kernelOrigins", &Addon::list_kernel_origins, method),
+                             InstanceMethod("measurePeaks", &Addon::measure_path_peaks, method),
+                             InstanceMethod("measureReadSpeed", &Addon::measure_read_speed_of, method),
                              InstanceMethod("packedBytes", &Addon::packed_bytes, method),
                              InstanceMethod("packWeight", &Addon::pack_weight, method),
                              InstanceMethod("unpackWeight", &Addon::unpack_weight, method),
+                             InstanceMethod("sumWeight", &Addon::sum_weight, method),
                          });
   }
 
@@ -72,11 +79,41 @@ class Addon : public Napi::Addon<Addon> {
     if (!info[0].IsNumber()) throw Napi::TypeError::New(info.Env(), "byteLength must be a number");
     return blob_.New({info[0]});
   }
-  Napi::Value create_session(const Napi::CallbackInfo& info) { return session_.New({info[0], info[1]}); }
+  Napi::Value map_file(const Napi::CallbackInfo& info) { return blob_.New({info.Env().Null(), info[0]}); }
+  Napi::Value slice_blob(const Napi::CallbackInfo& info) {
+    if (!info[0].IsObject()) throw Napi::TypeError::New(info.Env(), "blob must be a NativeBlob");
+    return blob_.New({info[0], info[1], info[2]});
+  }
+  Napi::Value create_session(const Napi::CallbackInfo& info) { return session_.New({info[0], info[1], info[2]}); }
+
+  Napi::Value list_kernel_origins(const Napi::CallbackInfo& info) {
+    const Path* path = info[0].IsString() ? find_path(info[0].As<Napi::String>().Utf8Value().c_str()) : nullptr;
+    if (!path || !path->kernels) throw Napi::TypeError::New(info.Env(), "path must be the name of one that was built");
+    Napi::Object result = Napi::Object::New(info.Env());
+    for (const KernelOrigin& origin : kernel_origins(*path)) result.Set(origin.op, origin.path);
+    return result;
+  }
+
+  Napi::Value measure_path_peaks(const Napi::CallbackInfo& info) {
+    const Path* path = info[0].IsString() ? find_path(info[0].As<Napi::String>().Utf8Value().c_str()) : nullptr;
+    if (!path || !path->runs) throw Napi::TypeError::New(info.Env(), "path must be the name of one that runs here");
+    const Peaks peaks = measure_peaks(*path);
+    Napi::Object result = Napi::Object::New(info.Env());
+    result.Set("int8", peaks.int8);
+    result.Set("floats", peaks.floats);
+    return result;
+  }
+
+  Napi::Value measure_read_speed_of(const Napi::CallbackInfo& info) {
+    const double bytes = info[0].IsNumber() ? info[0].As<Napi::Number>().DoubleValue() : 0;
+    if (!(bytes >= 1 && bytes <= 1e10)) throw Napi::RangeError::New(info.Env(), "bytes must be from 1 to 1e10");
+    return Napi::Number::New(info.Env(), guarded(info.Env(), [&] { return measure_read_speed(size_t(bytes)); }));
+  }
 
   Napi::Value packed_bytes(const Napi::CallbackInfo& info) { return packed_bytes_of(info); }
   Napi::Value pack_weight(const Napi::CallbackInfo& info) { return pack(info); }
   Napi::Value unpack_weight(const Napi::CallbackInfo& info) { return unpack(info); }
+  Napi::Value sum_weight(const Napi::CallbackInfo& info) { return sum(info); }
 
   std::shared_ptr<Jobs> jobs_;
   Napi::FunctionReference blob_, session_;

@@ -15,22 +15,46 @@ Napi::Function BlobObject::define(Napi::Env env) {
                      {InstanceAccessor<&BlobObject::byte_length>("byteLength"), InstanceMethod<&BlobObject::read>("read")});
 }
 
+namespace {
+
+std::shared_ptr<Blob> copy_of(Napi::Value value) {
+  const Bytes bytes = typed_array(value, napi_uint8_array, "bytes");
+  auto blob = std::make_shared<Blob>(bytes.size);
+  if (bytes.size) std::memcpy(blob->data(), bytes.data, bytes.size);
+  return blob;
+}
+
+std::shared_ptr<Blob> mapped(Napi::Value value) {
+  const auto descriptor = static_cast<int>(integer(value, 0, INT32_MAX, "descriptor"));
+  return std::make_shared<Blob>(std::make_shared<const MappedFile>(descriptor));
+}
+
+std::shared_ptr<Blob> part_of(const Blob& whole, Napi::Value offset_value, Napi::Value size_value) {
+  const auto size = static_cast<int64_t>(whole.size());
+  const int64_t offset = integer(offset_value, 0, size, "offset");
+  if (offset % int64_t(kAlignment)) throw Napi::RangeError::New(offset_value.Env(), "offset must be a multiple of 64");
+  return std::make_shared<Blob>(whole, offset, integer(size_value, 0, size - offset, "byteLength"));
+}
+
+}  // namespace
+
 BlobObject::BlobObject(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   guarded(info.Env(), [&] {
-    if (info[0].IsNumber()) {
-      blob_ = std::make_shared<Blob>(integer(info[0], 0, kMaxPlanBytes, "byteLength"));
-    } else {
-      const Bytes bytes = typed_array(info[0], napi_uint8_array, "bytes");
-      blob_ = std::make_shared<Blob>(bytes.size);
-      if (bytes.size) std::memcpy(blob_->data(), bytes.data, bytes.size);
-    }
+    if (info[0].IsNumber())
+      blob_ = std::make_shared<Blob>(static_cast<size_t>(integer(info[0], 0, kMaxPlanBytes, "byteLength")));
+    else if (info[0].IsNull())
+      blob_ = mapped(info[1]);
+    else if (info[0].IsTypedArray())
+      blob_ = copy_of(info[0]);
+    else
+      blob_ = part_of(*Unwrap(info[0].As<Napi::Object>())->blob(), info[1], info[2]);
   });
   info.This().As<Napi::Object>().TypeTag(&kTag);
-  Napi::MemoryManagement::AdjustExternalMemory(info.Env(), static_cast<int64_t>(blob_->size()));
+  Napi::MemoryManagement::AdjustExternalMemory(info.Env(), static_cast<int64_t>(blob_->owned()));
 }
 
 void BlobObject::Finalize(Napi::BasicEnv env) {
-  if (blob_) Napi::MemoryManagement::AdjustExternalMemory(env, -static_cast<int64_t>(blob_->size()));
+  if (blob_) Napi::MemoryManagement::AdjustExternalMemory(env, -static_cast<int64_t>(blob_->owned()));
 }
 
 BlobObject* BlobObject::Unwrap(Napi::Object object) {
@@ -52,6 +76,7 @@ void BlobObject::read(const Napi::CallbackInfo& info) {
                                                 ")");
   }
   if (target.size) std::memcpy(target.data, blob_->data() + offset, target.size);
+  if (blob_->file() && !blob_->file()->intact()) throw Napi::Error::New(info.Env(), kFileChanged);
 }
 
 }  // namespace fewbit::addon

@@ -12,7 +12,8 @@ namespace fewbit::addon {
 class BlobObject : public Napi::ObjectWrap<BlobObject> {
  public:
   static Napi::Function define(Napi::Env env);
-  // new BlobObject(Uint8Array), a copy, or new BlobObject(byteLength), zeroed.
+  // new BlobObject(Uint8Array), a copy; (byteLength), zeroed; (null, file descriptor), the mapped file; (blob, offset,
+  // byteLength), a part.
   explicit BlobObject(const Napi::CallbackInfo& info);
   void Finalize(Napi::BasicEnv env) override;
 

@@ -39,8 +39,8 @@ constexpr char kCudaPrefix[] = "cuda:";
 
 bool on_cuda(const std::string& where) { return where.compare(0, sizeof kCudaPrefix - 1, kCudaPrefix) == 0; }
 
-std::shared_ptr<Runner> make_runner(Napi::Env env, Plan plan, const std::string& where) {
-  if (!on_cuda(where)) return std::make_shared<Executor>(std::move(plan), kernels_of(env, where));
+std::shared_ptr<Runner> make_runner(Napi::Env env, Plan plan, const std::string& where, int threads) {
+  if (!on_cuda(where)) return std::make_shared<Executor>(std::move(plan), kernels_of(env, where), threads);
   const int ordinal = std::atoi(where.c_str() + sizeof kCudaPrefix - 1);
   return std::make_shared<cuda::Executor>(std::move(plan), cuda::Context::of(ordinal));
 }
@@ -80,8 +80,9 @@ SessionObject::SessionObject(const Napi::CallbackInfo& info) : ObjectWrap(info),
   guarded(info.Env(), [&] {
     if (!info[1].IsString()) throw Napi::TypeError::New(info.Env(), "path must be a string");
     const std::string where = info[1].As<Napi::String>().Utf8Value();
+    const auto threads = static_cast<int>(integer(info[2], 1, kMaxThreads, "threads"));
     engine_ = on_cuda(where) ? Engine::cuda : Engine::cpu;
-    runner_ = make_runner(info.Env(), read_plan(info[0]), where);
+    runner_ = make_runner(info.Env(), read_plan(info[0]), where, threads);
   });
   info.This().As<Napi::Object>().TypeTag(&kTag);
   Napi::MemoryManagement::AdjustExternalMemory(info.Env(), static_cast<int64_t>(runner_->memory()));

@@ -13,7 +13,7 @@ namespace fewbit::addon {
 class SessionObject : public Napi::ObjectWrap<SessionObject> {
  public:
   static Napi::Function define(Napi::Env env, Jobs* jobs);
-  // new SessionObject(plan, path)
+  // new SessionObject(plan, path, threads)
   explicit SessionObject(const Napi::CallbackInfo& info);
   void Finalize(Napi::BasicEnv env) override;
 

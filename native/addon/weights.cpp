@@ -1,6 +1,7 @@
 #include "addon/weights.h"
 
 #include "addon/arguments.h"
+#include "addon/blob.h"
 #include "format/packed_weight.h"
 
 namespace fewbit::addon {
@@ -19,11 +20,15 @@ Shape shape(const Napi::CallbackInfo& info, size_t first) {
           static_cast<int>(integer(info[first + 2], 2, 8, "bits"))};
 }
 
+Napi::RangeError wrong_size(Napi::Env env, const char* name, size_t size, size_t expected) {
+  return Napi::RangeError::New(
+      env, std::string(name) + " has " + std::to_string(size) + " bytes, and a weight of this shape " + std::to_string(expected));
+}
+
 Bytes exactly(Napi::Value value, napi_typedarray_type type, const char* name, size_t size) {
   const Bytes bytes = typed_array(value, type, name);
-  if (bytes.size == size) return bytes;
-  throw Napi::RangeError::New(value.Env(), std::string(name) + " has " + std::to_string(bytes.size) +
-                                               " bytes, and a weight of this shape " + std::to_string(size));
+  if (bytes.size != size) throw wrong_size(value.Env(), name, bytes.size, size);
+  return bytes;
 }
 
 }  // namespace
@@ -47,6 +52,18 @@ Napi::Value unpack(const Napi::CallbackInfo& info) {
   auto codes = Napi::Int8Array::New(info.Env(), s.elements());
   unpack_weight(packed.data, s.outputs, s.inputs, s.bits, codes.Data());
   return codes;
+}
+
+Napi::Value sum(const Napi::CallbackInfo& info) {
+  const Shape s = shape(info, 1);
+  if (!info[0].IsObject()) throw Napi::TypeError::New(info.Env(), "blob must be a NativeBlob");
+  const Blob& blob = *BlobObject::Unwrap(info[0].As<Napi::Object>())->blob();
+  const size_t size = packed_bytes(s.outputs, s.inputs, s.bits);
+  if (blob.size() != size) throw wrong_size(info.Env(), "the blob", blob.size(), size);
+  auto sums = Napi::TypedArrayOf<int32_t>::New(info.Env(), s.outputs, napi_int32_array);
+  const bool padded = sum_weight(blob.data(), s.outputs, s.inputs, s.bits, sums.Data());
+  if (blob.file() && !blob.file()->intact()) throw Napi::Error::New(info.Env(), kFileChanged);
+  return padded ? sums : info.Env().Null();
 }
 
 }  // namespace fewbit::addon

@@ -17,54 +17,27 @@
 
 #include <cstring>
 
-#include "cpu/attention_masks_avx512.h"
 #include "cpu/simd_avx512.h"
-#include "ops/attention.h"
+
+#include "cpu/attention_softmax_simd.h"
 
 namespace fewbit {
 namespace {
 
 // One head of one window, and its buffers.
-struct AttentionTask {
-  int tokens, head_width;
-  int rows;                              // queries a block
-  int depth, keys, key_depth, channels;  // padded sizes, all multiples of 16
-  const uint8_t *q, *k, *v;
-  uint8_t* y;
-  const int32_t* row_of;   // null, or the row of each token
-  const float* bias;       // null, or [tokens][tokens]
-  const uint8_t* regions;  // null when no two differ
-  bool logits;             // softmax of float logits
-  float logit_scale, logit_inverse_step, logit_step, output_scale;
-  float p_inverse_step;
-
+struct AttentionTask : AttentionHead {
+  int rows;                        // queries a block
+  int depth, key_depth, channels;  // padded sizes, all multiples of 16
   uint8_t *packed_k, *packed_v, *packed_q, *p;
-  int32_t *scores, *sums;
+  int32_t* sums;
 
   // depth, keys and channels become multiples of the given sizes, key_depth one of summands.
   AttentionTask(const AttentionCodes& op, int task, int rows, int columns, int summands, void* scratch)
-      : tokens(op.tokens),
-        head_width(op.head_width),
+      : AttentionHead(op, task, columns),
         rows(rows),
         depth(round_up(head_width, summands)),
-        keys(round_up(tokens, columns)),
         key_depth(round_up(tokens, summands)),
         channels(round_up(head_width, columns)) {
-    const AttentionPlace place = attention_place(op, task);
-    const int b = place.image, h = place.head;
-    row_of = place.rows;
-    bias = place.bias;
-    regions = parting_regions(place.regions, tokens);
-    logits = attention_has_logits(op);
-    q = op.q + b * op.q_image_stride + h * head_width;
-    k = op.k + b * op.k_image_stride + h * head_width;
-    v = op.v + b * op.v_image_stride + h * head_width;
-    y = op.y + b * op.y_image_stride + h * head_width;
-    logit_scale = op.logit_scale[h];
-    logit_inverse_step = op.logit_inverse_step;
-    logit_step = op.logit_inverse_step > 0 ? op.logit_step : 1.0f;
-    output_scale = op.output_scale[h];
-    p_inverse_step = op.p_inverse_step[h];
     // Each size is a multiple of 64 bytes or follows those that are: a row of K or V is 4 x 16 bytes, one of scores too.
     uint8_t* next = static_cast<uint8_t*>(scratch);
     const auto take = [&next](ptrdiff_t bytes) {
@@ -80,6 +53,10 @@ struct AttentionTask {
     p = take(ptrdiff_t(rows) * key_depth);
   }
 };
+
+// The first n of 16 or of 64 lanes.
+inline __mmask16 first16(int n) { return static_cast<__mmask16>(n >= 16 ? 0xFFFF : (1u << n) - 1); }
+inline __mmask64 first64(int n) { return n >= 64 ? ~0ull : (1ull << n) - 1; }
 
 // 16 bytes each of the rows of tokens s..s + 3, those that exist, as the four lanes of a vector. kTable: by row_of.
 template <bool kTable>
@@ -150,99 +127,6 @@ inline void pack_q(const AttentionTask& a, ptrdiff_t stride, int t) {
   }
 }
 
-// Softmax works step by step for all rows of a block, so that the chains of one row (maximum, sum, division) hide behind the
-// work of the others.
-constexpr int kMostRows = 32;
-
-// Scores to e, in place, and 1 / z of each row, all keys alike. A lane behind the last key takes no part in the maximum and
-// adds +0 to the sum.
-FEWBIT_NOINLINE void exponentials(const AttentionTask& a, int rows, float* inverse_z) {
-  const int last = (a.tokens - 1) & ~15;
-  const __mmask16 rest = first16(a.tokens - last);
-  int32_t m[kMostRows];
-
-  for (int r = 0; r < rows; ++r) {
-    const int32_t* s = a.scores + ptrdiff_t(r) * a.keys;
-    __m512i most = _mm512_mask_mov_epi32(_mm512_set1_epi32(INT32_MIN), rest, _mm512_load_si512(s + last));
-    for (int i = 0; i < last; i += 16) most = _mm512_max_epi32(most, _mm512_load_si512(s + i));
-    m[r] = _mm512_reduce_max_epi32(most);
-  }
-
-  const __m512 logit_scale = _mm512_set1_ps(a.logit_scale);
-  for (int r = 0; r < rows; ++r) {
-    int32_t* s = a.scores + ptrdiff_t(r) * a.keys;
-    const __m512i m16 = _mm512_set1_epi32(m[r]);
-    const auto e = [&](int i) {
-      const __m512 distance = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(s + i), m16));
-      return exp_nonpositive_f32x16(_mm512_mul_ps(distance, logit_scale));
-    };
-    __m512 z = _mm512_setzero_ps();
-    for (int i = 0; i < last; i += 16) {
-      const __m512 e16 = e(i);
-      z = _mm512_add_ps(z, e16);
-      _mm512_store_ps(s + i, e16);
-    }
-    const __m512 e16 = _mm512_maskz_mov_ps(rest, e(last));
-    _mm512_store_ps(s + last, e16);
-    inverse_z[r] = 1.0f / tree16(_mm512_add_ps(z, e16));
-  }
-}
-
-// What the scores of a row hold beyond S: 128 times the sum of its levels.
-inline int32_t excess(const AttentionTask& a, int r) {
-  const uint8_t* q = a.packed_q + ptrdiff_t(r) * a.depth;
-  __m128i sums = _mm_setzero_si128();
-  for (int c = 0; c < a.depth; c += 16)
-    sums = _mm_dpbusd_epi32(sums, _mm_set1_epi8(-128), _mm_load_si128(reinterpret_cast<const __m128i*>(q + c)));
-  sums = _mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0x4E));
-  return _mm_cvtsi128_si32(_mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0xB1)));
-}
-
-// The same on logits of queries t..t + rows. Lanes behind the last key and keys that are not attended get -infinity, whose
-// exponential is 0.
-FEWBIT_NOINLINE void exponentials_of_logits(const AttentionTask& a, int t, int rows, float* inverse_z) {
-  const int last = (a.tokens - 1) & ~15;
-  const __mmask16 rest = first16(a.tokens - last);
-  const __m512 nowhere = _mm512_castsi512_ps(_mm512_set1_epi32(int(0xFF800000)));
-  const __m512 scale = _mm512_set1_ps(a.logit_scale), inverse_step = _mm512_set1_ps(a.logit_inverse_step);
-  float m[kMostRows];
-
-  for (int r = 0; r < rows; ++r) {
-    int32_t* s = a.scores + ptrdiff_t(r) * a.keys;
-    const float* bias = a.bias ? a.bias + ptrdiff_t(t + r) * a.tokens : nullptr;
-    const __m512i excess16 = _mm512_set1_epi32(excess(a, r));
-    __m512 most = nowhere;
-    for (int i = 0; i <= last; i += 16) {
-      __mmask16 attended = i == last ? rest : __mmask16(0xFFFF);
-      const __m512 score = _mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_load_si512(s + i), excess16));
-      const __m512 added = bias ? _mm512_maskz_loadu_ps(attended, bias + i) : _mm512_setzero_ps();
-      __m512 x = _mm512_fmadd_ps(score, scale, added);
-      if (a.logit_inverse_step > 0) {
-        x = _mm512_max_ps(_mm512_mul_ps(x, inverse_step), _mm512_set1_ps(-128.0f));
-        x = _mm512_roundscale_ps(_mm512_min_ps(x, _mm512_set1_ps(127.0f)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-      }
-      if (a.regions) attended = same_region(attended, a.regions + i, a.regions[t + r]);
-      x = _mm512_mask_mov_ps(nowhere, attended, x);
-      _mm512_store_ps(s + i, x);
-      most = _mm512_max_ps(most, x);
-    }
-    m[r] = _mm512_reduce_max_ps(most);
-  }
-
-  const __m512 step = _mm512_set1_ps(a.logit_step);
-  for (int r = 0; r < rows; ++r) {
-    int32_t* s = a.scores + ptrdiff_t(r) * a.keys;
-    const __m512 m16 = _mm512_set1_ps(m[r]);
-    __m512 z = _mm512_setzero_ps();
-    for (int i = 0; i <= last; i += 16) {
-      const __m512 e16 = exp_nonpositive_f32x16(_mm512_mul_ps(_mm512_sub_ps(_mm512_load_ps(s + i), m16), step));
-      z = _mm512_add_ps(z, e16);
-      _mm512_store_ps(s + i, e16);
-    }
-    inverse_z[r] = 1.0f / tree16(z);
-  }
-}
-
 // e to P.
 FEWBIT_NOINLINE void weights(const AttentionTask& a, const EncoderF32x16& encode_p, int rows, const float* inverse_z) {
   const int last = (a.tokens - 1) & ~15;
@@ -261,13 +145,26 @@ FEWBIT_NOINLINE void weights(const AttentionTask& a, const EncoderF32x16& encode
   }
 }
 
+// What the scores of a row hold beyond S: 128 times the sum of its levels.
+inline int32_t excess(const AttentionTask& a, int r) {
+  const uint8_t* q = a.packed_q + ptrdiff_t(r) * a.depth;
+  __m128i sums = _mm_setzero_si128();
+  for (int c = 0; c < a.depth; c += 16)
+    sums = _mm_dpbusd_epi32(sums, _mm_set1_epi8(-128), _mm_load_si128(reinterpret_cast<const __m128i*>(q + c)));
+  sums = _mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0x4E));
+  return _mm_cvtsi128_si32(_mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0xB1)));
+}
+
 // Scores to P of queries t..t + rows.
 inline void softmax(const AttentionTask& a, const EncoderF32x16& encode_p, int t, int rows) {
   float inverse_z[kMostRows];
-  if (a.logits)
-    exponentials_of_logits(a, t, rows, inverse_z);
-  else
+  if (a.logits) {
+    int32_t beyond[kMostRows];
+    for (int r = 0; r < rows; ++r) beyond[r] = excess(a, r);
+    exponentials_of_logits(a, t, rows, beyond, inverse_z);
+  } else {
     exponentials(a, rows, inverse_z);
+  }
   weights(a, encode_p, rows, inverse_z);
 }
 

@@ -25,6 +25,19 @@ void layernorm_gradient_portable(const LayerNormGradient& op, int task, void* sc
 void attention_gradient_portable(const AttentionGradient& op, int task, void* scratch);
 void product_sum_portable(const ProductSum& op, int task, void* scratch);
 
+void linear_codes_avx2(const LinearCodes& op, int task, void* scratch);
+void linear_f32_avx2(const LinearF32& op, int task, void* scratch);
+void attention_codes_avx2(const AttentionCodes& op, int task, void* scratch);
+void attention_f32_avx2(const AttentionF32& op, int task, void* scratch);
+void layernorm_avx2(const LayerNorm& op, int task, void* scratch);
+void layernorm_codes_avx2(const LayerNormCodes& op, int task, void* scratch);
+void patchify_avx2(const Patchify& op, int task, void* scratch);
+void pointwise_avx2(const Pointwise& op, int task, void* scratch);
+void attention_gradient_avx2(const AttentionGradient& op, int task, void* scratch);
+void product_sum_avx2(const ProductSum& op, int task, void* scratch);
+
+void linear_codes_avxvnni(const LinearCodes& op, int task, void* scratch);
+
 void linear_codes_avx512(const LinearCodes& op, int task, void* scratch);
 void linear_f32_avx512(const LinearF32& op, int task, void* scratch);
 void attention_codes_avx512(const AttentionCodes& op, int task, void* scratch);

@@ -4,6 +4,8 @@
 // those is used is the caller's decision; the default is the last that runs.
 #pragma once
 
+#include <vector>
+
 #include "ops/attention.h"
 #include "ops/attention_gradient.h"
 #include "ops/copy_rows.h"
@@ -36,7 +38,7 @@ struct Kernels {
 };
 
 struct Path {
-  const char* name;        // portable, avx512vnni, amx
+  const char* name;        // portable, avx2, avxvnni, avx512vnni, amx
   const Kernels* kernels;  // null when it was not built
   bool runs;
   const char* reason;  // why it does not run, or what it needs; a static string
@@ -55,8 +57,17 @@ PathList paths();
 // no path has that name.
 const Path* find_path(const char* name);
 
+// For the op of each kernel, by its name in plans, the slowest path with the same implementation. The path has to be built.
+struct KernelOrigin {
+  const char* op;
+  const char* path;
+};
+std::vector<KernelOrigin> kernel_origins(const Path& path);
+
 const Kernels* kernels_portable();
-// These two are built for x86-64 only; use paths().
+// These are built for x86-64 only; use paths().
+const Kernels* kernels_avx2();
+const Kernels* kernels_avxvnni();
 const Kernels* kernels_avx512();
 const Kernels* kernels_amx();
 

@@ -85,6 +85,7 @@ void multiply(const uint8_t* x, ptrdiff_t x_stride, const TilePanel* w, int step
 // Scratch: decoded weights of the tile, then its sums.
 void linear_codes_amx(const LinearCodes& op, int task, void* scratch) {
   const Tile tile = linear_tile(op.rows, op.outputs, task);
+  if (tile.row_end - tile.row_begin <= kFewRows) return fewbit::linear_codes_avx512(op, task, scratch);
   const int panels = ceil_div(tile.output_end - tile.output_begin, 16);
   const int steps = ceil_div(op.inputs, kTileInputs);
   int8_t* copy = static_cast<int8_t*>(scratch);

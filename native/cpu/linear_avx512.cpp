@@ -75,6 +75,55 @@ Multiply multiply_of(int rows, int panels) {
   }
 }
 
+// The sum of `blocks` times 32 bytes.
+inline int32_t sum_bytes(const uint8_t* x, int blocks) {
+  __m256i sums = _mm256_setzero_si256();
+  for (int c = 0; c < blocks; ++c, x += kBlockInputs)
+    sums = _mm256_dpbusd_epi32(sums, _mm256_load_si256(reinterpret_cast<const __m256i*>(x)), _mm256_set1_epi8(1));
+  return _mm512_reduce_add_epi32(_mm512_zextsi256_si512(sums));
+}
+
+// acc[r][0..64) of at most kFewRows rows, whose weights are read once: decoded in registers, four panels at a time, so that
+// memory gives what it can. Through scratch they would wait for memory and for the multiplication in turn. What is decoded is
+// u = w + 2^(bits-1): sum x w = sum x u - 2^(bits-1) sum x, over the padding too.
+template <int bits, int R>
+FEWBIT_NOINLINE void multiply_packed(const uint8_t* x, ptrdiff_t x_stride, const uint8_t* packed, ptrdiff_t panel, int blocks,
+                                     int32_t* acc) {
+  __m512i sum[R][kPanels];
+#pragma GCC unroll 2
+  for (int r = 0; r < R; ++r) {
+    const __m512i first = _mm512_set1_epi32(-sum_bytes(x + r * x_stride, blocks) * (1 << (bits - 1)));
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) sum[r][p] = first;
+  }
+  for (int c = 0; c < blocks; ++c, x += kBlockInputs, packed += block_bytes(bits)) {
+#pragma GCC unroll 8
+    for (int i = 0; i < kBlockRows; ++i) {
+#pragma GCC unroll 4
+      for (int p = 0; p < kPanels; ++p) {
+        const __m512i u = unsigned_row<bits>(packed + p * panel, i);
+#pragma GCC unroll 2
+        for (int r = 0; r < R; ++r) sum[r][p] = _mm512_dpbusd_epi32(sum[r][p], broadcast_dword(x + r * x_stride + 4 * i), u);
+      }
+    }
+  }
+#pragma GCC unroll 2
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) _mm512_store_si512(acc + r * kTileOutputs + 16 * p, sum[r][p]);
+  }
+}
+
+template <int R>
+void multiply_packed(const LinearCodes& op, const uint8_t* x, int output, int32_t* acc) {
+  using Function = void (*)(const uint8_t*, ptrdiff_t, const uint8_t*, ptrdiff_t, int, int32_t*);
+  constexpr Function table[] = {multiply_packed<2, R>, multiply_packed<3, R>, multiply_packed<4, R>,
+                                multiply_packed<5, R>, multiply_packed<6, R>, multiply_packed<7, R>};
+  const ptrdiff_t panel = panel_bytes(op.inputs, op.weight_bits);
+  table[op.weight_bits - 2](x, op.x_stride, op.weight + output / kBlockOutputs * panel, panel, ceil_div(op.inputs, kBlockInputs),
+                            acc);
+}
+
 // The weights of a tile, in place at 8 bits, else decoded into scratch.
 WeightRows weight_rows(const LinearCodes& op, int output, int panels, void* scratch) {
   const ptrdiff_t packed_panel = panel_bytes(op.inputs, op.weight_bits);
@@ -92,9 +141,14 @@ WeightRows weight_rows(const LinearCodes& op, int output, int panels, void* scra
 void linear_codes_avx512(const LinearCodes& op, int task, void* scratch) {
   const Tile tile = linear_tile(op.rows, op.outputs, task);
   const int panels = ceil_div(tile.output_end - tile.output_begin, 16);
-  const WeightRows weight = weight_rows(op, tile.output_begin, panels, scratch);
   const EncoderF32x16 encode(op.encode);
   alignas(64) int32_t acc[kRows * kTileOutputs];
+  if (const int rows = tile.row_end - tile.row_begin; rows <= kFewRows && panels == kPanels && op.weight_bits < 8) {
+    const uint8_t* x = op.x + tile.row_begin * op.x_stride;
+    (rows == 1 ? multiply_packed<1> : multiply_packed<2>)(op, x, tile.output_begin, acc);
+    return finish_codes(op, encode, tile.row_begin, rows, tile.output_begin, tile.output_end, acc);
+  }
+  const WeightRows weight = weight_rows(op, tile.output_begin, panels, scratch);
   for (int row = tile.row_begin; row < tile.row_end; row += kRows) {
     const int rows = tile.row_end - row < kRows ? tile.row_end - row : kRows;
     multiply_of(rows, panels)(op.x + row * op.x_stride, op.x_stride, weight, ceil_div(op.inputs, 4), acc);

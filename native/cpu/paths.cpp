@@ -31,16 +31,16 @@ struct Registers {
   uint32_t a, b, c, d;
 };
 
-Registers cpuid(uint32_t leaf) {
+Registers cpuid(uint32_t leaf, uint32_t subleaf = 0) {
   Registers r = {};
 #if defined(_MSC_VER)
   int v[4], highest[4];
   __cpuid(highest, 0);
   if (leaf > static_cast<uint32_t>(highest[0])) return r;
-  __cpuidex(v, static_cast<int>(leaf), 0);
+  __cpuidex(v, static_cast<int>(leaf), static_cast<int>(subleaf));
   r = {uint32_t(v[0]), uint32_t(v[1]), uint32_t(v[2]), uint32_t(v[3])};
 #else
-  __get_cpuid_count(leaf, 0, &r.a, &r.b, &r.c, &r.d);  // leaves zeros where there is no such leaf
+  __get_cpuid_count(leaf, subleaf, &r.a, &r.b, &r.c, &r.d);  // leaves zeros where there is no such leaf
 #endif
   return r;
 }
@@ -59,6 +59,23 @@ uint32_t saved_states() {
 }
 
 constexpr bool has(uint32_t bits, uint32_t wanted) { return (bits & wanted) == wanted; }
+
+Verdict avx2_verdict() {
+  constexpr uint32_t avx2 = 1u << 5;                   // leaf 7 ebx
+  constexpr uint32_t fma = 1u << 12, f16c = 1u << 29;  // leaf 1 ecx
+  constexpr uint32_t ymm_state = 0x6;                  // xmm, upper halves of ymm
+  if (!has(cpuid(7).b, avx2)) return {false, "the processor has no AVX2"};
+  if (!has(cpuid(1).c, fma | f16c)) return {false, "the processor has no FMA or no F16C"};
+  if (!has(saved_states(), ymm_state)) return {false, "the operating system does not save the AVX registers"};
+  return {true, "AVX2 and FMA"};
+}
+
+Verdict avxvnni_verdict() {
+  constexpr uint32_t avx_vnni = 1u << 4;  // leaf 7, 1 eax
+  if (const Verdict avx2 = avx2_verdict(); !avx2.runs) return avx2;
+  if (!has(cpuid(7, 1).a, avx_vnni)) return {false, "the processor has no AVX-VNNI"};
+  return {true, "AVX2, FMA and AVX-VNNI"};
+}
 
 Verdict avx512_verdict() {
   constexpr uint32_t f = 1u << 16, dq = 1u << 17, bw = 1u << 30, vl = 1u << 31;  // leaf 7 ebx
@@ -100,12 +117,21 @@ Path make_path(const char* name, const Kernels* kernels, Verdict verdict) {
   return {name, kernels, verdict.runs && kernels, verdict.reason};
 }
 
+template <class Function>
+const char* origin(const Path& path, Function Kernels::*kernel) {
+  for (const Path& slower : paths())
+    if (slower.kernels && slower.kernels->*kernel == path.kernels->*kernel) return slower.name;
+  return path.name;
+}
+
 }  // namespace
 
 PathList paths() {
 #if FEWBIT_X86
   static const Path list[] = {
       make_path("portable", kernels_portable(), {true, "plain C++"}),
+      make_path("avx2", kernels_avx2(), avx2_verdict()),
+      make_path("avxvnni", kernels_avxvnni(), avxvnni_verdict()),
       make_path("avx512vnni", kernels_avx512(), avx512_verdict()),
       make_path("amx", kernels_amx(), amx_verdict()),
   };
@@ -113,6 +139,8 @@ PathList paths() {
   constexpr Verdict not_built = {false, "this build is not for x86-64"};
   static const Path list[] = {
       make_path("portable", kernels_portable(), {true, "plain C++"}),
+      make_path("avx2", nullptr, not_built),
+      make_path("avxvnni", nullptr, not_built),
       make_path("avx512vnni", nullptr, not_built),
       make_path("amx", nullptr, not_built),
   };
@@ -126,6 +154,22 @@ const Path* find_path(const char* name) {
     if (name && *name ? std::strcmp(path.name, name) == 0 : path.runs) found = &path;
   }
   return found;
+}
+
+std::vector<KernelOrigin> kernel_origins(const Path& path) {
+  return {
+      {"linearCodes", origin(path, &Kernels::linear_codes)},
+      {"linearF32", origin(path, &Kernels::linear_f32)},
+      {"attentionCodes", origin(path, &Kernels::attention_codes)},
+      {"attentionF32", origin(path, &Kernels::attention_f32)},
+      {"layernorm", origin(path, &Kernels::layernorm)},
+      {"layernormCodes", origin(path, &Kernels::layernorm_codes)},
+      {"patchify", origin(path, &Kernels::patchify)},
+      {"pointwise", origin(path, &Kernels::pointwise)},
+      {"layernormGradient", origin(path, &Kernels::layernorm_gradient)},
+      {"attentionGradient", origin(path, &Kernels::attention_gradient)},
+      {"productSum", origin(path, &Kernels::product_sum)},
+  };
 }
 
 }  // namespace fewbit

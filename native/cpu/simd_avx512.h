@@ -1,5 +1,6 @@
-// The numeric vocabulary of ops/numeric.h on 16 floats: the same operations in the same order, so the same bits.
-// For *_avx512.cpp and *_amx.cpp only; everything has internal linkage because these files are compiled with other flags.
+// The numeric vocabulary of ops/numeric.h on 16 floats: the same operations in the same order, so the same bits. simd_avx2.h
+// has the same names, so that one text serves both (*_simd.h). For *_avx512.cpp and *_amx.cpp only; everything has internal
+// linkage because these files are compiled with other flags.
 //
 // 512-bit operations, throughput in cycles:
 //                      Zen 4   Sapphire Rapids
@@ -22,6 +23,79 @@
 namespace fewbit {
 namespace {
 
+using F32x16 = __m512;
+using I32x16 = __m512i;
+
+// A block of six rows and this many panels of 16 columns keeps its sums in the registers.
+constexpr int kRegisterRows = 6;
+constexpr int kRegisterPanels = 4;
+
+inline F32x16 set16(float x) { return _mm512_set1_ps(x); }
+inline F32x16 add(F32x16 a, F32x16 b) { return _mm512_add_ps(a, b); }
+inline F32x16 sub(F32x16 a, F32x16 b) { return _mm512_sub_ps(a, b); }
+inline F32x16 mul(F32x16 a, F32x16 b) { return _mm512_mul_ps(a, b); }
+inline F32x16 div(F32x16 a, F32x16 b) { return _mm512_div_ps(a, b); }
+inline F32x16 fma(F32x16 a, F32x16 b, F32x16 c) { return _mm512_fmadd_ps(a, b, c); }
+// A NaN in a gives b.
+inline F32x16 max(F32x16 a, F32x16 b) { return _mm512_max_ps(a, b); }
+inline F32x16 to_floats(I32x16 x) { return _mm512_cvtepi32_ps(x); }
+inline I32x16 set16(int32_t x) { return _mm512_set1_epi32(x); }
+inline I32x16 add(I32x16 a, I32x16 b) { return _mm512_add_epi32(a, b); }
+inline I32x16 sub(I32x16 a, I32x16 b) { return _mm512_sub_epi32(a, b); }
+inline I32x16 max(I32x16 a, I32x16 b) { return _mm512_max_epi32(a, b); }
+inline I32x16 shift_left(I32x16 a, I32x16 bits) { return _mm512_sllv_epi32(a, bits); }
+inline float reduce_max(F32x16 x) { return _mm512_reduce_max_ps(x); }
+inline int32_t reduce_max(I32x16 x) { return _mm512_reduce_max_epi32(x); }
+
+// x between low and high, as an integer: half to even. A NaN gives low.
+inline F32x16 round_between(F32x16 x, float low, float high) {
+  x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(low)), _mm512_set1_ps(high));
+  return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+
+// Any lanes of 16; a where they are set, else b.
+using Mask16 = __mmask16;
+inline F32x16 select(Mask16 mask, F32x16 a, F32x16 b) { return _mm512_mask_blend_ps(mask, b, a); }
+inline I32x16 select(Mask16 mask, I32x16 a, I32x16 b) { return _mm512_mask_blend_epi32(mask, b, a); }
+
+// The first lanes of 16: those that exist.
+class Lanes {
+ public:
+  explicit Lanes(int count) : mask_(static_cast<Mask16>(count >= 16 ? 0xFFFF : (1u << count) - 1)) {}
+  bool full() const { return mask_ == 0xFFFF; }
+  Mask16 mask() const { return mask_; }
+
+ private:
+  Mask16 mask_;
+};
+
+inline F32x16 load(const float* x) { return _mm512_loadu_ps(x); }
+inline I32x16 load(const int32_t* x) { return _mm512_loadu_si512(x); }
+inline void store(float* y, F32x16 v) { _mm512_storeu_ps(y, v); }
+// Lanes that do not exist are 0.
+inline F32x16 load(const float* x, Lanes lanes) { return lanes.full() ? load(x) : _mm512_maskz_loadu_ps(lanes.mask(), x); }
+inline void store(float* y, Lanes lanes, F32x16 v) {
+  if (lanes.full())
+    store(y, v);
+  else
+    _mm512_mask_storeu_ps(y, lanes.mask(), v);
+}
+inline I32x16 load(const uint8_t* x, Lanes lanes) {
+  return _mm512_cvtepu8_epi32(lanes.full() ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(x))
+                                           : _mm_maskz_loadu_epi8(lanes.mask(), x));
+}
+inline void store(uint8_t* y, Lanes lanes, __m128i v) {
+  if (lanes.full())
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(y), v);
+  else
+    _mm_mask_storeu_epi8(y, lanes.mask(), v);
+}
+
+// Those of the lanes whose byte is the given one.
+inline Mask16 equal_bytes(Lanes lanes, const uint8_t* x, uint8_t byte) {
+  return _mm_mask_cmpeq_epi8_mask(lanes.mask(), _mm_maskz_loadu_epi8(lanes.mask(), x), _mm_set1_epi8(static_cast<char>(byte)));
+}
+
 // tree16 of ops/numeric.h: lanes j and j + 8, then j + 4, j + 2, j + 1.
 inline float tree16(__m512 lanes) {
   const __m256 s8 = _mm256_add_ps(_mm512_castps512_ps256(lanes), _mm512_extractf32x8_ps(lanes, 1));
@@ -30,7 +104,7 @@ inline float tree16(__m512 lanes) {
   return _mm_cvtss_f32(_mm_add_ss(s2, _mm_movehdup_ps(s2)));
 }
 
-inline __m512 exp_nonpositive_f32x16(__m512 x) {
+inline __m512 exp_nonpositive(__m512 x) {
   const __mmask16 normal = _mm512_cmp_ps_mask(x, _mm512_set1_ps(kExpLowest), _CMP_GE_OQ);
   const __m512 shifted = _mm512_fmadd_ps(x, _mm512_set1_ps(kLog2E), _mm512_set1_ps(kRoundMagic));
   const __m512 n = _mm512_sub_ps(shifted, _mm512_set1_ps(kRoundMagic));
@@ -63,7 +137,7 @@ struct GeluSegmentF32x16 {
   __m512 f;
 };
 
-inline __m512 gelu_f32x16(__m512 x) {
+inline __m512 gelu(__m512 x) {
   const GeluSegmentF32x16 segment(x);
   __m512 r = _mm512_fmadd_ps(segment.coefficient(3), segment.f, segment.coefficient(2));
   r = _mm512_fmadd_ps(r, segment.f, segment.coefficient(1));
@@ -71,7 +145,7 @@ inline __m512 gelu_f32x16(__m512 x) {
   return _mm512_sub_ps(_mm512_max_ps(_mm512_setzero_ps(), x), r);
 }
 
-inline __m512 gelu_slope_f32x16(__m512 x) {
+inline __m512 gelu_slope(__m512 x) {
   const GeluSegmentF32x16 segment(x);
   __m512 r = _mm512_fmadd_ps(_mm512_mul_ps(_mm512_set1_ps(3.0f), segment.coefficient(3)), segment.f,
                              _mm512_mul_ps(_mm512_set1_ps(2.0f), segment.coefficient(2)));

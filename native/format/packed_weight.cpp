@@ -73,4 +73,59 @@ void unpack_weight(const uint8_t* packed, int outputs, int inputs, int bits, int
   }
 }
 
+namespace {
+
+// Adds to lanes[i] what byte i of a plane holds for all rows, shifted to its place in the code. Eight parts of 4 bits fit a byte.
+template <int p>
+void add_plane(const uint8_t* plane, int place, int32_t* lanes) {
+  uint8_t sums[kRowBytes] = {};
+  for (int v = 0; v < p; ++v, plane += kRowBytes)
+#pragma GCC unroll 8  // constant shifts are what gcc vectorises
+    for (int shift = 0; shift < 8; shift += p)
+      for (int i = 0; i < kRowBytes; ++i) sums[i] = static_cast<uint8_t>(sums[i] + (plane[i] >> shift & ((1 << p) - 1)));
+  for (int i = 0; i < kRowBytes; ++i) lanes[i] += sums[i] << place;
+}
+
+// Adds to lanes[i] the sum over the rows of a block of byte i.
+void add_block(const uint8_t* block, int bits, int32_t* lanes) {
+  if (bits == 8) {
+    int16_t sums[kRowBytes] = {};
+    for (int r = 0; r < kBlockRows; ++r, block += kRowBytes)
+      for (int i = 0; i < kRowBytes; ++i) sums[i] = static_cast<int16_t>(sums[i] + static_cast<int8_t>(block[i]));
+    for (int i = 0; i < kRowBytes; ++i) lanes[i] += sums[i];
+    return;
+  }
+  if (bits & 4) add_plane<4>(block, bits & 3, lanes);
+  if (bits & 2) add_plane<2>(block + kRowBytes * (bits & 4), bits & 1, lanes);
+  if (bits & 1) add_plane<1>(block + kRowBytes * (bits & 6), 0, lanes);
+  for (int i = 0; i < kRowBytes; ++i) lanes[i] -= kBlockRows << (bits - 1);
+}
+
+// Whether all is zero in a block but the first outputs and inputs.
+bool padded(const uint8_t* block, int bits, int outputs, int inputs) {
+  int8_t row[kRowBytes];
+  for (int r = 0; r < kBlockRows; ++r) {
+    unpack_row(block, bits, r, row);
+    for (int i = 0; i < kRowBytes; ++i)
+      if ((i / 4 >= outputs || 4 * r + i % 4 >= inputs) && row[i] != 0) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+bool sum_weight(const uint8_t* packed, int outputs, int inputs, int bits, int32_t* sums) {
+  for (int o = 0; o < outputs; o += kBlockOutputs) {
+    const int rows = outputs - o < kBlockOutputs ? outputs - o : kBlockOutputs;
+    int32_t lanes[kRowBytes] = {};
+    for (int i = 0; i < inputs; i += kBlockInputs, packed += block_bytes(bits)) {
+      add_block(packed, bits, lanes);
+      const bool whole = rows == kBlockOutputs && inputs - i >= kBlockInputs;
+      if (!whole && !padded(packed, bits, rows, inputs - i)) return false;
+    }
+    for (int n = 0; n < rows; ++n) sums[o + n] = lanes[4 * n] + lanes[4 * n + 1] + lanes[4 * n + 2] + lanes[4 * n + 3];
+  }
+  return true;
+}
+
 }  // namespace fewbit

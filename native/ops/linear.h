@@ -90,10 +90,10 @@ static constexpr Tile linear_tile(int rows, int outputs, int task) {
           output + kTileOutputs < outputs ? output + kTileOutputs : outputs};
 }
 
-// Scratch a thread needs, 64-byte aligned: a panel of decoded weights (inputs rounded up to 64, for AMX) and int32
-// accumulators of a tile.
+// Scratch a thread needs, 64-byte aligned; the most that a path asks for. AVX2: the weights of a tile and six rows of x in 16
+// bits. AMX: the decoded weights of a tile, inputs rounded up to 64, and its int32 accumulators.
 static constexpr size_t linear_codes_scratch(int inputs) {
-  return size_t(ceil_div(inputs, 64)) * 64 * kTileOutputs + size_t(kTileRows) * kTileOutputs * 4;
+  return size_t(ceil_div(inputs, 64)) * 64 * 2 * (kTileOutputs + 6) + size_t(kTileRows) * kTileOutputs * 4;
 }
 
 void linear_codes_reference(const LinearCodes& op);

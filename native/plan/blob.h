@@ -1,11 +1,14 @@
-// 64-byte aligned memory: what vector loads and cache lines ask for.
+// Constants and state of plans in 64-byte aligned memory, which is what vector loads and cache lines ask for.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <memory>
 #include <new>
 #include <utility>
+
+#include "plan/mapped_file.h"
 
 namespace fewbit {
 
@@ -41,7 +44,34 @@ class AlignedBuffer {
   size_t size_ = 0;
 };
 
-// Constants and state of plans; shared by reference (std::shared_ptr).
-using Blob = AlignedBuffer;
+// Memory of its own, or a mapped file, or a part of either; parts share what they are parts of.
+class Blob {
+ public:
+  explicit Blob(size_t size)
+      : memory_(std::make_shared<const AlignedBuffer>(size)), data_(memory_->data()), size_(memory_->size()) {}
+  explicit Blob(std::shared_ptr<const MappedFile> file)
+      : file_(std::move(file)), data_(const_cast<uint8_t*>(file_->data())), size_(file_->size()) {}
+  // offset: a multiple of 64; offset + size is at most the size of the whole.
+  Blob(const Blob& whole, size_t offset, size_t size)
+      : memory_(whole.memory_), file_(whole.file_), data_(whole.data_ + offset), size_(size) {}
+
+  uint8_t* data() const { return data_; }
+  size_t size() const { return size_; }
+  // Mapped files may only be read.
+  bool writable() const { return !file_; }
+  // Null, or the file that this is a part of.
+  const MappedFile* file() const { return file_.get(); }
+  // Bytes that nobody else has: 0 of a file and of a part.
+  size_t owned() const { return memory_ && data_ == memory_->data() ? size_ : 0; }
+
+ private:
+  std::shared_ptr<const AlignedBuffer> memory_;
+  std::shared_ptr<const MappedFile> file_;
+  uint8_t* data_;
+  size_t size_;
+};
+
+// What to say of a file that is not intact.
+constexpr const char* kFileChanged = "the file of this model was changed while it was in use: load the model again";
 
 }  // namespace fewbit

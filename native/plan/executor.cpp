@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <stdexcept>
 #include <utility>
 
 namespace fewbit {
@@ -515,6 +516,13 @@ size_t scratch_of(const Plan& plan) {
   return (most + kAlignment - 1) / kAlignment * kAlignment;
 }
 
+std::vector<const MappedFile*> files_of(const Plan& plan) {
+  std::vector<const MappedFile*> files;
+  for (const std::shared_ptr<Blob>& blob : plan.blobs)
+    if (blob->file() && std::find(files.begin(), files.end(), blob->file()) == files.end()) files.push_back(blob->file());
+  return files;
+}
+
 Plan validated(Plan plan) {
   validate(plan);
   return plan;
@@ -522,8 +530,13 @@ Plan validated(Plan plan) {
 
 }  // namespace
 
-Executor::Executor(Plan plan, const Kernels& kernels)
-    : plan_(validated(std::move(plan))), kernels_(kernels), thread_scratch_(scratch_of(plan_)), arena_(plan_.arena_bytes) {}
+Executor::Executor(Plan plan, const Kernels& kernels, int threads)
+    : plan_(validated(std::move(plan))),
+      kernels_(kernels),
+      thread_scratch_(scratch_of(plan_)),
+      files_(files_of(plan_)),
+      arena_(plan_.arena_bytes),
+      scratch_(std::max(1, threads) * thread_scratch_) {}
 
 bool Executor::run(Team& team, const RunArguments& arguments, const std::atomic<bool>& stop,
                    const std::function<void(int64_t images)>& progress) {
@@ -540,6 +553,8 @@ bool Executor::run(Team& team, const RunArguments& arguments, const std::atomic<
       std::visit(run, plan_.ops[i].op);
     }
     if (stop.load(std::memory_order_relaxed)) return false;
+    for (const MappedFile* file : files_)
+      if (!file->intact()) throw std::runtime_error(kFileChanged);
     progress(first + pass.images);
   }
   return true;

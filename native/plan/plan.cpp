@@ -76,6 +76,12 @@ class Checker {
     }
   }
 
+  // One that runs write.
+  void state(const char* field, const Constant& c, int64_t bytes) const {
+    constant(field, c, bytes);
+    require(plan_.blobs[c.blob]->writable(), field, "is written and must not lie in a mapped file");
+  }
+
   // columns: of a target whose kernel takes a step for each; 0 for the others.
   void encoder(const char* field, const PlanEncoder& e, int columns = 0) const {
     require(e.inverse_step > 0 && std::isfinite(e.inverse_step), field, "inverseStep must be positive and finite");
@@ -342,7 +348,7 @@ void check(const Checker& c, const ProductSumOp& op) {
   c.view("b", op.b, read, f32);
   c.same_shape("b", op.b, op.a.rows, op.b.width);
   c.require(int64_t(op.a.width) * op.b.width <= INT_MAX, "a", "is too wide");
-  c.constant("sum", op.sum, int64_t(op.a.width) * op.b.width * 4);
+  c.state("sum", op.sum, int64_t(op.a.width) * op.b.width * 4);
 }
 
 void check(const Checker& c, const CopyRowsOp& op) {
@@ -377,7 +383,7 @@ void check(const Checker& c, const ObserveOp& op) {
   c.view("x", op.x, read, f32);
   c.require(op.sample_stride >= 1, "sampleStride", "must be at least 1");
   c.require(op.sample_rows >= 0 && op.sample_rows <= kMaxPlanBytes / 4 / op.x.width, "sampleRows", "is out of range");
-  c.constant("state", op.state, static_cast<int64_t>(observe_state_bytes(op.x.width, op.sample_rows)));
+  c.state("state", op.state, static_cast<int64_t>(observe_state_bytes(op.x.width, op.sample_rows)));
 }
 
 }  // namespace

@@ -16,10 +16,11 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
-import type { BenchmarkResult, Classification, Evaluation, ModelInfo, OperandInfo } from '../../lib/index.js'
+import type { BenchmarkResult, Classification, Evaluation, ModelInfo, OperandInfo, Profile, ProfiledOp } from '../../lib/index.js'
 import { fewbit, type Outcome, oneJsonLine } from '../support/command-line.js'
 import { writeDigits } from '../support/digit-files.js'
 import { DIGITS } from '../support/digits.js'
+import { readOnnx } from '../support/onnx-file.js'
 
 jest.mock('node:fs/promises', () => ({ ...jest.requireActual('node:fs/promises') }))
 const fs = jest.requireMock<typeof import('node:fs/promises')>('node:fs/promises')
@@ -88,6 +89,14 @@ describe('quantize', () => {
     expect(again.stdout).toMatch(/^drop +-?\d+\.\d\d points on 50 images/m)
     expect(readFileSync(at('again.fewbit')).equals(readFileSync(at('floor.fewbit')))).toBe(true)
     expect((await fewbit(['info', at('floor.fewbit')])).stdout).toMatch(/^quantized +partial coverage, preset best$/m)
+  })
+
+  test('the objective latency prints milliseconds beside bits', async () => {
+    const options = ['--average-bits', '5', '--objective', 'latency', '--calibration-images', '8']
+    const outcome = await quantize(at('fast.fewbit'), ...options)
+    expect(outcome.stdout).toMatch(/^layer +bits +time +with 8 bits\n[─ ]+\npatch_embedding +\d +[\d.]+ ms +[\d.]+ ms\n/m)
+    expect(outcome.stdout).toMatch(/^all linear layers +[\d.]+ ms +[\d.]+ ms$/m)
+    expect(outcome.stderr).toMatch(/latency \.\.\./)
   })
 
   test('an estimate comes before the search, and a published preset has the widths that are given', async () => {
@@ -277,6 +286,66 @@ describe('bench', () => {
     const outcome = await fewbit(['bench', 'lenet'])
     expect(outcome).toMatchObject({ code: 1, stdout: '' })
     expect(outcome.stderr).toMatch(/^fewbit: .*lenet.*deit-small/s)
+  })
+})
+
+describe('profile', () => {
+  test('--json has every op with its time, its work and its roof', async () => {
+    const json = oneJsonLine<Profile>(await fewbit(['profile', at('digits.fewbit'), '--batch', '2', '--threads', '1', '--json']))
+    expect(json).toMatchObject({ batch: 2, threads: 1, advice: expect.any(Array) })
+    expect(json.peaks.int8).toBeGreaterThan(0)
+    const fc1 = json.ops.find(({ name }) => name === 'layers.0.mlp.fc1') as ProfiledOp
+    expect(fc1).toMatchObject({ op: 'linearCodes', weightBits: 8 })
+    for (const figure of [fc1.milliseconds, fc1.int8, fc1.floats, fc1.activationBytes, fc1.weightBytes]) expect(figure).toBeGreaterThan(0)
+    expect(json.msPerImage).toBeCloseTo(json.ops.reduce((sum, { milliseconds }) => sum + milliseconds, 0) / 2, 9)
+  })
+
+  test('for people it sums up the layers of all blocks, with --layers each stands alone', async () => {
+    const whole = await fewbit(['profile', at('digits.fewbit')])
+    expect(whole.stdout).toMatch(/^time +\S+ ms an image \(batch 1, /m)
+    expect(whole.stdout).toMatch(/^layers\.\*\.mlp\.fc1 +linearCodes +\d+ +8 .*ms/m)
+    const apart = await fewbit(['profile', at('digits.fewbit'), '--layers'])
+    expect(apart.stdout).toMatch(/^layers\.0\.mlp\.fc1 +linearCodes +1 +8 .*ms/m)
+  })
+
+  test('names the layers that have no kernel of their own path', async () => {
+    const { FEWBIT_ISA } = process.env
+    process.env.FEWBIT_ISA = 'portable'
+    try {
+      const outcome = await fewbit(['profile', at('digits.fewbit')])
+      expect(outcome.stdout).toMatch(/^patches, .*layers\.0\.mlp\.fc1, .*: runs on the portable path, plain C\+\+ .*fewbit doctor/m)
+    } finally {
+      if (FEWBIT_ISA === undefined) delete process.env.FEWBIT_ISA
+      else process.env.FEWBIT_ISA = FEWBIT_ISA
+    }
+  })
+})
+
+describe('export', () => {
+  test('writes a file that begins as ONNX does', async () => {
+    const outcome = await fewbit(['export', DIGITS, '--onnx', 'float', '-o', at('digits.onnx'), '--json'])
+    expect(outcome).toMatchObject({ code: 0, stderr: '' })
+    const bytes = readFileSync(at('digits.onnx'))
+    expect(oneJsonLine(outcome)).toEqual({ file: at('digits.onnx'), format: 'float', architecture: 'vit', bytes: bytes.length })
+    expect(readOnnx(bytes)).toMatchObject({ opset: 17, producer: 'fewbit' })
+  })
+
+  test('calibrates int8-qdq, and says what it wrote', async () => {
+    const outcome = await fewbit(['export', DIGITS, '--onnx', 'int8-qdq', '--calibrate', at('calibration'), '-o', at('qdq.onnx')])
+    expect(outcome.code).toBe(0)
+    expect(outcome.stdout).toMatch(/^file +.*qdq\.onnx\nsize +\S+ MiB\nform +int8-qdq, ONNX opset 17\n$/)
+    expect(outcome.stderr).toMatch(/observe \.\.\./)
+  })
+
+  test.each([
+    ['a quantized model', () => [at('digits.fewbit'), '--onnx', 'float'], /this model is quantized/],
+    ['int8-qdq without images', () => [DIGITS, '--onnx', 'int8-qdq'], /calibrate/],
+    ['images for another form', () => [DIGITS, '--onnx', 'float', '--calibrate', at('calibration')], /calibrate is for int8-qdq alone/],
+  ])('%s exits with 1 and writes nothing', async (_, argv, message) => {
+    const outcome = await fewbit(['export', ...argv(), '-o', at('never.onnx')])
+    expect(outcome).toMatchObject({ code: 1, stdout: '' })
+    expect(outcome.stderr).toMatch(message)
+    expect(existsSync(at('never.onnx'))).toBe(false)
   })
 })
 

@@ -36,6 +36,11 @@ describe('usage errors exit with 2 and say what is wrong on stderr', () => {
     [[...QUANTIZE, '--seed', '-1'], /whole number from 0/],
     [[...QUANTIZE, '--calibration-images', '0'], /whole number from 1/],
     [['bench', 'deit-small', '--batch', '0'], /whole number from 1/],
+    [['profile', 'deit-small', '--batch', '0'], /whole number from 1/],
+    [['profile'], /missing required argument 'model'/],
+    [['export', 'checkpoint', '-o', 'x.onnx'], /--onnx/],
+    [['export', 'checkpoint', '--onnx', 'float'], /--output/],
+    [['export', 'checkpoint', '--onnx', 'int4', '-o', 'x.onnx'], /float, int8-dynamic, int8-qdq/],
     [['bench', 'deit-small', '--bits', '4', '--average-bits', '4'], /cannot be used with/],
   ])('%j', async (argv, message) => {
     const outcome = await fewbit(argv)
@@ -47,7 +52,7 @@ describe('usage errors exit with 2 and say what is wrong on stderr', () => {
   test('no command at all shows the help on stderr', async () => {
     const outcome = await fewbit([])
     expect(outcome).toMatchObject({ code: 2, stdout: '' })
-    expect(outcome.stderr).toMatch(/quantize.*eval.*classify.*info.*bench.*doctor/s)
+    expect(outcome.stderr).toMatch(/quantize.*eval.*classify.*info.*bench.*profile.*export.*doctor/s)
   })
 })
 

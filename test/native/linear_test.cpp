@@ -17,7 +17,8 @@ using namespace fewbit;
 
 namespace fewbit::emulated {
 void linear_codes_amx(const LinearCodes& op, int task, void* scratch);
-}
+void linear_codes_avxvnni(const LinearCodes& op, int task, void* scratch);
+}  // namespace fewbit::emulated
 
 namespace {
 
@@ -58,7 +59,10 @@ std::vector<Implementation> implementations() {
   for (const Path& path : paths())
     if (path.runs) list.push_back({path.name, path.kernels->linear_codes});
 #if FEWBIT_X86
-  if (find_path("avx512vnni")->runs) list.push_back({"amx emulated", emulated::linear_codes_amx});
+  if (find_path("avx512vnni")->runs) {
+    list.push_back({"amx emulated", emulated::linear_codes_amx});
+    list.push_back({"avxvnni emulated", emulated::linear_codes_avxvnni});
+  }
 #endif
   return list;
 }

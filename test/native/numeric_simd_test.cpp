@@ -15,7 +15,12 @@ using namespace fewbit;
 
 namespace {
 
-bool runs() { return find_path("avx512vnni")->runs; }
+std::vector<SimdArrays> vocabularies() {
+  std::vector<SimdArrays> list;
+  for (const SimdArrays& arrays : {simd_arrays_avx2(), simd_arrays_avx512()})
+    if (find_path(arrays.path)->runs) list.push_back(arrays);
+  return list;
+}
 
 uint32_t bits_of(float x) {
   uint32_t bits;
@@ -47,49 +52,51 @@ void compare(const std::vector<float>& values, Vector vector, Scalar scalar) {
       FAIL("x bits ", bits_of(values[i]), ": vector ", bits_of(y[i]), ", scalar ", bits_of(scalar(values[i])));
 }
 
-void compare(const std::vector<float>& values, const Encoder& code) {
+void compare(const SimdArrays& simd, const std::vector<float>& values, const Encoder& code) {
   const int count = static_cast<int>(values.size());
-  std::vector<uint8_t> one(count), four(count);
-  encode_array(code, values.data(), one.data(), count);
-  encode_array_by_64(code, values.data(), four.data(), count);
-  for (int i = 0; i < count; ++i) {
-    const int want = encode(code, values[i]);
-    if (one[i] != want || four[i] != want)
-      FAIL("x bits ", bits_of(values[i]), ": ", int(one[i]), ", ", int(four[i]), ", scalar ", want);
+  std::vector<uint8_t> y(count);
+  for (const auto run : {simd.encode, simd.encode_by_64}) {
+    if (!run) continue;
+    run(code, values.data(), y.data(), count);
+    for (int i = 0; i < count; ++i)
+      if (y[i] != encode(code, values[i]))
+        FAIL("x bits ", bits_of(values[i]), ": ", int(y[i]), ", scalar ", encode(code, values[i]));
   }
 }
 
 }  // namespace
 
-TEST_CASE("gelu_f32x16 is gelu") {
-  if (!runs()) return;
-  compare(sweep(), gelu_array, gelu);
+TEST_CASE("gelu of vectors is gelu") {
+  for (const SimdArrays& simd : vocabularies()) {
+    CAPTURE(simd.path);
+    compare(sweep(), simd.gelu, gelu);
+    compare(sweep(), simd.gelu_slope, gelu_slope);
+  }
 }
 
-TEST_CASE("gelu_slope_f32x16 is gelu_slope") {
-  if (!runs()) return;
-  compare(sweep(), gelu_slope_array, gelu_slope);
-}
-
-TEST_CASE("exp_nonpositive_f32x16 is exp_nonpositive") {
-  if (!runs()) return;
+TEST_CASE("exp_nonpositive of vectors is exp_nonpositive") {
   std::vector<float> values = sweep();
   for (float& x : values) x = -std::fabs(x);  // positive arguments have no meaning
-  compare(values, exp_array, exp_nonpositive);
+  for (const SimdArrays& simd : vocabularies()) {
+    CAPTURE(simd.path);
+    compare(values, simd.exp, exp_nonpositive);
+  }
 }
 
 TEST_CASE("RoundingF32x16 is round_to") {
-  if (!runs()) return;
   std::vector<float> values = sweep();
   for (int i = -4096; i < 4096; ++i) values.push_back(i * 0.125f);
-  for (const Rounding& code : {Rounding{2.0f, 0.5f, -128, 127}, Rounding{0.37f, 2.7f, 0, 255}, Rounding{1e30f, 1e-30f, -8, 7}})
-    compare(
-        values, [&](const float* x, float* y, int count) { round_array(code, x, y, count); },
-        [&](float x) { return round_to(code, x); });
+  for (const SimdArrays& simd : vocabularies())
+    for (const Rounding& code :
+         {Rounding{2.0f, 0.5f, -128, 127}, Rounding{0.37f, 2.7f, 0, 255}, Rounding{1e30f, 1e-30f, -8, 7}}) {
+      CAPTURE(simd.path);
+      compare(
+          values, [&](const float* x, float* y, int count) { simd.round(code, x, y, count); },
+          [&](float x) { return round_to(code, x); });
+    }
 }
 
 TEST_CASE("EncoderF32x16 is encode") {
-  if (!runs()) return;
   std::mt19937 random(1);
   std::vector<uint8_t> table(kEncodeTable);
   for (uint8_t& byte : table) byte = static_cast<uint8_t>(random());
@@ -97,23 +104,27 @@ TEST_CASE("EncoderF32x16 is encode") {
   std::uniform_real_distribution<float> near(-300.0f, 300.0f);
   for (int i = 0; i < 1 << 16; ++i) values.push_back(near(random));
   for (int i = -2048; i < 2048; ++i) values.push_back(i * 0.25f);
-  for (int offset : {0, 128})
-    for (float inverse_step : {1.0f, 0.37f, 1e30f, 1e-30f}) {
-      const int low = -offset, high = 255 - offset;
-      compare(values, {inverse_step, low, high, offset, nullptr});
-      compare(values, {inverse_step, offset ? -8 : 0, 7, offset, nullptr});
-      compare(values, {inverse_step, low, high, offset, table.data()});
-    }
+  for (const SimdArrays& simd : vocabularies())
+    for (int offset : {0, 128})
+      for (float inverse_step : {1.0f, 0.37f, 1e30f, 1e-30f}) {
+        CAPTURE(simd.path);
+        const int low = -offset, high = 255 - offset;
+        compare(simd, values, {inverse_step, low, high, offset, nullptr});
+        compare(simd, values, {inverse_step, offset ? -8 : 0, 7, offset, nullptr});
+        compare(simd, values, {inverse_step, low, high, offset, table.data()});
+      }
 }
 
 TEST_CASE("tree16 of a vector is tree16 of its lanes") {
-  if (!runs()) return;
-  std::mt19937 random(2);
-  std::uniform_real_distribution<float> value(-1e3f, 1e3f);
-  for (int i = 0; i < 1000; ++i) {
-    float lanes[16];
-    for (float& lane : lanes) lane = value(random) * std::exp2(float(random() % 40) - 20.0f);
-    REQUIRE(same(tree16_array(lanes), tree16(lanes)));
+  for (const SimdArrays& simd : vocabularies()) {
+    CAPTURE(simd.path);
+    std::mt19937 random(2);
+    std::uniform_real_distribution<float> value(-1e3f, 1e3f);
+    for (int i = 0; i < 1000; ++i) {
+      float lanes[16];
+      for (float& lane : lanes) lane = value(random) * std::exp2(float(random() % 40) - 20.0f);
+      REQUIRE(same(simd.tree16(lanes), tree16(lanes)));
+    }
   }
 }
 

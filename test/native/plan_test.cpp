@@ -4,6 +4,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -16,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "allocations.h"
 #include "plan/engine.h"
 #include "plan/executor.h"
 #include "plan/thread_count.h"
@@ -203,7 +205,7 @@ Plan small_plan(int batch) {
 }
 
 std::vector<float> run_small(Team& team, const Kernels& kernels, int batch, int threads, int images) {
-  Executor executor(small_plan(batch), kernels);
+  Executor executor(small_plan(batch), kernels, 2);
   const auto input = random_floats(images * kRows * kInputs, 7);
   std::vector<float> output(size_t(images) * (kRows + 1) * kWidth);
   std::vector<int64_t> progress;
@@ -230,7 +232,7 @@ TEST_CASE("a plan gives the same bits for any number of threads and any batch") 
 
 TEST_CASE("a run adds the time of each op, and only where it is asked to") {
   Team team;
-  Executor executor(small_plan(2), *kernels_portable());
+  Executor executor(small_plan(2), *kernels_portable(), 2);
   const int images = 5;
   const auto input = random_floats(images * kRows * kInputs, 7);
   std::vector<float> output(size_t(images) * (kRows + 1) * kWidth), unmeasured = output;
@@ -255,9 +257,82 @@ TEST_CASE("a run adds the time of each op, and only where it is asked to") {
   CHECK(after[3] == before[3]);
 }
 
+namespace {
+
+// The coded products beside: a linear layer whose output is queries, keys and values of one attention, on the floats' arena.
+Plan plan_with_codes() {
+  Plan plan = small_plan(2);
+  constexpr int kBits = 5, kHidden = 64;
+  auto weight = std::make_shared<Blob>(packed_bytes(kHidden, kHidden, kBits));
+  auto zeros = std::make_shared<Blob>(kHidden * 4);
+  plan.blobs.push_back(weight);
+  plan.blobs.push_back(zeros);
+  plan.blobs.push_back(random_floats(kHidden, 5));
+  const int64_t floats = (plan.arena_bytes + 63) / 64 * 64;
+  const auto codes = [&](int64_t offset) {
+    return View{Space::arena, 0, floats + offset, kHidden, int64_t(kRows) * kHidden, kRows, kHidden};
+  };
+  const View x = codes(0), y = codes(2 * kRows * kHidden);
+  plan.arena_bytes = floats + 4 * kRows * kHidden;
+  const PlanEncoder encode{1.0f, -128, 127, 128, std::nullopt, std::nullopt};
+  plan.ops.push_back({"coded", LinearCodesOp{x,
+                                             y,
+                                             {3, 0},
+                                             kBits,
+                                             {4, 0},
+                                             {5, 0},
+                                             {5, 0},
+                                             Activation::none,
+                                             std::nullopt,
+                                             std::nullopt,
+                                             encode,
+                                             std::nullopt,
+                                             std::nullopt}});
+  plan.ops.push_back({"attention", AttentionCodesOp{y,
+                                                    y,
+                                                    y,
+                                                    x,
+                                                    2,
+                                                    {5, 0},
+                                                    {5, 0},
+                                                    {5, 0},
+                                                    {1.0f, 0, 255, 0, std::nullopt, std::nullopt},
+                                                    encode,
+                                                    std::nullopt,
+                                                    std::nullopt}});
+  return plan;
+}
+
+}  // namespace
+
+TEST_CASE("a run allocates nothing") {
+  Team team;
+  for (const Path& path : paths()) {
+    if (!path.runs) continue;
+    CAPTURE(path.name);
+    const int images = 5, threads = 3;
+    const long at_first = allocations();
+    Executor executor(plan_with_codes(), *path.kernels, threads);
+    const auto input = random_floats(images * kRows * kInputs, 7);
+    std::vector<float> output(size_t(images) * (kRows + 1) * kWidth);
+    std::vector<double> nanoseconds(executor.plan().ops.size());
+    const std::atomic<bool> stop{false};
+    int64_t last = 0;
+    const std::function<void(int64_t)> progress = [&](int64_t done) { last = done; };
+    // The team's threads are started once.
+    team.parallel_for(threads, threads, [](int, int) {});
+    const long before = allocations();
+    CHECK((before > at_first || before < 0));  // they are counted, or cannot be
+    const bool done = executor.run(team, {input->data(), output.data(), images, threads, nanoseconds.data()}, stop, progress);
+    CHECK(allocations() == before);
+    CHECK(done);
+    CHECK(last == images);
+  }
+}
+
 TEST_CASE("a stopped run ends early") {
   Team team;
-  Executor executor(small_plan(1), *kernels_portable());
+  Executor executor(small_plan(1), *kernels_portable(), 2);
   const int images = 1000;
   const auto input = random_floats(images * kRows * kInputs, 7);
   std::vector<float> output(size_t(images) * (kRows + 1) * kWidth);
@@ -275,4 +350,17 @@ TEST_CASE("a plan that leaves its buffers is refused") {
   CHECK_NOTHROW(validate(plan));
   plan.arena_bytes -= 4;
   CHECK_THROWS_WITH_AS(validate(plan), doctest::Contains("does not fit the arena"), std::invalid_argument);
+}
+
+TEST_CASE("what runs write must not lie in a mapped file") {
+  Plan plan = small_plan(1);
+  std::FILE* file = std::tmpfile();
+  std::fputs(std::string(1 << 16, 'x').c_str(), file);
+  std::fflush(file);
+  plan.blobs.push_back(std::make_shared<Blob>(std::make_shared<const MappedFile>(fileno(file))));
+  plan.ops.push_back({"observer", ObserveOp{view(Space::arena, 0, kRows, kWidth), {3, 0}, 0, 1}});
+  CHECK_THROWS_WITH_AS(validate(plan), doctest::Contains("must not lie in a mapped file"), std::invalid_argument);
+  plan.blobs.back() = std::make_shared<Blob>(1 << 16);
+  CHECK_NOTHROW(validate(plan));
+  std::fclose(file);
 }

@@ -14,7 +14,7 @@ describe('devices', () => {
   test('lists every path and cuda, one of them chosen', () => {
     const list = devices()
     const cuda = list.filter(({ device }) => device !== 'cpu')
-    expect(list.map(({ path }) => path)).toEqual(['portable', 'avx512vnni', 'amx', ...cuda.map(() => null)])
+    expect(list.map(({ path }) => path)).toEqual(['portable', 'avx2', 'avxvnni', 'avx512vnni', 'amx', ...cuda.map(() => null)])
     expect(list.filter(({ chosen }) => chosen)).toHaveLength(1)
     expect(list.find(({ chosen }) => chosen)).toBe(list.findLast(({ device, runs }) => device === 'cpu' && runs))
     expect(cuda.length).toBeGreaterThan(0)
@@ -28,7 +28,7 @@ describe('devices', () => {
     expect(devices().find(({ chosen }) => chosen)?.path).toBe('portable')
     process.env.FEWBIT_ISA = 'mmx'
     expect(choosePath('portable')).toBe('portable')
-    expect(() => choosePath()).toThrow(/FEWBIT_ISA 'mmx' is not known; known are portable, avx512vnni/)
+    expect(() => choosePath()).toThrow(/FEWBIT_ISA 'mmx' is not known; known are portable, avx2/)
     expect(devices().some(({ chosen }) => chosen)).toBe(false)
     expect(doctor().advice).toContainEqual(expect.stringContaining("FEWBIT_ISA 'mmx' is not known"))
   })
@@ -37,14 +37,20 @@ describe('devices', () => {
     const portable = { name: 'portable' as const, built: true, runs: true, reason: 'plain C++' }
     const vector = { name: 'avx512vnni' as const, built: true, runs: true, reason: 'AVX-512 with VNNI' }
     const spy = jest.spyOn(addon, 'paths').mockReturnValue([portable, vector])
-    const advice = () => doctor().advice.filter((line) => /portable/.test(line))
+    const origins = jest.spyOn(addon, 'kernelOrigins').mockReturnValue({ linearCodes: 'avx512vnni', productSum: 'portable' })
+    const advice = () => doctor().advice.filter((line) => /portable|plain C/.test(line))
     try {
       expect(advice()).toEqual([])
+      origins.mockReturnValue({ linearCodes: 'portable', attentionCodes: 'avx512vnni', patchify: 'portable' })
+      expect(advice()).toEqual([
+        expect.stringMatching(/^The path avx512vnni has no kernels for patchify, linearCodes, which run in plain C\+\+/),
+      ])
       process.env.FEWBIT_ISA = 'portable'
       expect(advice()).toEqual(['FEWBIT_ISA chooses portable, though avx512vnni runs here and is faster.'])
       spy.mockReturnValue([portable, { ...vector, runs: false }])
       expect(advice()).toEqual([expect.stringMatching(/^Only the portable path runs here/)])
     } finally {
+      origins.mockRestore()
       spy.mockRestore()
     }
   })

@@ -71,7 +71,7 @@ test('a profile has the time of each op, and the same output', async () => {
 
 test('no room for times is refused', () => {
   const { plan } = tokensPlan({ batch: 2 })
-  const native = addon.createSession(plan, '')
+  const native = addon.createSession(plan, '', 1)
   const run = (nanoseconds: Float64Array) =>
     native.run(randomInput(plan, 1), new Float32Array(plan.outputBytes / 4), 1, 1, nanoseconds, null, () => {})
   expect(() => run(new Float64Array(2))).toThrow('nanoseconds has 16 bytes, 3 ops need 8 each')
@@ -287,7 +287,7 @@ describe('bad arguments', () => {
   test('detached buffer', () => {
     const input = new Float32Array(70)
     structuredClone(input.buffer, { transfer: [input.buffer] })
-    const native = addon.createSession(plan, '')
+    const native = addon.createSession(plan, '', 1)
     expect(() => native.run(input, new Float32Array(1000), 2, 1, null, null, () => {})).toThrow(/input is detached/)
   })
 })

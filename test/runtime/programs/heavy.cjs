@@ -17,7 +17,7 @@ exports.open = () => {
     x: i === 0 ? view('input', 0) : view('arena', (i % 2) * batch * bytes),
     y: i === layers - 1 ? view('output', 0) : view('arena', ((i + 1) % 2) * batch * bytes),
   }))
-  return addon.createSession({ batch, arenaBytes: 2 * batch * bytes, inputBytes: bytes, outputBytes: bytes, ops, blobs }, '')
+  return addon.createSession({ batch, arenaBytes: 2 * batch * bytes, inputBytes: bytes, outputBytes: bytes, ops, blobs }, '', 2)
 }
 
 exports.start = (session, images, progress = null, done = () => {}) => {

@@ -1,0 +1,52 @@
+import type { NativePath, Plan, PlanOp } from '../runtime/addon-types.js'
+import { packedBytes } from '../runtime/blobs.js'
+import { kernelOrigin } from '../runtime/devices.js'
+import type { ProfiledOp } from './profile.js'
+
+/**
+ * Layers that are slower than they could be, and why.
+ */
+export interface Advice {
+  /** The op's name: the first node that it computes. */
+  layer: string
+  /** The same words for all layers with the same reason. */
+  reason: string
+}
+
+/** Below this fraction of the roofline an op that takes time worth mentioning is named. */
+const SLOW = 0.25
+const WORTH_MENTIONING = 0.03
+/** More than that of a product being zeros is named. */
+const WASTE = 0.2
+
+/** @param times of the ops of the plan, in their order */
+export function adviceFor(plan: Pick<Plan, 'ops'>, times: ProfiledOp[], path: NativePath['name']): Advice[] {
+  const total = times.reduce((sum, { milliseconds }) => sum + milliseconds, 0)
+  return plan.ops.flatMap((op, i) => {
+    const { milliseconds, roofline } = times[i]
+    const reasons = [...slowPaths(op, path)]
+    if (reasons.length === 0 && roofline < SLOW && milliseconds > WORTH_MENTIONING * total) {
+      reasons.push(`takes more than ${1 / SLOW} times what the roofline allows`)
+    }
+    return reasons.map((reason) => ({ layer: op.name, reason }))
+  })
+}
+
+/** What can be told of an op without running it. */
+export function* slowPaths(op: PlanOp, path: NativePath['name']): Generator<string> {
+  const origin = kernelOrigin(path, op.op)
+  if (origin === 'portable') {
+    yield path === 'portable'
+      ? 'runs on the portable path, plain C++ for any processor: see fewbit doctor for what this processor lacks'
+      : `${op.op} has no ${path} kernel and runs in plain C++`
+  } else if (origin !== undefined && origin !== path) {
+    yield `${op.op} has no ${path} kernel and runs that of ${origin}`
+  }
+  if (op.op === 'linearCodes') {
+    const [inputs, outputs] = [op.x.width, op.y.width]
+    const stored = packedBytes(outputs, inputs, 8)
+    if (1 - (inputs * outputs) / stored > WASTE) {
+      yield `${inputs} inputs and ${outputs} outputs are padded with zeros to multiples of 32 and 16`
+    }
+  }
+}

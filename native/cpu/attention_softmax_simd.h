@@ -1,0 +1,126 @@
+// AttentionCodes between its two products: from scores to exponentials, 16 keys at a time. Include simd_avx512.h or simd_avx2.h
+// first.
+#pragma once
+
+#include <math.h>  // not <cmath>: its inline functions would be compiled with these flags for everybody
+
+#include "cpu/attention_sizes.h"
+#include "ops/attention.h"
+
+namespace fewbit {
+namespace {
+
+// One head of one window. A block of scores is [rows][keys] int32, then e as float in place.
+struct AttentionHead {
+  int tokens, head_width;
+  int keys;  // tokens rounded up, a multiple of 16
+  const uint8_t *q, *k, *v;
+  uint8_t* y;
+  const int32_t* row_of;   // null, or the row of each token
+  const float* bias;       // null, or [tokens][tokens]
+  const uint8_t* regions;  // null when no two differ
+  bool logits;             // softmax of float logits
+  float logit_scale, logit_inverse_step, logit_step, output_scale;
+  float p_inverse_step;
+  int32_t* scores;
+
+  AttentionHead(const AttentionCodes& op, int task, int columns)
+      : tokens(op.tokens), head_width(op.head_width), keys(round_up(op.tokens, columns)) {
+    const AttentionPlace place = attention_place(op, task);
+    const int b = place.image, h = place.head;
+    row_of = place.rows;
+    bias = place.bias;
+    regions = parting_regions(place.regions, tokens);
+    logits = attention_has_logits(op);
+    q = op.q + b * op.q_image_stride + h * head_width;
+    k = op.k + b * op.k_image_stride + h * head_width;
+    v = op.v + b * op.v_image_stride + h * head_width;
+    y = op.y + b * op.y_image_stride + h * head_width;
+    logit_scale = op.logit_scale[h];
+    logit_inverse_step = op.logit_inverse_step;
+    logit_step = op.logit_inverse_step > 0 ? op.logit_step : 1.0f;
+    output_scale = op.output_scale[h];
+    p_inverse_step = op.p_inverse_step[h];
+  }
+};
+
+// Softmax works step by step for all rows of a block, so that the chains of one row (maximum, sum, division) hide behind the
+// work of the others.
+constexpr int kMostRows = 32;
+
+// Scores to e, in place, and 1 / z of each row, all keys alike. A lane behind the last key takes no part in the maximum and
+// adds +0 to the sum.
+FEWBIT_NOINLINE void exponentials(const AttentionHead& a, int rows, float* inverse_z) {
+  const int last = (a.tokens - 1) & ~15;
+  const Mask16 rest = Lanes(a.tokens - last).mask();
+  int32_t m[kMostRows];
+
+  for (int r = 0; r < rows; ++r) {
+    const int32_t* s = a.scores + ptrdiff_t(r) * a.keys;
+    I32x16 most = select(rest, load(s + last), set16(INT32_MIN));
+    for (int i = 0; i < last; i += 16) most = max(most, load(s + i));
+    m[r] = reduce_max(most);
+  }
+
+  const F32x16 logit_scale = set16(a.logit_scale);
+  for (int r = 0; r < rows; ++r) {
+    const int32_t* s = a.scores + ptrdiff_t(r) * a.keys;
+    float* y = reinterpret_cast<float*>(a.scores) + ptrdiff_t(r) * a.keys;
+    const I32x16 m16 = set16(m[r]);
+    const auto e = [&](int i) { return exp_nonpositive(mul(to_floats(sub(load(s + i), m16)), logit_scale)); };
+    F32x16 z = set16(0.0f);
+    for (int i = 0; i < last; i += 16) {
+      const F32x16 e16 = e(i);
+      z = add(z, e16);
+      store(y + i, e16);
+    }
+    const F32x16 e16 = select(rest, e(last), set16(0.0f));
+    store(y + last, e16);
+    inverse_z[r] = 1.0f / tree16(add(z, e16));
+  }
+}
+
+// The same on logits of queries t..t + rows; beyond: what the scores of each hold beyond S. Lanes behind the last key and keys
+// that are not attended get -infinity, whose exponential is 0.
+FEWBIT_NOINLINE void exponentials_of_logits(const AttentionHead& a, int t, int rows, const int32_t* beyond, float* inverse_z) {
+  const F32x16 nowhere = set16(-INFINITY);
+  const F32x16 scale = set16(a.logit_scale), inverse_step = set16(a.logit_inverse_step);
+  float m[kMostRows];
+
+  for (int r = 0; r < rows; ++r) {
+    const int32_t* s = a.scores + ptrdiff_t(r) * a.keys;
+    float* y = reinterpret_cast<float*>(a.scores) + ptrdiff_t(r) * a.keys;
+    const float* bias = a.bias ? a.bias + ptrdiff_t(t + r) * a.tokens : nullptr;
+    const I32x16 beyond16 = set16(beyond[r]);
+    F32x16 most = nowhere;
+    for (int i = 0; i < a.tokens; i += 16) {
+      const Lanes lanes(a.tokens - i);
+      const F32x16 score = to_floats(sub(load(s + i), beyond16));
+      F32x16 x = fma(score, scale, bias ? load(bias + i, lanes) : set16(0.0f));
+      if (a.logit_inverse_step > 0) x = round_between(mul(x, inverse_step), -128.0f, 127.0f);
+      if (a.regions)
+        x = select(equal_bytes(lanes, a.regions + i, a.regions[t + r]), x, nowhere);
+      else if (!lanes.full())
+        x = select(lanes.mask(), x, nowhere);
+      store(y + i, x);
+      most = max(most, x);
+    }
+    m[r] = reduce_max(most);
+  }
+
+  const F32x16 step = set16(a.logit_step);
+  for (int r = 0; r < rows; ++r) {
+    float* y = reinterpret_cast<float*>(a.scores) + ptrdiff_t(r) * a.keys;
+    const F32x16 m16 = set16(m[r]);
+    F32x16 z = set16(0.0f);
+    for (int i = 0; i < a.tokens; i += 16) {
+      const F32x16 e16 = exp_nonpositive(mul(sub(load(y + i), m16), step));
+      z = add(z, e16);
+      store(y + i, e16);
+    }
+    inverse_z[r] = 1.0f / tree16(z);
+  }
+}
+
+}  // namespace
+}  // namespace fewbit

@@ -1,0 +1,10 @@
+#include "cpu/implementations.h"
+#include "cpu/simd_avx2.h"
+
+#include "cpu/linear_f32_simd.h"
+
+namespace fewbit {
+
+void linear_f32_avx2(const LinearF32& op, int task, void*) { linear_f32(op, task); }
+
+}  // namespace fewbit

@@ -1,0 +1,57 @@
+import { lower } from '../../lib/graph/lower.js'
+import { devices, quantize } from '../../lib/index.js'
+import { slowPaths } from '../../lib/model/advice.js'
+import type { NativePath } from '../../lib/runtime/addon-types.js'
+import { measurePeaks, readSpeed } from '../../lib/runtime/peaks.js'
+import { normals } from '../support/random.js'
+import { simpleScheme } from '../support/random-scheme.js'
+import { SMALL_SHAPE, smallVit } from '../support/small-vit.js'
+import { noise, tinyModel } from '../support/tiny-model.js'
+
+test('a profile has every op of the plan, and its roofs follow from work and peaks', async () => {
+  const float = await tinyModel()
+  const model = await quantize(float, { calibrate: noise(1, 2), bits: 8, allocation: 'even' })
+  const progress: number[] = []
+  const profile = await model.profile({ batch: 3, runs: 2, threads: 1, onProgress: ({ done }) => progress.push(done) })
+  expect(progress).toEqual([1, 2, 3, 4, 5])
+  const { plan } = lower(model.parts.graph, model.parts.scheme)
+  expect(profile.ops.map(({ op, name }) => ({ op, name }))).toEqual(plan.ops.map(({ op, name }) => ({ op, name })))
+  expect(profile).toMatchObject({ batch: 3, runs: 2, threads: 1 })
+  const { peaks } = profile
+  for (const op of profile.ops) {
+    expect(op.milliseconds).toBeGreaterThan(0)
+    const computing = (1000 * op.int8) / peaks.int8 + (1000 * op.floats) / peaks.floats
+    if (op.bound === 'operations') expect(op.roofline).toBeCloseTo(computing / op.milliseconds, 9)
+    else expect(op.roofline).toBeGreaterThanOrEqual(computing / op.milliseconds)
+  }
+  await expect(model.profile({ batch: 0 })).rejects.toThrow('batch must be a positive integer, not 0')
+  await expect(model.profile({ runs: 1.5 })).rejects.toThrow('runs must be a positive integer, not 1.5')
+  await expect(model.profile({ seed: -1 })).rejects.toThrow(/seed/)
+  for (const each of [float, model]) each.dispose()
+})
+
+test('peaks are measured up to the size that is asked for, and a size has the speed of the next larger one', async () => {
+  const peaks = await measurePeaks('portable', 100_000)
+  expect(peaks.reads.map(({ bytes }) => bytes)).toEqual([16384, 65536, 100_000])
+  for (const rate of [peaks.int8, peaks.floats, ...peaks.reads.map(({ speed }) => speed)]) expect(rate).toBeGreaterThan(1e6)
+  const [small, , large] = peaks.reads
+  expect(readSpeed(peaks, 1)).toBe(small.speed)
+  expect(readSpeed(peaks, 70_000)).toBe(large.speed)
+  expect(readSpeed(peaks, 1e9)).toBe(large.speed)
+})
+
+test('layers are named whose path has no kernel for them, or whose blocks are mostly zeros', async () => {
+  const graph = await smallVit({ classes: 3 })
+  const scheme = simpleScheme(graph, normals(1, SMALL_SHAPE.channels * SMALL_SHAPE.imageHeight * SMALL_SHAPE.imageWidth))
+  const { plan } = lower(graph, scheme)
+  const reasonsOn = (path: NativePath['name']) => new Map(plan.ops.map((op) => [op.name, [...slowPaths(op, path)]]))
+  const padded = '36 inputs and 3 outputs are padded with zeros to multiples of 32 and 16'
+  for (const { path, runs } of devices()) {
+    if (path === null || path === 'portable' || !runs) continue
+    expect(reasonsOn(path).get('layers.0.attention')).toEqual([])
+    expect(reasonsOn(path).get('head')).toEqual([padded])
+  }
+  const portable = reasonsOn('portable')
+  expect(portable.get('head')?.[1]).toBe(padded)
+  for (const { op, name } of plan.ops) if (op !== 'copyRows') expect(portable.get(name)?.[0]).toMatch(/^runs on the portable path/)
+})

@@ -1,0 +1,13 @@
+#include "cpu/simd_avx2.h"
+
+#include "simd_arrays_simd.h"
+
+namespace fewbit {
+
+const SimdArrays& simd_arrays_avx2() {
+  static constexpr SimdArrays arrays = {"avx2",       gelu_array, gelu_slope_array, exp_array,
+                                        encode_array, nullptr,    round_array,      tree16_array};
+  return arrays;
+}
+
+}  // namespace fewbit
