@@ -34,13 +34,11 @@ export function adviceFor(plan: Pick<Plan, 'ops'>, times: ProfiledOp[], path: Na
 
 /** What can be told of an op without running it. */
 export function* slowPaths(op: PlanOp, path: NativePath['name']): Generator<string> {
-  const origin = kernelOrigin(path, op.op)
-  if (origin === 'portable') {
+  // A vector path that takes kernels from another one gains nothing by kernels of its own.
+  if (kernelOrigin(path, op.op) === 'portable') {
     yield path === 'portable'
       ? 'runs on the portable path, plain C++ for any processor: see fewbit doctor for what this processor lacks'
       : `${op.op} has no ${path} kernel and runs in plain C++`
-  } else if (origin !== undefined && origin !== path) {
-    yield `${op.op} has no ${path} kernel and runs that of ${origin}`
   }
   if (op.op === 'linearCodes') {
     const [inputs, outputs] = [op.x.width, op.y.width]

@@ -2,7 +2,7 @@ import type { Edge, Graph, Node, NodeOf, Tensor } from '../graph/graph.js'
 import { batchOf, lower } from '../graph/lower.js'
 import type { Code, WeightCode } from '../graph/scheme.js'
 import { randomUniform } from '../random.js'
-import { packedBytes } from '../runtime/blobs.js'
+import { packWeight } from '../runtime/blobs.js'
 import { type OpTime, Session } from '../runtime/session.js'
 import { WIDTHS } from './search.js'
 
@@ -102,7 +102,8 @@ function planOf(rows: number, inputs: number, outputs: number, bits: number, bat
   const graph: Graph = { architecture: 'linear', nodes, edges, constants, input: 'rows', output: 'mean' }
   const code: Code = { bits: 8, family: 'uniform', levels: Array.from({ length: 256 }, (_, i) => i - 128), step: 1 / 32 }
   const next = randomUniform(bits)
-  const packed = new Uint8Array(packedBytes(outputs, inputs, bits)).map(() => 256 * next())
+  const codes = new Int8Array(outputs * inputs).map(() => 2 ** bits * next() - 2 ** (bits - 1))
+  const packed = packWeight(codes, outputs, inputs, bits)
   const weight: WeightCode = { bits, outputs, inputs, packed, steps: new Float32Array(outputs).fill(1 / 128) }
   return lower(graph, { weights: new Map([['weight', weight]]), edges: new Map([['norm', code]]), coverage: 'partial' }, { batch }).plan
 }

@@ -287,6 +287,7 @@ Plan plan_with_codes() {
                                              std::nullopt,
                                              encode,
                                              std::nullopt,
+                                             std::nullopt,
                                              std::nullopt}});
   plan.ops.push_back({"attention", AttentionCodesOp{y,
                                                     y,
