@@ -22,8 +22,8 @@ const runs = devices[0]?.runs ?? false
 if (!runs) console.log(`skipped: ${devices[0]?.reason ?? reason}`)
 const describeCuda = runs ? describe : describe.skip
 
-/** An eighth of a step of pixels' codes, which have 255 steps from -1 to 1, or longer ones. */
-const NOISE = 1e-3
+/** Half a step of pixels' codes, which have 255 steps from -1 to 1, or longer ones. */
+const NOISE = 4e-3
 
 const imageSize = (graph: Graph): number => {
   const edge = graph.edges.get(graph.input)
@@ -34,7 +34,7 @@ interface Both {
   expected: Float32Array
   /** Of two runs: the first makes launches, the second replays a graph. */
   found: Float32Array[]
-  /** How far the outputs of the CPU move when pixels do by {@link NOISE}. */
+  /** How far the outputs of the CPU move when pixels do by up to {@link NOISE}, the most of three times. */
   sensitivity: number
 }
 
@@ -65,19 +65,20 @@ async function both(graph: Graph, scheme: Scheme | null, pixels: Float32Array, i
 const distance = (a: Float32Array, b: Float32Array): number => a.reduce((most, x, i) => Math.max(most, Math.abs(x - b[i])), 0)
 
 /**
- * An op on a device may be one step of a code beside the CPU where the value before rounding is within 3e-5 of the middle between two levels. Noise in
- * pixels makes more of the first codes differ than that. So the device is as near to the CPU as the CPU is to itself, and classes are the same where the
- * margin is larger.
+ * An op on a device may be one step of a code beside the CPU where the value before rounding is within 3e-5 of the middle between two levels, and
+ * layers behind it carry that on. Noise in pixels moves the first codes by a step and is carried on alike: outputs differ by twice as much at most, since
+ * either is one draw of the rounding errors of the model. Classes are the same where the margin is larger than what both may move.
  */
 function expectNear({ expected, found, sensitivity }: Both, images: number): void {
   const classes = expected.length / images
+  const bound = 2 * sensitivity
   for (const values of found) {
     expect(values).toEqual(found[0])
-    expect(distance(values, expected)).toBeLessThanOrEqual(sensitivity)
+    expect(distance(values, expected)).toBeLessThanOrEqual(bound)
     for (let i = 0; i < images; i++) {
       const [cpu, device] = [expected, values].map((all) => all.subarray(i * classes, (i + 1) * classes))
       const [first, second] = topIndices(cpu, 2)
-      if (cpu[first] - cpu[second] > 2 * sensitivity) expect(topIndices(device, 1)).toEqual([first])
+      if (cpu[first] - cpu[second] > 2 * bound) expect(topIndices(device, 1)).toEqual([first])
     }
   }
 }
