@@ -9,7 +9,7 @@ import { encodeRow, searchRow } from '../codes/weights.js'
 import type { Graph, Tensor } from '../graph/graph.js'
 import type { WeightCode } from '../graph/scheme.js'
 import { packWeight, unpackWeight } from '../runtime/blobs.js'
-import { searchHeadSteps } from './head-steps.js'
+import { headUnits, inUnits } from './head-steps.js'
 import { type ActivationOperand, tensorOf } from './operands.js'
 import { rowWeights } from './row-weights.js'
 
@@ -24,6 +24,9 @@ const HIGHEST_UNSIGNED = 255
 /** What of an operand decides how its code is searched. */
 export type Searched = Pick<ActivationOperand, 'kind' | 'factors' | 'elements' | 'width' | 'attention'>
 
+/** The width at which one step and a step for each head are compared. */
+const COMPARED_BITS = 4
+
 /** The search of one edge's code: what it holds is sorted once, for all widths. */
 export class CodeSearch {
   private constructor(
@@ -32,6 +35,8 @@ export class CodeSearch {
     private readonly importance: ArrayLike<number> | null,
     private readonly histogram: Histogram,
     private readonly breathe: ReturnType<typeof breather>,
+    /** [heads] in which the values of the histogram are given, or null: as they are. */
+    private readonly units: Float64Array | null = null,
   ) {}
 
   /** @param importance of a squared error in each column, null: all alike */
@@ -42,12 +47,16 @@ export class CodeSearch {
     breathe: ReturnType<typeof breather>,
   ): Promise<CodeSearch> {
     const histogram = await Histogram.of(observation, importance, breathe, rowWeights(operand, observation))
-    return new CodeSearch(operand, observation, importance, histogram, breathe)
+    const search = new CodeSearch(operand, observation, importance, histogram, breathe)
+    const headed = await headUnits(operand, observation, importance, breathe)
+    if (!headed) return search
+    const other = new CodeSearch(operand, observation, importance, headed.histogram, breathe, headed.units)
+    return (await other.best(COMPARED_BITS)).loss < (await search.best(COMPARED_BITS)).loss ? other : search
   }
 
   /**
    * A uniform code with a searched zero point; for softmax and GELU V-2SF, for the residual stream O-2SF, where they are better; a codebook where that is
-   * better still. What is rounded in registers has a uniform code of one step, or O-2SF.
+   * better still. Operands of attention may have a step for each head. What is rounded in registers has a uniform code of one step, or O-2SF.
    *
    * @returns with the weighted squared error of all sampled rows
    */
@@ -58,12 +67,10 @@ export class CodeSearch {
     if (kind === 'gelu input') return searchReach(this.observation, bits, this.importance, this.breathe)
     const highest = ['query', 'key', 'value'].includes(kind) ? HIGHEST_SIGNED : HIGHEST_UNSIGNED
     const twoScale = kind === 'probabilities' || kind === 'gelu output'
-    const search = (histogram: Histogram) =>
-      searchCodebook(histogram, bits, twoScale ? searchTwoScale(histogram, bits) : searchUniform(histogram, bits, highest), highest)
-    const found = search(this.histogram)
+    const simple = twoScale ? searchTwoScale(this.histogram, bits) : searchUniform(this.histogram, bits, highest)
+    const found = searchCodebook(this.histogram, bits, simple, highest)
     if (kind === 'residual') return this.bestOfStream(bits, found)
-    const headed = await searchHeadSteps(this.operand, this.observation, this.importance, bits, search, this.breathe)
-    return headed && headed.loss < found.loss ? headed : found
+    return this.units ? { ...found, code: inUnits(found.code, this.units) } : found
   }
 
   /** @param found without a look at what LayerNorm makes of its errors */

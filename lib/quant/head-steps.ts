@@ -1,36 +1,44 @@
 import type { breather } from '../codes/breathe.js'
 import { Histogram } from '../codes/histogram.js'
 import { type Observation, observationOf } from '../codes/observation.js'
-import { type Found, searchUniform } from '../codes/search.js'
+import { searchUniform } from '../codes/search.js'
+import type { Code } from '../graph/scheme.js'
 import { sampleStride } from './observe.js'
 import type { ActivationOperand } from './operands.js'
 
 /**
  * A code for an operand of attention with a step for each head: some heads look at a few tokens and some at all of them, whose probabilities are then tens of
- * times smaller. The levels are those of one code; what is coded by them is each head's values in units of the step that a uniform code of
- * the same width would have for this head alone. The kernels read a step for each head anyway.
+ * times smaller. The levels are those of one code; what is coded by them is each head's values in units of the step that a uniform code would have
+ * for this head alone. The kernels read a step for each head anyway.
  */
 
 export type Headed = Pick<ActivationOperand, 'kind' | 'attention' | 'elements' | 'width'>
 
+export interface HeadUnits {
+  /** Of the values in units, weighed so that losses are those of the values themselves. */
+  histogram: Histogram
+  /** [heads] */
+  units: Float64Array
+}
+
+/** Of the uniform code that gives the units. */
+const UNIT_BITS = 4
+
 /**
  * @param importance [width] of a squared error in each column, or null for 1
- * @param search of a code on a histogram
- * @returns with the weighted squared error of all sampled rows, or null where there is one head
+ * @returns null where there is one head
  */
-export async function searchHeadSteps(
+export async function headUnits(
   operand: Headed,
   observation: Observation,
   importance: ArrayLike<number> | null,
-  bits: number,
-  search: (histogram: Histogram) => Found,
   breathe: ReturnType<typeof breather>,
-): Promise<Found | null> {
+): Promise<HeadUnits | null> {
   const heads = operand.attention?.heads ?? 1
-  if (heads === 1) return null
+  if (heads === 1 || operand.kind === 'logits') return null
   const { samples, width } = observation
   const headOf = headsOf(operand, observation)
-  const units = await unitsOf(samples, heads, headOf, bits, breathe)
+  const units = await unitsOf(samples, heads, headOf, breathe)
   const scaled = observationOf(
     samples.map((x, i) => x / units[headOf(i)]),
     width,
@@ -39,9 +47,12 @@ export async function searchHeadSteps(
   const squares = (i: number) => units[headOf(i)] ** 2
   const rowWeights = rows ? Float64Array.from({ length: samples.length / width }, (_, t) => squares(t * width)) : null
   const weights = Float64Array.from({ length: width }, (_, c) => (importance ? importance[c] : 1) * (rows ? 1 : squares(c)))
-  const { code, loss } = search(await Histogram.of(scaled, weights, breathe, rowWeights))
-  const factors = Float32Array.from(units, (unit) => unit / units[0])
-  return { code: { ...code, step: Math.fround(code.step * units[0]), factors }, loss }
+  return { histogram: await Histogram.of(scaled, weights, breathe, rowWeights), units }
+}
+
+/** A code of values in units as a code of the values. */
+export function inUnits(code: Code, units: Float64Array): Code {
+  return { ...code, step: Math.fround(code.step * units[0]), factors: Float32Array.from(units, (unit) => unit / units[0]) }
 }
 
 /** [heads] the step of a uniform code for each. */
@@ -49,7 +60,6 @@ async function unitsOf(
   samples: Float32Array,
   heads: number,
   headOf: (element: number) => number,
-  bits: number,
   breathe: ReturnType<typeof breather>,
 ): Promise<Float64Array> {
   const counts = new Int32Array(heads)
@@ -62,7 +72,7 @@ async function unitsOf(
   const units = new Float64Array(heads)
   for (let head = 0; head < heads; head++) {
     await breathe()
-    units[head] = searchUniform(await Histogram.of(observationOf(values[head], 1), null, breathe), bits, 127).code.step
+    units[head] = searchUniform(await Histogram.of(observationOf(values[head], 1), null, breathe), UNIT_BITS, 127).code.step
   }
   return units
 }

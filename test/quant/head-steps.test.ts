@@ -1,16 +1,14 @@
 import { breather } from '../../lib/codes/breathe.js'
-import type { Histogram } from '../../lib/codes/histogram.js'
 import { observationOf } from '../../lib/codes/observation.js'
 import { roundValues } from '../../lib/codes/round.js'
 import { searchUniform } from '../../lib/codes/search.js'
 import type { AttentionNode } from '../../lib/graph/windows.js'
-import { type Headed, searchHeadSteps } from '../../lib/quant/head-steps.js'
+import { type Headed, headUnits, inUnits } from '../../lib/quant/head-steps.js'
 import { normals } from '../support/random.js'
 
 const HEADS = 2
 const breathe = breather()
 const attention = { heads: HEADS } as AttentionNode
-const search = (histogram: Histogram) => searchUniform(histogram, 5, 127)
 
 it.each<[Headed['kind'], number, (element: number) => number]>([
   ['query', 6, (element) => Number(element % 6 >= 3)],
@@ -21,8 +19,10 @@ it.each<[Headed['kind'], number, (element: number) => number]>([
   const values = normals(3, 40 * rows * width).map((x, i) => Math.abs(x) * (headOf(i) === 0 ? 1 : 20))
   const observation = observationOf(values, width)
   const importance = Float64Array.from({ length: width }, (_, c) => 1 + c)
-  const found = await searchHeadSteps({ kind, attention, elements: rows * width, width }, observation, importance, 5, search, breathe)
-  const { code, loss } = found as NonNullable<typeof found>
+  const found = await headUnits({ kind, attention, elements: rows * width, width }, observation, importance, breathe)
+  const { histogram, units } = found as NonNullable<typeof found>
+  const { code: inner, loss } = searchUniform(histogram, 5, 127)
+  const code = inUnits(inner, units)
   const [one, other] = code.factors as Float32Array
   expect(Math.abs(Math.log2(other / one / 20))).toBeLessThan(0.5)
 
@@ -43,5 +43,5 @@ it.each<[Headed['kind'], number, (element: number) => number]>([
 
 it('has nothing to say of one head', async () => {
   const one = { kind: 'query', attention: { heads: 1 } as AttentionNode, elements: 4, width: 4 } as const
-  expect(await searchHeadSteps(one, observationOf(normals(1, 16), 4), null, 4, search, breathe)).toBeNull()
+  expect(await headUnits(one, observationOf(normals(1, 16), 4), null, breathe)).toBeNull()
 })
