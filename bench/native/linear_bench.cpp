@@ -63,7 +63,7 @@ struct Contestant {
   std::string who, weights;
   double peak;  // operations a second
   std::function<void()> run;
-  std::vector<double> seconds;
+  std::vector<double> seconds{};
 };
 
 // What a run of the kernels on codes needs.

@@ -22,7 +22,8 @@ interface Normal {
 
 export class StreamLoss {
   private readonly width: number
-  private readonly rows: Float32Array[] = []
+  /** [rows][width] */
+  private readonly values: Float32Array
   private readonly normals: Normal[]
   /** From squared errors behind LayerNorm, mean over rows, to those of all samples in units of the stream. */
   private readonly scale: number
@@ -40,23 +41,23 @@ export class StreamLoss {
   ) {
     const count = samples.length / width
     const stride = Math.max(1, Math.floor(count / ROWS))
-    for (let t = 0; t < count; t += stride) this.rows.push(samples.subarray(t * width, (t + 1) * width))
+    this.values = samples.filter((_, i) => Math.floor(i / width) % stride === 0)
     this.width = width
-    this.normals = this.rows.map(normalOf)
-    this.scale = (count * this.rows.length) / this.normals.reduce((sum, { inverse }) => sum + inverse ** 2, 0)
+    this.normals = Array.from({ length: this.values.length / width }, (_, t) => normalOf(rowOf(this.values, width, t)))
+    this.scale = (count * this.normals.length) / this.normals.reduce((sum, { inverse }) => sum + inverse ** 2, 0)
     this.importance = importance ?? new Float64Array(width).fill(1)
   }
 
   /** Of all sampled rows. */
   async of(code: Code): Promise<number> {
-    const coded = new Float32Array(this.width)
-    const [sums, squares] = [new Float64Array(this.width), new Float64Array(this.width)]
-    for (const [t, row] of this.rows.entries()) {
-      coded.set(row)
-      await roundValues(coded, code, this.width, nothing)
-      const [exact, rounded] = [this.normals[t], normalOf(coded)]
-      for (let j = 0; j < row.length; j++) {
-        const error = (row[j] - exact.mean) * exact.inverse - (coded[j] - rounded.mean) * rounded.inverse
+    const { width, values } = this
+    const coded = values.slice()
+    await roundValues(coded, code, width, this.breathe)
+    const [sums, squares] = [new Float64Array(width), new Float64Array(width)]
+    for (const [t, exact] of this.normals.entries()) {
+      const rounded = normalOf(rowOf(coded, width, t))
+      for (let j = 0, i = t * width; j < width; j++, i++) {
+        const error = (values[i] - exact.mean) * exact.inverse - (coded[i] - rounded.mean) * rounded.inverse
         sums[j] += error
         squares[j] += error * error
       }
@@ -67,12 +68,12 @@ export class StreamLoss {
 
   /** [width] of a symmetric uniform code with one step, as if the statistics of rows stayed as they are. */
   async columns(step: number, bits: number): Promise<Float64Array> {
+    const { width, values } = this
     const half = 2 ** (bits - 1)
-    const [sums, squares] = [new Float64Array(this.width), new Float64Array(this.width)]
-    for (const [t, row] of this.rows.entries()) {
-      const { inverse } = this.normals[t]
-      for (let j = 0; j < row.length; j++) {
-        const error = inverse * (row[j] - Math.min(Math.max(Math.round(row[j] / step), -half), half - 1) * step)
+    const [sums, squares] = [new Float64Array(width), new Float64Array(width)]
+    for (const [t, { inverse }] of this.normals.entries()) {
+      for (let j = 0, i = t * width; j < width; j++, i++) {
+        const error = inverse * (values[i] - Math.min(Math.max(Math.round(values[i] / step), -half), half - 1) * step)
         sums[j] += error
         squares[j] += error * error
       }
@@ -82,7 +83,7 @@ export class StreamLoss {
   }
 
   private weighed(sums: Float64Array, squares: Float64Array): Float64Array {
-    const count = this.rows.length
+    const count = this.normals.length
     return sums.map((sum, j) => {
       const mean = sum / count
       return this.scale * this.importance[j] * (squares[j] / count + (this.rowsAnImage - 1) * mean * mean)
@@ -90,7 +91,7 @@ export class StreamLoss {
   }
 }
 
-const nothing = () => {}
+const rowOf = (values: Float32Array, width: number, t: number): Float32Array => values.subarray(t * width, (t + 1) * width)
 
 function normalOf(row: Float32Array): Normal {
   let [sum, squares] = [0, 0]

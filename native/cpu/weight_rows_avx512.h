@@ -3,6 +3,7 @@
 
 #include <immintrin.h>
 
+#include "cpu/weight_bits.h"
 #include "format/packed_weight.h"
 
 namespace fewbit {
@@ -42,20 +43,7 @@ inline void decode_blocks(const uint8_t* packed, int blocks, int8_t* rows) {
 
 // rows: 512 bytes a block, 64-byte aligned.
 inline void decode_blocks(const uint8_t* packed, int bits, int blocks, int8_t* rows) {
-  switch (bits) {
-    case 2:
-      return decode_blocks<2>(packed, blocks, rows);
-    case 3:
-      return decode_blocks<3>(packed, blocks, rows);
-    case 4:
-      return decode_blocks<4>(packed, blocks, rows);
-    case 5:
-      return decode_blocks<5>(packed, blocks, rows);
-    case 6:
-      return decode_blocks<6>(packed, blocks, rows);
-    case 7:
-      return decode_blocks<7>(packed, blocks, rows);
-  }
+  with_packed_bits(bits, [&](auto width) { decode_blocks<width()>(packed, blocks, rows); });
 }
 
 }  // namespace

@@ -1,16 +1,11 @@
 import { spawnSync } from 'node:child_process'
 import { resolve } from 'node:path'
-import addon from '#addon'
+import { describeOnSimulator } from '../support/cuda.js'
 import { writeDigits } from '../support/digit-files.js'
 import { DIGITS } from '../support/digits.js'
 import { temporaryFolder } from '../support/folder.js'
 
 /** The built command line on a CUDA device, and when its driver fails: a simulator of it is told to by variables that it reads when it is opened. */
-
-const { reason, devices } = addon.cuda()
-const simulated = devices[0]?.name.startsWith('ptxsim') ?? false
-if (!simulated) console.log(`skipped, there is no simulator of the CUDA driver: ${devices[0]?.reason ?? reason}`)
-const describeSimulated = simulated ? describe : describe.skip
 
 const ROOT = resolve(__dirname, '../..')
 
@@ -39,7 +34,7 @@ const PROGRAM = `
 const outcomes = (env: Record<string, string>): (number[] | string)[] =>
   JSON.parse(node(['--input-type=module', '-e', PROGRAM], env).stdout)
 
-describeSimulated('a CUDA device', () => {
+describeOnSimulator('a CUDA device', () => {
   const folder = temporaryFolder()
 
   test('is listed by doctor', () => {

@@ -1,5 +1,4 @@
 import { basename } from 'node:path'
-import addon from '#addon'
 import type { Graph } from '../../lib/graph/graph.js'
 import { lower } from '../../lib/graph/lower.js'
 import type { Scheme } from '../../lib/graph/scheme.js'
@@ -9,6 +8,7 @@ import { load, quantize } from '../../lib/index.js'
 import { topIndices } from '../../lib/model/statistics.js'
 import { buildGraph } from '../../lib/models/index.js'
 import { Session } from '../../lib/runtime/session.js'
+import { describeOnDevice, hasDevice } from '../support/cuda.js'
 import { goldenSource, readGolden, unit } from '../support/golden.js'
 import { simpleScheme } from '../support/random-scheme.js'
 import { describeWith, shared } from '../support/shared.js'
@@ -16,11 +16,6 @@ import { smallSwin } from '../support/small-swin.js'
 import { smallVit } from '../support/small-vit.js'
 
 /** Whole models on a CUDA device, or on a simulator of its driver, against the CPU. */
-
-const { reason, devices } = addon.cuda()
-const runs = devices[0]?.runs ?? false
-if (!runs) console.log(`skipped: ${devices[0]?.reason ?? reason}`)
-const describeCuda = runs ? describe : describe.skip
 
 /** Half a step of pixels' codes, which have 255 steps from -1 to 1, or longer ones. */
 const NOISE = 4e-3
@@ -83,7 +78,7 @@ function expectNear({ expected, found, sensitivity }: Both, images: number): voi
   }
 }
 
-describeCuda.each([
+describeOnDevice.each([
   ['ViT', smallVit],
   ['Swin', smallSwin],
 ])('a small %s with odd shapes', (_, make) => {
@@ -115,7 +110,7 @@ describeCuda.each([
   })
 })
 
-describeCuda('a session', () => {
+describeOnDevice('a session', () => {
   test('takes the time of every op, stops between passes, and says what it cannot run', async () => {
     const graph = await smallVit()
     const pixels = unit('pixels', 6 * imageSize(graph))
@@ -138,7 +133,7 @@ describeCuda('a session', () => {
   })
 })
 
-describeCuda('DeiT-Tiny, 224 x 224, codes of all widths', () => {
+describeOnDevice('DeiT-Tiny, 224 x 224, codes of all widths', () => {
   test('is as near the CPU as rounding allows on two images', async () => {
     const { config, tensors } = readGolden('hf-deit-tiny')
     const graph = await buildGraph({ config, tensors: goldenSource(tensors) })
@@ -147,7 +142,8 @@ describeCuda('DeiT-Tiny, 224 x 224, codes of all widths', () => {
   })
 })
 
-const describeZoo = runs ? describeWith : () => describe.skip as unknown as typeof describe
+// Without a device nothing is said of the folder.
+const describeZoo = (path: string) => (hasDevice ? describeWith(path) : describeOnDevice)
 
 for (const model of ['vit-cifar10', 'swin-cifar10']) {
   describeZoo(`zoo/${model}`)(`${basename(model)}, quantized`, () => {

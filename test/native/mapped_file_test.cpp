@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <numeric>
 #include <stdexcept>
@@ -43,7 +44,7 @@ class TemporaryFile {
   const std::vector<uint8_t>& content() const { return content_; }
 
  private:
-  std::string path_ = "/tmp/fewbit-XXXXXX";
+  std::string path_ = (std::filesystem::temp_directory_path() / "fewbit-XXXXXX").string();
   int descriptor_ = -1;
   std::vector<uint8_t> content_;
 };
