@@ -34,7 +34,7 @@ const PROGRAM = `
 const outcomes = (env: Record<string, string>): (number[] | string)[] =>
   JSON.parse(node(['--input-type=module', '-e', PROGRAM], env).stdout)
 
-describeOnSimulator('a CUDA device', () => {
+describeOnSimulator()('a CUDA device', () => {
   const folder = temporaryFolder()
 
   test('is listed by doctor', () => {

@@ -6,7 +6,7 @@ import { describeOnSimulator } from '../support/cuda.js'
 
 const root = join(__dirname, '..', '..')
 
-describeOnSimulator('kernels of a block of DeiT-Small', () => {
+describeOnSimulator()('kernels of a block of DeiT-Small', () => {
   test('keep to the limits of instructions, traffic, sectors and banks', () => {
     const { status, stdout, stderr } = spawnSync(process.execPath, ['bench/cuda.mjs', '--check', '--only=DeiT-Small'], {
       cwd: root,

@@ -17,6 +17,8 @@ import { smallVit } from '../support/small-vit.js'
 
 /** Whole models on a CUDA device, or on a simulator of its driver, against the CPU. */
 
+const describeCuda = describeOnDevice()
+
 /** Half a step of pixels' codes, which have 255 steps from -1 to 1, or longer ones. */
 const NOISE = 4e-3
 
@@ -78,7 +80,7 @@ function expectNear({ expected, found, sensitivity }: Both, images: number): voi
   }
 }
 
-describeOnDevice.each([
+describeCuda.each([
   ['ViT', smallVit],
   ['Swin', smallSwin],
 ])('a small %s with odd shapes', (_, make) => {
@@ -110,7 +112,7 @@ describeOnDevice.each([
   })
 })
 
-describeOnDevice('a session', () => {
+describeCuda('a session', () => {
   test('takes the time of every op, stops between passes, and says what it cannot run', async () => {
     const graph = await smallVit()
     const pixels = unit('pixels', 6 * imageSize(graph))
@@ -133,7 +135,7 @@ describeOnDevice('a session', () => {
   })
 })
 
-describeOnDevice('DeiT-Tiny, 224 x 224, codes of all widths', () => {
+describeCuda('DeiT-Tiny, 224 x 224, codes of all widths', () => {
   test('is as near the CPU as rounding allows on two images', async () => {
     const { config, tensors } = readGolden('hf-deit-tiny')
     const graph = await buildGraph({ config, tensors: goldenSource(tensors) })
@@ -143,7 +145,7 @@ describeOnDevice('DeiT-Tiny, 224 x 224, codes of all widths', () => {
 })
 
 // Without a device nothing is said of the folder.
-const describeZoo = (path: string) => (hasDevice ? describeWith(path) : describeOnDevice)
+const describeZoo = (path: string) => (hasDevice ? describeWith(path) : describeCuda)
 
 for (const model of ['vit-cifar10', 'swin-cifar10']) {
   describeZoo(`zoo/${model}`)(`${basename(model)}, quantized`, () => {

@@ -17,6 +17,6 @@ const unless = (there: boolean, missing: string): typeof describe => {
 }
 
 /** `describe` where there is a device, else one that is skipped, saying why. */
-export const describeOnDevice = unless(hasDevice, 'no CUDA device runs the kernels')
+export const describeOnDevice = (): typeof describe => unless(hasDevice, 'no CUDA device runs the kernels')
 /** The same for a simulator. */
-export const describeOnSimulator = unless(hasSimulator, 'there is no simulator of the CUDA driver')
+export const describeOnSimulator = (): typeof describe => unless(hasSimulator, 'there is no simulator of the CUDA driver')
