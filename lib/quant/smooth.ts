@@ -16,7 +16,7 @@ import { type ActivationOperand, type LinearNode, tensorOf } from './operands.js
  *
  * The same factors, without a shift, are applied behind GELU, where they become a multiplication that is fused into the layer before it, and before
  * the projection of attention, where they move into the rows of the value layer: there a few channels reach a hundred times as far as the others,
- * too. Both are our addition. (Values less their mean give the same attention, but quantize worse: with 3 bits digits lost four points more.)
+ * too. Both are our addition. (Values less their mean would give the same attention, but quantize worse at few bits.)
  */
 
 /** 0.5 is SmoothQuant's default; reach and largest weight (SmoothQuant's) or root mean squares. The least product of errors at REFERENCE_BITS wins. */
