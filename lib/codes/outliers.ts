@@ -1,3 +1,4 @@
+import { roundHalfEven } from '../graph/encoder.js'
 import { outlierFactors } from '../graph/factors.js'
 import type { Code } from '../graph/scheme.js'
 import { uniformCode } from './code.js'
@@ -61,6 +62,8 @@ export async function searchOutliers({ width, min, max }: Observation, bits: num
 
 /** Below this GELU gives nothing: GELU(-5) = -1.4e-6. */
 const GELU_IS_ZERO = -5
+/** Rows by which the fine step is chosen. */
+const REACH_ROWS = 512
 
 /**
  * For what GELU reads. Some trained models make one hidden unit hundreds of times as large as all others, in one row of an image; to clip it costs what no error
@@ -68,7 +71,7 @@ const GELU_IS_ZERO = -5
  * nothing that was seen; the fine step is searched.
  *
  * @param importance [width] of a squared error in each column, or null for 1
- * @returns with the weighted squared error of all sampled rows
+ * @returns with the weighted squared error of all sampled rows, estimated from some of them
  */
 export async function searchReach(
   { samples, width, min, max }: Observation,
@@ -79,17 +82,20 @@ export async function searchReach(
   const half = 2 ** (bits - 1)
   const reaches = Array.from(max, (x, j) => Math.max(x, -Math.max(min[j], GELU_IS_ZERO)))
   const farthest = reaches.reduce((a, b) => Math.max(a, b), 0)
+  const stride = Math.max(1, Math.floor(samples.length / width / REACH_ROWS))
   let best: Found | null = null
   for (const step of stepsFrom(farthest, bits)) {
     const m = Math.max(0, Math.ceil(Math.log2(farthest / ((half - 0.5) * step)) - 1e-9))
     if (m > LARGEST_M) break
     const outliers = reaches.map((reach) => m > 0 && reach > (half - 0.5) * step)
+    const steps = outliers.map((outlier) => (outlier ? step * 2 ** m : step))
     let loss = 0
-    for (let i = 0; i < samples.length; i++) {
-      const j = i % width
-      const own = outliers[j] ? step * 2 ** m : step
-      const x = Math.max(samples[i], GELU_IS_ZERO)
-      loss += (importance ? importance[j] : 1) * (x - Math.min(Math.max(Math.round(x / own), -half), half - 1) * own) ** 2
+    for (let i = 0; i < samples.length; i += stride * width) {
+      for (let j = 0; j < width; j++) {
+        const x = Math.max(samples[i + j], GELU_IS_ZERO)
+        const level = Math.min(Math.max(roundHalfEven(x / steps[j]), -half), half - 1)
+        loss += stride * (importance ? importance[j] : 1) * (x - level * steps[j]) ** 2
+      }
     }
     if (best === null || loss < best.loss) best = { code: twoSteps(bits, step, outliers, m), loss }
     await breathe()

@@ -1,3 +1,4 @@
+import { roundHalfEven } from '../graph/encoder.js'
 import type { Code } from '../graph/scheme.js'
 import type { Observation } from './observation.js'
 import { roundValues } from './round.js'
@@ -73,7 +74,7 @@ export class StreamLoss {
     const [sums, squares] = [new Float64Array(width), new Float64Array(width)]
     for (const [t, { inverse }] of this.normals.entries()) {
       for (let j = 0, i = t * width; j < width; j++, i++) {
-        const error = inverse * (values[i] - Math.min(Math.max(Math.round(values[i] / step), -half), half - 1) * step)
+        const error = inverse * (values[i] - Math.min(Math.max(roundHalfEven(values[i] / step), -half), half - 1) * step)
         sums[j] += error
         squares[j] += error * error
       }

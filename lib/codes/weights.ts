@@ -25,7 +25,7 @@ export function searchRow(row: Float32Array, importance: ArrayLike<number>, bits
     if (!isStep(step)) continue
     let loss = 0
     for (let i = 0; i < row.length; i++) {
-      const level = Math.min(Math.max(Math.round(row[i] / step), -half), half - 1)
+      const level = Math.min(Math.max(roundHalfEven(row[i] / step), -half), half - 1)
       const e = row[i] - level * step
       loss += importance[i] * e * e
     }
