@@ -19,7 +19,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
 import type { BenchmarkResult, Classification, Evaluation, ModelInfo, OperandInfo, Profile, ProfiledOp } from '../../lib/index.js'
 import { fewbit, type Outcome, oneJsonLine } from '../support/command-line.js'
 import { writeDigits } from '../support/digit-files.js'
-import { DIGITS } from '../support/digits.js'
+import { DIGITS, writeFirstBlock } from '../support/digits.js'
 import { readOnnx } from '../support/onnx-file.js'
 
 jest.mock('node:fs/promises', () => ({ ...jest.requireActual('node:fs/promises') }))
@@ -34,14 +34,17 @@ interface Quantized {
 let folder: string
 let average: Outcome
 const at = (name: string) => join(folder, name)
+/** Of the first block alone, as most of what the command does is the same for a model of any depth. */
 const quantize = (output: string, ...more: string[]) =>
-  fewbit(['quantize', DIGITS, '--calibrate', at('calibration'), '-o', output, ...more])
+  fewbit(['quantize', at('vit-digits'), '--calibrate', at('calibration'), '-o', output, ...more])
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'fewbit-cli-'))
   await writeDigits(at('calibration'), 'train', 4)
   await writeDigits(at('test'), 'test', 5)
-  expect(await quantize(at('digits.fewbit'), '--bits', '8', '--json')).toMatchObject({ code: 0, stderr: '' })
+  await writeFirstBlock(at('vit-digits'))
+  const whole = ['quantize', DIGITS, '--calibrate', at('calibration'), '--preset', 'minmax', '-o', at('digits.fewbit'), '--json']
+  expect(await fewbit(whole)).toMatchObject({ code: 0, stderr: '' })
   average = await quantize(at('average.fewbit'), '--average-bits', '4.5', '--json')
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -143,7 +146,8 @@ describe('quantize', () => {
       abort.abort()
       return rename(...paths)
     })
-    const outcome = await fewbit(['quantize', DIGITS, '--calibrate', at('calibration'), '-o', at('late.fewbit')], { signal: abort.signal })
+    const argv = ['quantize', at('vit-digits'), '--calibrate', at('calibration'), '--preset', 'minmax', '-o', at('late.fewbit')]
+    const outcome = await fewbit(argv, { signal: abort.signal })
     spy.mockRestore()
     expect(before).toEqual([expect.stringMatching(/^\.late\.fewbit\..*\.tmp$/)])
     expect(outcome.code).toBe(0)
@@ -277,7 +281,12 @@ describe('bench', () => {
   })
 
   test('of an architecture with random weights', async () => {
-    const json = oneJsonLine<BenchmarkResult & Quantized>(await fewbit(['bench', 'deit-tiny', '--average-bits', '4.5', '--json']))
+    const json = oneJsonLine<BenchmarkResult & Quantized>(await fewbit(['bench', 'deit-tiny', '--json']))
+    expect(json).toMatchObject({ architecture: 'deit', weightBits: 32, activationBits: 32 })
+  })
+
+  test('of a checkpoint, with as many bits as are asked for', async () => {
+    const json = oneJsonLine<BenchmarkResult & Quantized>(await fewbit(['bench', at('vit-digits'), '--average-bits', '4.5', '--json']))
     expect(json.weightBits).toBeLessThanOrEqual(4.5)
     expect(json.activationBits).toBeLessThanOrEqual(4.5)
   })

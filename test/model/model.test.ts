@@ -7,7 +7,7 @@ import { DIGITS, digits } from '../support/digits.js'
 let folder: string
 let float: Model
 let small: Model
-const calibrate = digits('train', 5)
+const calibrate = digits('train', 1)
 const test = digits('test', 20)
 
 beforeAll(async () => {

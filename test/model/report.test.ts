@@ -1,13 +1,18 @@
+import { join } from 'node:path'
 import { load, type Model, type QuantizationReport, quantize, reportHtml } from '../../lib/index.js'
-import { DIGITS, digits } from '../support/digits.js'
+import { digits, writeFirstBlock } from '../support/digits.js'
+import { temporaryFolder } from '../support/folder.js'
 
+const folder = temporaryFolder()
 let float: Model
 let small: Model
 let report: QuantizationReport
 const stages: string[] = []
 
 beforeAll(async () => {
-  float = await load(DIGITS)
+  const checkpoint = join(folder.path, 'vit-digits')
+  await writeFirstBlock(checkpoint)
+  float = await load(checkpoint)
   small = await quantize(float, {
     ...{ calibrate: digits('train', 3), averageBits: 4 },
     onProgress: ({ stage }) => stages.push(stage),

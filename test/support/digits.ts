@@ -1,4 +1,7 @@
-import { resolve } from 'node:path'
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { openSafetensors } from '../../lib/checkpoint/safetensors.js'
+import { writeSafetensors } from '../../lib/checkpoint/safetensors-write.js'
 import { type Dataset, memoryDataset, type RawImage } from '../../lib/index.js'
 
 /** The float checkpoint that comes with the package. */
@@ -13,4 +16,17 @@ export function digits(split: 'train' | 'test', perClass?: number): Dataset {
     classes.flat(),
     classes.flatMap((images, label) => images.map(() => label)),
   )
+}
+
+/** Makes a checkpoint of {@link DIGITS} with its first block alone: it reads no digits any more, and is quantized in a sixth of the time. */
+export async function writeFirstBlock(folder: string): Promise<void> {
+  mkdirSync(folder)
+  const config = JSON.parse(readFileSync(join(DIGITS, 'config.json'), 'utf8'))
+  writeFileSync(join(folder, 'config.json'), JSON.stringify({ ...config, num_hidden_layers: 1 }))
+  copyFileSync(join(DIGITS, 'preprocessor_config.json'), join(folder, 'preprocessor_config.json'))
+  const file = await openSafetensors(join(DIGITS, 'model.safetensors'))
+  const names = file.names().filter((name) => !/\.layer\.[1-9]/.test(name))
+  const tensors = await Promise.all(names.map(async (name) => ({ name, dtype: 'F32' as const, ...(await file.tensor(name)) })))
+  await file.close()
+  await writeSafetensors(join(folder, 'model.safetensors'), tensors)
 }
