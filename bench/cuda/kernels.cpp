@@ -133,8 +133,10 @@ int main(int argc, char** argv) {
   std::printf("{\"device\":\"%s\",\"multiprocessors\":%d}\n", Context::of(0).name().c_str(), device().multiprocessors);
   AttentionCase heads{8, 6, 197, 64};
   attention("DeiT-Small", "attention", heads);
-  heads.p_table = true;
+  heads.p_fine_levels = 128, heads.p_levels = 255;
   attention("DeiT-Small", "attention of two scales", heads);
+  heads.p_fine_levels = 0, heads.p_levels = 16, heads.p_codebook = true;
+  attention("DeiT-Small", "attention by a codebook", heads);
   heads = {8, 12, 197, 64};
   attention("ViT-Base", "attention", heads);
   heads = {8, 3, 49, 32};

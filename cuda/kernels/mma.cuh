@@ -84,6 +84,14 @@ __device__ static __forceinline__ void multiply_u8_s8(int (&d)[4], const uint32_
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "r"(c0), "r"(c1), "r"(c2), "r"(c3));
 }
 
+// The same of signed bytes and unsigned ones.
+__device__ static __forceinline__ void multiply_s8_u8(int (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, int c0,
+                                                      int c1, int c2, int c3) {
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.s8.u8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, %12, %13};"
+      : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "r"(c0), "r"(c1), "r"(c2), "r"(c3));
+}
+
 // The same of 16 x 64 unsigned and 64 x 8 signed nibbles: eight of them where there are four bytes. Native below compute
 // capability 9.
 __device__ static __forceinline__ void multiply_u4_s4(int (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1, int c0,
@@ -100,7 +108,15 @@ __device__ static __forceinline__ uint32_t select_bits(uint32_t mask, uint32_t a
   return result;
 }
 
-// Four integers, saturated to bytes, the first in the lowest.
+// Four integers, saturated to unsigned bytes, the first in the lowest.
+__device__ static __forceinline__ uint32_t pack_unsigned(int a, int b, int c, int d) {
+  uint32_t high, all;
+  asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, 0;" : "=r"(high) : "r"(d), "r"(c));
+  asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, %3;" : "=r"(all) : "r"(b), "r"(a), "r"(high));
+  return all;
+}
+
+// The same to signed ones.
 __device__ static __forceinline__ uint32_t pack_signed(int a, int b, int c, int d) {
   uint32_t high, all;
   asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, 0;" : "=r"(high) : "r"(d), "r"(c));

@@ -32,7 +32,8 @@ struct Variant {
 constexpr Variant kVariants[] = {FEWBIT_ATTENTION_TILES(FEWBIT_VARIANT)};
 
 unsigned shared_bytes(const AttentionCodesParams& p, const AttentionTile& tile) {
-  return static_cast<unsigned>(tile.shared_bytes() - (p.encode_p.table ? 0 : AttentionTile::kTable));
+  const bool table = p.encode_p.table && !p.fine_levels;
+  return static_cast<unsigned>(tile.shared_bytes() - (table ? 0 : AttentionTile::kTable));
 }
 
 // Null where only the simple kernel will do.
@@ -53,6 +54,20 @@ const Variant* variant_of(const AttentionCodesParams& p, const Device& device) {
 }
 
 }  // namespace
+
+TwoScales two_scales(const uint8_t* table, int high) {
+  // (fine_levels - 1) * 2^coarse_shift, of which the first factor is odd.
+  int shift = 0;
+  while (shift < 7 && !(high >> shift & 1)) ++shift;
+  const int last = high >> shift, levels = last + 1;
+  const bool holds = shift > 0 && levels >= 1 << shift && levels <= 128 && (levels & last) == 0;
+  if (!holds) return {};
+  for (int i = 0; i < kEncodeTable; ++i) {
+    const int fine = (i + 1) / 2, coarse = std::min((i + (1 << shift)) >> (shift + 1), last);
+    if (table[i] != (fine < levels ? fine : coarse << shift)) return {};
+  }
+  return {levels, shift};
+}
 
 Workspace attention_codes_workspace(const AttentionCodesParams& p, const Device& device) {
   if (variant_of(p, device)) return {};

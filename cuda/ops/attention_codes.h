@@ -21,11 +21,22 @@ struct AttentionCodesParams {
   // windows.rows, .bias and .regions are device memory.
   AttentionWindows windows;
   float logit_inverse_step, logit_step;
+  // What two_scales() found in encode_p.table, or zeros.
+  int fine_levels, coarse_shift;
   uint8_t* workspace;
   unsigned* counters;
   // Written by attention_codes_launch: blocks that share the queries of a head.
   int parts;
 };
+
+// A code of two scales: the levels 0 .. fine_levels - 1, and as many that are 2^coarse_shift apart. Values from fine_levels on,
+// less half a step, are rounded to the latter.
+struct TwoScales {
+  int fine_levels, coarse_shift;
+};
+// Whether `table`, on the host, is that of such a code whose largest level is `high`. Zeros where it is another one: codebooks,
+// and scales so far apart that there is a gap between them.
+TwoScales two_scales(const uint8_t* table, int high);
 
 Workspace attention_codes_workspace(const AttentionCodesParams& params, const Device& device);
 // Fills in the last field of params.

@@ -12,8 +12,9 @@ namespace fewbit::cuda {
 
 struct AttentionCase {
   int images, heads, tokens, head_width;
-  int p_levels = 256;
-  bool p_table = false;  // two scales: the lower levels, and their multiples
+  int p_levels = 256;     // 0 .. p_levels - 1, less what a table leaves out
+  int p_fine_levels = 0;  // of two scales, the coarse one with as many levels
+  bool p_codebook = false;
   bool y_table = false;
   Windows windows = {};
   float logit_step = 0;
@@ -38,7 +39,8 @@ class AttentionFixture {
       output_scale_.push_back(1.0f / (20.0f * float(c.p_levels)) * (1.0f + 0.2f * float(h % 2)));
     }
     for (int i = 0; i < kEncodeTable; ++i) {
-      p_table_[i] = static_cast<uint8_t>(i < 32 ? i / 2 : i / 2 / 16 * 16);
+      p_table_[i] = static_cast<uint8_t>(c.p_fine_levels ? nearest_of_two_scales(i)
+                                                         : std::min(i < 32 ? i / 2 : i / 2 / 16 * 16, c.p_levels - 1));
       y_table_[i] = static_cast<uint8_t>(i / 2 & ~3);
     }
   }
@@ -50,7 +52,7 @@ class AttentionFixture {
     op.q_stride = op.k_stride = op.v_stride = stride_;
     op.q_image_stride = op.k_image_stride = op.v_image_stride = rows_ * stride_;
     op.logit_scale = logit_scale_.data(), op.p_inverse_step = p_inverse_step_.data(), op.output_scale = output_scale_.data();
-    op.encode_p = {1.0f, 0, c_.p_levels - 1, 0, c_.p_table ? p_table_ : nullptr};
+    op.encode_p = {1.0f, 0, c_.p_levels - 1, 0, tabled() ? p_table_ : nullptr};
     op.y = y_.data(), op.y_stride = y_stride(), op.y_image_stride = rows_ * y_stride();
     op.encode = {60.0f, -128, 127, 128, c_.y_table ? y_table_ : nullptr};
     op.windows = tables_.op;
@@ -77,7 +79,11 @@ class AttentionFixture {
     p.p_inverse_step = mirror.up(p_inverse_step_.data(), p_inverse_step_.size());
     p.output_scale = mirror.up(output_scale_.data(), output_scale_.size());
     p.encode_p = o.encode_p, p.encode = o.encode;
-    if (c_.p_table) p.encode_p.table = mirror.up(p_table_, kEncodeTable);
+    if (tabled()) {
+      const TwoScales scales = two_scales(p_table_, p.encode_p.high);
+      p.fine_levels = scales.fine_levels, p.coarse_shift = scales.coarse_shift;
+      p.encode_p.table = mirror.up(p_table_, kEncodeTable);
+    }
     if (c_.y_table) p.encode.table = mirror.up(y_table_, kEncodeTable);
     std::memset(y_.data(), 0xCD, y_.size());
     p.y = {mirror.up(y_), o.y_stride, o.y_image_stride};
@@ -104,6 +110,18 @@ class AttentionFixture {
   const std::string& kernel() const { return kernel_; }
 
  private:
+  bool tabled() const { return c_.p_fine_levels || c_.p_codebook; }
+  // Of half steps i, by looking at all levels; the upper one of two that are as near.
+  int nearest_of_two_scales(int i) const {
+    const int ratio = (c_.p_levels - 1) / (c_.p_fine_levels - 1);
+    int best = 0;
+    for (int scale : {1, ratio})
+      for (int k = 0; k < c_.p_fine_levels; ++k) {
+        const int level = k * scale, distance = std::abs(2 * level - i), least = std::abs(2 * best - i);
+        if (distance < least || (distance == least && level > best)) best = level;
+      }
+    return best;
+  }
   ptrdiff_t y_stride() const { return width_ + c_.gap; }
 
   const AttentionCase c_;

@@ -12,7 +12,7 @@ namespace {
 
 // What a step of a probability does to y in its own steps, at most: the largest distance of levels times 128.
 double reach(const AttentionCase& c) {
-  const double step = c.p_table ? 16.0 : 1.0;
+  const double step = c.p_codebook ? 16.0 : c.p_fine_levels ? (c.p_levels - 1) / (c.p_fine_levels - 1) : 1.0;
   return std::ceil(step * 128.0 / (20.0 * c.p_levels) * 1.2 * 60.0) + (c.y_table ? 4 : 1);
 }
 
@@ -20,8 +20,8 @@ void check(const AttentionCase& c, unsigned seed, bool simple = false) {
   AttentionFixture fixture(c, seed);
   const std::vector<uint8_t> expected = fixture.expected(), got = fixture.result();
   INFO(fixture.kernel(), ": ", c.images, " images, ", c.heads, " heads, ", c.tokens, " tokens of ", c.head_width, ", levels ",
-       c.p_levels, std::string(c.p_table ? " by table" : ""), ", windows ", c.windows.count, c.windows.rows, c.windows.bias,
-       c.windows.regions, ", logits ", c.logit_step, ", gap ", c.gap);
+       c.p_levels, std::string(c.p_codebook ? " by table" : ""), ", fine ", c.p_fine_levels, ", windows ", c.windows.count,
+       c.windows.rows, c.windows.bias, c.windows.regions, ", logits ", c.logit_step, ", gap ", c.gap);
   if (simple) {
     CHECK(got == expected);
     return;
@@ -40,6 +40,27 @@ void check(const AttentionCase& c, unsigned seed, bool simple = false) {
 
 }  // namespace
 
+TEST_SUITE("host") {
+  TEST_CASE("attention on codes: tables of two scales are known from others") {
+    for (int bits = 3; bits <= 8; ++bits)
+      for (int shift = 1, levels = 1 << (bits - 1); ((levels - 1) << shift) <= 255; ++shift) {
+        AttentionCase c{1, 1, 1, 32, ((levels - 1) << shift) + 1, levels};
+        AttentionFixture fixture(c, 1);
+        uint8_t table[kEncodeTable];
+        std::memcpy(table, fixture.op().encode_p.table, sizeof table);
+        const bool gap = 1 << shift > levels;
+        const TwoScales found = two_scales(table, c.p_levels - 1);
+        CHECK(found.fine_levels == (gap ? 0 : levels));
+        CHECK(found.coarse_shift == (gap ? 0 : shift));
+        for (int i : {1, 2 * levels, kEncodeTable - 1}) {
+          ++table[i];
+          CHECK(two_scales(table, c.p_levels - 1).fine_levels == 0);
+          --table[i];
+        }
+      }
+  }
+}
+
 TEST_CASE("attention on codes: every edge of tokens") {
   unsigned seed = 0;
   for (int width : {32, 64})
@@ -49,7 +70,10 @@ TEST_CASE("attention on codes: every edge of tokens") {
       AttentionCase c{1 + int(seed % 2), 1 + int(seed % 3), tokens, width};
       c.gap = seed % 2 * 16;
       if (seed % 3 == 1) c.p_levels = 16;
-      if (seed % 5 == 1) c.p_table = true, c.p_levels = 256;
+      if (seed % 5 == 1) c.p_codebook = true, c.p_levels = 256;
+      if (seed % 5 == 2) c.p_fine_levels = 128, c.p_levels = 255;
+      if (seed % 5 == 3) c.p_fine_levels = 64, c.p_levels = 253;
+      if (seed % 5 == 4) c.p_fine_levels = 16, c.p_levels = 241;
       c.y_table = seed % 7 == 1;
       check(c, seed, width == 32 && tokens > 64);
     }

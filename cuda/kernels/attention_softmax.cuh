@@ -1,0 +1,147 @@
+// From the scores of a warp's queries to exponentials. They are 2^-kRaised times as large as they are elsewhere, so that times a
+// factor they are codes in units (integer_bits.cuh).
+#pragma once
+
+#include "cuda/kernels/attention_rows.cuh"
+#include "cuda/kernels/integer_bits.cuh"
+
+namespace fewbit::cuda {
+
+constexpr float kRaised = 64.0f;
+constexpr int kMagicBits = 0x4B400000;      // of kRoundMagic
+constexpr int kMinusInfinity = 0xFF800000;  // less than all scores as an integer, too
+
+// a * b + c, where a is given as its bits.
+__device__ static __forceinline__ float multiply_add(int a, float b, float c) {
+  float sum;
+  asm("fma.rn.f32 %0, %1, %2, %3;" : "=f"(sum) : "r"(a), "f"(b), "f"(c));
+  return sum;
+}
+__device__ static __forceinline__ float subtract(int a, float b) {
+  float difference;
+  asm("sub.rn.f32 %0, %1, %2;" : "=f"(difference) : "r"(a), "f"(b));
+  return difference;
+}
+
+__device__ static __forceinline__ float exp2_approximate(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// Over the four threads that have the scores of a query.
+template <class T>
+__device__ static __forceinline__ T largest_of_four(T value) {
+  value = max(value, __shfl_xor_sync(0xFFFFFFFFu, value, 1));
+  return max(value, __shfl_xor_sync(0xFFFFFFFFu, value, 2));
+}
+__device__ static __forceinline__ float sum_of_four(float value) {
+  value = value + __shfl_xor_sync(0xFFFFFFFFu, value, 1);
+  return value + __shfl_xor_sync(0xFFFFFFFFu, value, 2);
+}
+
+template <int kWidth, int kGroups, bool kLogits>
+class AttentionSoftmax {
+ public:
+  using Rows = AttentionRows<kWidth, kGroups, kLogits>;
+  static constexpr int kGroupCount = kGroups;
+
+  // Bits of kRoundMagic + score: two queries and four keys of every group, fragment f has keys 4 t + 2 f and the next.
+  int score[kGroups][2][4];
+  float exponential[kGroups][2][4];
+  float sum[2];  // of the exponentials of a query
+
+  // That all exponents are off by the rounding of `shift` makes no difference, since all probabilities of the query are.
+  __device__ void run(const Rows& at) {
+    int most[2] = {kMinusInfinity, kMinusInfinity};
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) {
+      if (at.missing(group)) break;
+      if (at.partial(group))
+#pragma unroll
+        for (int i = 0; i < 8; ++i)
+          if (at.key(group, i / 4) + i % 2 >= at.p.tokens) score[group][i / 4][i % 4] = kMinusInfinity;
+#pragma unroll
+      for (int i = 0; i < 8; ++i) most[i / 2 % 2] = max(most[i / 2 % 2], score[group][i / 4][i % 4]);
+    }
+    const float scale = at.p.logit_scale[at.head] * kLog2E;
+    float shift[2];
+    for (int half = 0; half < 2; ++half) shift[half] = -(__int_as_float(largest_of_four(most[half])) * scale) - kRaised;
+    add_exponentials(at, [&](int group, int f, int i) { return multiply_add(score[group][f][i], scale, shift[i / 2]); });
+  }
+
+  // The same of logits that are biased, parted or coded.
+  __device__ void run_on_logits(const Rows& at, const uint32_t (&q)[2][4]) {
+    const AttentionCodesParams& p = at.p;
+    int sums[4];
+    multiply_s8_u8(sums, q[0], 0x01010101u, 0x01010101u, 0, 0, 0, 0);
+    if constexpr (kWidth == 64) multiply_s8_u8(sums, q[1], 0x01010101u, 0x01010101u, sums[0], sums[1], sums[2], sums[3]);
+    const float scale = p.logit_scale[at.head];
+    float zero[2];
+    for (int half = 0; half < 2; ++half) zero[half] = kRoundMagic + float(128 * sums[2 * half]);
+    uint32_t coded = p.logit_inverse_step > 0.0f, parted = p.windows.regions != nullptr, biased = Rows::kBias && p.windows.bias;
+    keep(coded), keep(parted), keep(biased);
+    float most[2] = {-INFINITY, -INFINITY};
+    uint32_t region[2];
+    if (parted)
+      for (int half = 0; half < 2; ++half) region[half] = at.regions()[at.query(half)] * 0x01010101u;
+    const float* bias_rows[2];
+    for (int half = 0; half < 2; ++half)
+      bias_rows[half] = at.bias() + min(at.query(half), p.tokens - 1) * Rows::kBiasStride + at.key(0, 0);
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) {
+      if (at.missing(group)) break;
+      float(&x)[2][4] = exponential[group];
+      float bias[2][4] = {};
+      if (biased)
+        for (int half = 0; half < 2; ++half) load<4>(bias_rows[half] + 16 * group, bias[half]);
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        const int f = i / 4, half = i / 2 % 2;
+        x[f][i % 4] = __fmaf_rn(subtract(score[group][f][i % 4], zero[half]), scale, bias[half][2 * f + i % 2]);
+      }
+      if (coded)
+#pragma unroll
+        for (int i = 0; i < 8; ++i) x[i / 4][i % 4] = rintf(clamp(x[i / 4][i % 4] * p.logit_inverse_step, -128.0f, 127.0f));
+      if (parted) {
+        const uint32_t regions = *reinterpret_cast<const uint32_t*>(at.regions() + at.key(group, 0));
+        for (int half = 0; half < 2; ++half) {
+          const uint32_t others = regions ^ region[half];
+#pragma unroll
+          for (int b = 0; b < 4; ++b)
+            if (others & 255u << (8 * b)) x[b / 2][2 * half + b % 2] = -INFINITY;
+        }
+      }
+      if (at.partial(group))
+#pragma unroll
+        for (int i = 0; i < 8; ++i)
+          if (at.key(group, i / 4) + i % 2 >= p.tokens) x[i / 4][i % 4] = -INFINITY;
+#pragma unroll
+      for (int i = 0; i < 8; ++i) most[i / 2 % 2] = fmaxf(most[i / 2 % 2], x[i / 4][i % 4]);
+    }
+    const float unit = (coded ? p.logit_step : 1.0f) * kLog2E;
+    float shift[2];
+    for (int half = 0; half < 2; ++half) shift[half] = -(largest_of_four(most[half]) * unit) - kRaised;
+    add_exponentials(at, [&](int group, int f, int i) { return __fmaf_rn(exponential[group][f][i], unit, shift[i / 2]); });
+  }
+
+ private:
+  // logarithm(group, f, i): to the base 2, of one exponential.
+  template <class Logarithm>
+  __device__ void add_exponentials(const Rows& at, Logarithm logarithm) {
+    float part[2] = {0.0f, 0.0f};
+#pragma unroll
+    for (int group = 0; group < kGroups; ++group) {
+      if (at.missing(group)) break;
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        const float e = exp2_approximate(logarithm(group, i / 4, i % 4));
+        part[i / 2 % 2] = part[i / 2 % 2] + e;
+        exponential[group][i / 4][i % 4] = e;
+      }
+    }
+    for (int half = 0; half < 2; ++half) sum[half] = sum_of_four(part[half]);
+  }
+};
+
+}  // namespace fewbit::cuda
