@@ -105,7 +105,7 @@ class AttentionBlock {
       write_words(y, [&](const int(&sum)[4]) {
         int code[4];
 #pragma unroll
-        for (int i = 0; i < 4; ++i) code[i] = multiply_add_units(subtract_units(sum[i], units(kMiddle)), scale, units(128));
+        for (int i = 0; i < 4; ++i) code[i] = multiply_add_units(subtract_units(sum[i], in_units(kMiddle)), scale, in_units(128));
         return pack_unsigned(code[0], code[1], code[2], code[3]);
       });
     else

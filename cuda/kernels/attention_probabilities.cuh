@@ -56,7 +56,7 @@ class AttentionProbabilities {
   // Levels are moved up to where saturation of bytes ends them.
   __device__ void consecutive(const float (&factor)[2]) {
     const int rise = 255 - at_.p.encode_p.high;
-    const float up = units(rise);
+    const float up = in_units(rise);
     const uint32_t rises = rise * 0x01010101u;
     each_word([&](const float(&e)[4], int half) {
       int level[4];
@@ -70,7 +70,7 @@ class AttentionProbabilities {
   // of which there are as many, up to where saturation ends it.
   __device__ void of_two_scales(const float (&factor)[2]) {
     const int count = at_.p.fine_levels, shift = at_.p.coarse_shift;
-    const float fine_up = units(128 - count), coarse_up = units(256 - count), ratio = 1.0f / (1 << shift);
+    const float fine_up = in_units(128 - count), coarse_up = in_units(256 - count), ratio = 1.0f / (1 << shift);
     const float coarse_factor[2] = {factor[0] * ratio, factor[1] * ratio};
     uint32_t fine_bits = (count - 1) * 0x01010101u, coarse_bits = fine_bits << shift;
     keep(fine_bits), keep(coarse_bits);

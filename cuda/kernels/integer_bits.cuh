@@ -9,7 +9,7 @@
 namespace fewbit::cuda {
 
 constexpr float kUnit = 0x1p-149f;
-constexpr float units(int count) { return static_cast<float>(count) * kUnit; }
+constexpr float in_units(int count) { return static_cast<float>(count) * kUnit; }
 
 // a * b + c in units. Written out because in PTX a change of type is an instruction.
 __device__ static __forceinline__ int multiply_add_units(float a, float b, float c) {

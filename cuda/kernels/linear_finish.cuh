@@ -2,6 +2,7 @@
 // `finish_floats` for what most layers are, `finish_any` for all.
 #pragma once
 
+#include "cuda/kernels/integer_bits.cuh"
 #include "cuda/kernels/mma.cuh"
 #include "cuda/kernels/numeric.cuh"
 #include "cuda/kernels/rows.cuh"
@@ -59,6 +60,10 @@ __device__ static inline bool aligned(const void* pointer, int64_t bytes, int al
   return ((reinterpret_cast<uint64_t>(pointer) | static_cast<uint64_t>(bytes)) & (alignment - 1)) == 0;
 }
 
+__device__ static __forceinline__ const float* at_byte(const float* from, int64_t bytes) {
+  return reinterpret_cast<const float*>(reinterpret_cast<const uint8_t*>(from) + bytes);
+}
+
 // Written out, because the compiler takes vectors apart.
 __device__ static __forceinline__ void store_vector(float* to, const float* from) {
   asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(to), "f"(from[0]), "f"(from[1]), "f"(from[2]), "f"(from[3])
@@ -81,13 +86,17 @@ __device__ static __forceinline__ void finish_codes(const LinearCodesParams& p, 
   if (shift)
 #pragma unroll
     for (float& step : scale) step = step * (1.0f / (1 << shift));
-  if (activates)
+  // Steps are so small that what is rounded to one is rounded to units (integer_bits.cuh).
+  constexpr float kSmall = 0x1p-75f;
+  const float small = activates ? 0.5f * kSmall : kSmall;
 #pragma unroll
-    for (float& step : inverse) step = step * 0.5f;
+  for (float& step : inverse) step = step * small;
   // Of all codes of eight bits, saturation is the clamp.
-  const bool whole = p.encode.low == -128 && p.encode.high == 127;
-  const float raise = float(p.encode.offset - 128);
-  const float low = float(p.encode.low), high = float(p.encode.high);
+  const bool whole = p.encode.high - p.encode.low == 255;
+  const float low = float(p.encode.low) * kSmall, high = float(p.encode.high) * kSmall;
+  const float offset = in_units(p.encode.offset);
+  float to_units = kUnit / kSmall;
+  keep(to_units);
   uint8_t* y = p.y_codes.data + row * p.y_codes.stride + columns.first;
   const int64_t next = 8 * p.y_codes.stride;
   const int rows = p.rows - row;
@@ -103,20 +112,15 @@ __device__ static __forceinline__ void finish_codes(const LinearCodesParams& p, 
     if (activates)
 #pragma unroll
       for (int i = 0; i < 8; ++i) encoded[i] = gelu(v[i], encoded[i]);
-    if (!whole) {
+    if (!whole)
 #pragma unroll
       for (float& each : encoded) each = clamp(each, low, high);
-      // Levels from 0 on, to be packed as the others.
-      if (raise != 0.0f)
+    int code[8];
 #pragma unroll
-        for (float& each : encoded) each = rintf(each) + raise;
-    }
-    int level[8];
-#pragma unroll
-    for (int i = 0; i < 8; ++i) level[i] = round_even(encoded[i]);
+    for (int i = 0; i < 8; ++i) code[i] = multiply_add_units(encoded[i], to_units, offset);
     uint2 bytes;
-    bytes.x = pack_signed(level[0], level[1], level[2], level[3]) ^ 0x80808080u;
-    bytes.y = pack_signed(level[4], level[5], level[6], level[7]) ^ 0x80808080u;
+    bytes.x = pack_unsigned(code[0], code[1], code[2], code[3]);
+    bytes.y = pack_unsigned(code[4], code[5], code[6], code[7]);
     *reinterpret_cast<uint2*>(y) = bytes;
     y += next;
   }
@@ -133,12 +137,14 @@ __device__ static __forceinline__ void finish_floats(const LinearCodesParams& p,
   const bool adds = p.residual.data;
   const float* from = p.residual.data + row * p.residual.stride + columns.first;
   float* y = p.y_float.data + row * p.y_float.stride + columns.first;
-  const int64_t next_from = 8 * p.residual.stride, next = 8 * p.y_float.stride;
+  int64_t next_from = 32 * p.residual.stride, next = 32 * p.y_float.stride;  // bytes
+  keep(next_from), keep(next);
   const int rows = p.rows - row;
-  if (adds && rows > 0) load<4>(from, residual), load<4>(from + 16, residual + 4);
+  if (rows <= 0) return;
+  if (adds) load<4>(from, residual), load<4>(from + 16, residual + 4);
 #pragma unroll
   for (int u = 0; u < units; ++u) {
-    if (8 * u >= rows) break;
+    const bool last = u + 1 == units || 8 * (u + 1) >= rows;
     float v[8];
 #pragma unroll
     for (int i = 0; i < 8; ++i) v[i] = __fmaf_rn(float(value[u][i]), scale[i], bias[i]);
@@ -146,11 +152,12 @@ __device__ static __forceinline__ void finish_floats(const LinearCodesParams& p,
 #pragma unroll
       for (int i = 0; i < 8; ++i) v[i] = v[i] + residual[i];
       // The next row is asked for before this one, which may be in the way, is written.
-      from += next_from;
-      if (u + 1 < units && 8 * (u + 1) < rows) load<4>(from, residual), load<4>(from + 16, residual + 4);
+      from = at_byte(from, next_from);
+      if (!last) load<4>(from, residual), load<4>(from + 16, residual + 4);
     }
     store_vector(y, v), store_vector(y + 16, v + 4);
-    y += next;
+    if (last) break;
+    y = const_cast<float*>(at_byte(y, next));
   }
 }
 

@@ -29,6 +29,8 @@ __device__ static __forceinline__ uint32_t shared_address(const void* pointer) {
 
 // Keeps a value in its register: the compiler would rather compute addresses anew wherever they are used.
 __device__ static __forceinline__ void keep(uint32_t& value) { asm volatile("" : "+r"(value)); }
+__device__ static __forceinline__ void keep(int64_t& value) { asm volatile("" : "+l"(value)); }
+__device__ static __forceinline__ void keep(float& value) { asm volatile("" : "+f"(value)); }
 
 // base + a * b, in one instruction.
 __device__ static __forceinline__ const uint8_t* advance(const uint8_t* base, uint32_t a, uint32_t b) {
@@ -113,14 +115,6 @@ __device__ static __forceinline__ uint32_t pack_unsigned(int a, int b, int c, in
   uint32_t high, all;
   asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, 0;" : "=r"(high) : "r"(d), "r"(c));
   asm("cvt.pack.sat.u8.s32.b32 %0, %1, %2, %3;" : "=r"(all) : "r"(b), "r"(a), "r"(high));
-  return all;
-}
-
-// The same to signed ones.
-__device__ static __forceinline__ uint32_t pack_signed(int a, int b, int c, int d) {
-  uint32_t high, all;
-  asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, 0;" : "=r"(high) : "r"(d), "r"(c));
-  asm("cvt.pack.sat.s8.s32.b32 %0, %1, %2, %3;" : "=r"(all) : "r"(b), "r"(a), "r"(high));
   return all;
 }
 
