@@ -7,8 +7,8 @@
 #include <string>
 
 #include "attention_codes_case.h"
-#include "cuda/ops/layernorm.h"
 #include "linear_codes_case.h"
+#include "report.h"
 
 using namespace fewbit;
 using namespace fewbit::cuda;
@@ -18,15 +18,8 @@ namespace {
 bool timed = false;
 std::string only;
 
-bool wanted(const std::string& model, const std::string& op, int bits) {
-  return (model + " " + op + " " + std::to_string(bits)).find(only) != std::string::npos;
-}
-
 // Milliseconds of a launch: the median of some, each behind a write to more memory than caches hold.
-template <class Params>
-double milliseconds(const Params& p, const Launch& launch) {
-  const FunctionHandle function = Context::of(0).function(launch);
-  void* arguments[] = {const_cast<Params*>(&p)};
+double milliseconds(FunctionHandle function, void** arguments, const Launch& launch) {
   const size_t cache = size_t(256) << 20;
   DevicePointer scratch;
   EventHandle begin, end;
@@ -48,23 +41,33 @@ double milliseconds(const Params& p, const Launch& launch) {
   return times[times.size() / 2];
 }
 
-// bytes: of all operands, once.
-template <class Params>
-void report(const std::string& model, const std::string& op, int bits, double products, double bytes, const Params& p,
-            const Launch& launch) {
-  run(p, launch);
-  const double time = timed ? milliseconds(p, launch) : 0;
+}  // namespace
+
+bool fewbit::cuda::wanted(const Subject& subject) {
+  return (subject.model + " " + subject.op + " " + std::to_string(subject.bits)).find(only) != std::string::npos;
+}
+
+void fewbit::cuda::report(const Subject& subject, double products, double bytes, const void* params, const Launch& launch) {
+  const FunctionHandle function = Context::of(0).function(launch);
+  void* arguments[] = {const_cast<void*>(params)};
+  FEWBIT_CUDA(launch, function, launch.grid[0], launch.grid[1], launch.grid[2], launch.block[0], launch.block[1], launch.block[2],
+              launch.shared, nullptr, arguments, nullptr);
+  FEWBIT_CUDA(context_synchronize);
+  const double time = timed ? milliseconds(function, arguments, launch) : 0;
   std::printf(
       "{\"model\":\"%s\",\"op\":\"%s\",\"bits\":%d,\"products\":%.0f,\"bytes\":%.0f,\"kernel\":\"%s\",\"blocks\":%u,\"threads\":%"
       "u,"
       "\"shared\":%u,\"milliseconds\":%g}\n",
-      model.c_str(), op.c_str(), bits, products, bytes, launch.kernel, launch.grid[0] * launch.grid[1] * launch.grid[2],
-      launch.block[0] * launch.block[1] * launch.block[2], launch.shared, time);
+      subject.model.c_str(), subject.op.c_str(), subject.bits, products, bytes, launch.kernel,
+      launch.grid[0] * launch.grid[1] * launch.grid[2], launch.block[0] * launch.block[1] * launch.block[2], launch.shared, time);
   std::fflush(stdout);
 }
 
+namespace {
+
 void linear(const std::string& model, const std::string& op, const LinearCase& c) {
-  if (!wanted(model, op, c.bits)) return;
+  const Subject subject{model, op, c.bits};
+  if (!wanted(subject)) return;
   LinearFixture fixture(c, 1);
   Mirror mirror;
   LinearCodesParams p = fixture.params(mirror);
@@ -72,7 +75,7 @@ void linear(const std::string& model, const std::string& op, const LinearCase& c
   const double rows = c.rows(), products = rows * c.inputs * c.outputs;
   const double y = rows * c.outputs * (c.floats ? 4 : 1), residual = c.residual == Residual::none ? 0 : y;
   const double bytes = rows * c.inputs + double(c.inputs) * c.outputs * c.bits / 8 + 12.0 * c.outputs + y + residual;
-  report(model, op, c.bits, products, bytes, p, launch);
+  report(subject, products, bytes, p, launch);
 }
 
 // The four linear layers of a block, as partial coverage stores their edges. levels: of the codes that they read.
@@ -93,25 +96,26 @@ void linears(const std::string& model, int images, int tokens, int width, int bi
   linear(model, "fc2", c);
 }
 
-// Of floats to codes.
-void layernorm(const std::string& model, int rows, int width) {
-  if (!wanted(model, "LayerNorm", 8)) return;
-  Mirror mirror;
-  Aligned<float> x(size_t(rows) * width), vector(width);
-  for (size_t i = 0; i < x.size(); ++i) x.data()[i] = float(i % 251) - 100.0f;
-  for (size_t i = 0; i < vector.size(); ++i) vector.data()[i] = 1.0f;
-  LayerNormParams p{};
-  p.rows = p.image_rows = rows, p.width = width;
-  p.x = {mirror.up(x), width, 0};
-  p.gamma = p.beta = mirror.up(vector);
-  p.eps = 1e-6f;
-  p.y_codes = {mirror.make<uint8_t>(x.size()), width, 0};
-  p.encode = {30.0f, -128, 127, 128, nullptr};
-  report(model, "LayerNorm", 8, 0, 5.0 * rows * width + 4.0 * width, p, layernorm_launch(p, device()));
+// Layers whose end is not the usual one, and outputs that are no whole groups. Rows begin at multiples of 64 bytes.
+void others() {
+  LinearCase c{8, 197, 384, 1536, 8};
+  c.gelu = c.table = true;
+  linear("DeiT-Small", "fc1 to two scales", c);
+  c = {8, 197, 1536, 384, 8};
+  c.residual = Residual::codes, c.steps = true;
+  linear("DeiT-Small", "fc2 to codes of the stream", c);
+  c = {8, 197, 384, 391, 8};
+  c.gap = 448 - c.outputs;
+  linear("DeiT-Small, odd widths", "codes", c);
+  c.residual = Residual::codes;
+  linear("DeiT-Small, odd widths", "codes of the stream", c);
+  c.residual = Residual::floats, c.floats = true, c.gap = 400 - c.outputs;
+  linear("DeiT-Small, odd widths", "floats", c);
 }
 
 void attention(const std::string& model, const std::string& op, const AttentionCase& c) {
-  if (!wanted(model, op, 8)) return;
+  const Subject subject{model, op, 8};
+  if (!wanted(subject)) return;
   AttentionFixture fixture(c, 1);
   Mirror mirror;
   AttentionCodesParams p = fixture.params(mirror);
@@ -120,7 +124,7 @@ void attention(const std::string& model, const std::string& op, const AttentionC
   const double products = 2 * tasks * c.tokens * c.tokens * c.head_width;
   const double bias = c.windows.bias ? 4.0 * c.heads * c.tokens * c.tokens : 0;
   const double tables = (c.windows.rows ? 4.0 : 0) + (c.windows.regions ? 1.0 : 0);
-  report(model, op, 8, products, 4 * tasks * c.tokens * c.head_width + bias + tables * c.windows.count * c.tokens, p, launch);
+  report(subject, products, 4 * tasks * c.tokens * c.head_width + bias + tables * c.windows.count * c.tokens, p, launch);
 }
 
 }  // namespace
@@ -142,11 +146,11 @@ int main(int argc, char** argv) {
   heads = {8, 3, 49, 32};
   heads.windows = {64, true, true, true};
   attention("Swin-Tiny", "window attention", heads);
-  layernorm("DeiT-Small", 8 * 197, 384);
-  layernorm("ViT-Base", 8 * 197, 768);
+  elementwise();
   for (int bits : {8, 5, 4}) {
     linears("DeiT-Small", 8, 197, 384, bits);
     linears("ViT-Base", 8, 197, 768, bits);
   }
   linears("DeiT-Small, codes of 4 bits", 8, 197, 384, 4, 16);
+  others();
 }

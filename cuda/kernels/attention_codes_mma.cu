@@ -24,7 +24,7 @@ class AttentionBlock {
     wait_for_copies();
     __syncthreads();
     at.turn_values();
-    if (p.encode_p.table && !p.fine_levels) at.share_copies(p.encode_p.table);
+    if (p.encode_p.table && !p.fine_levels) at.copy_table();
     __syncthreads();
     if (16 * at.tile >= unsigned(p.tokens)) return;
     Softmax softmax;

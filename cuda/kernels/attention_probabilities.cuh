@@ -6,29 +6,11 @@
 
 namespace fewbit::cuda {
 
-// a & b | c
-__device__ static __forceinline__ uint32_t insert_bits(uint32_t a, uint32_t b, uint32_t c) {
-  uint32_t result;
-  asm("lop3.b32 %0, %1, %2, %3, 0xEA;" : "=r"(result) : "r"(a), "r"(b), "r"(c));
-  return result;
-}
-__device__ static __forceinline__ uint32_t multiply_add_words(uint32_t a, uint32_t b, uint32_t c) {
-  uint32_t sum;
-  asm("mad.lo.u32 %0, %1, %2, %3;" : "=r"(sum) : "r"(a), "r"(b), "r"(c));
-  return sum;
-}
-
 // All bits of a byte as its highest one, which __byte_perm does not offer.
 __device__ static __forceinline__ uint32_t spread_signs(uint32_t bytes) {
   uint32_t signs;
   asm("prmt.b32 %0, %1, 0, 0xBA98;" : "=r"(signs) : "r"(bytes));
   return signs;
-}
-
-__device__ static __forceinline__ uint32_t load_byte(uint32_t from) {
-  uint32_t byte;
-  asm volatile("ld.shared.u8 %0, [%1];" : "=r"(byte) : "r"(from) : "memory");
-  return byte;
 }
 
 template <class Softmax>
@@ -96,10 +78,10 @@ class AttentionProbabilities {
       uint32_t byte[4];
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const uint32_t place = min(multiply_add_units_down(e[i], twice[half], 0.0f), kEncodeTable - 1);
-        byte[i] = load_byte(insert_bits(place, 3, multiply_add_words(place & 0x1FC, 32, copies)));
+        const int place = multiply_add_units_down(e[i], twice[half], 0.0f);
+        byte[i] = look_up(copies, min(place, kEncodeTable - 1));
       }
-      return __byte_perm(__byte_perm(byte[0], byte[1], 0x0040), __byte_perm(byte[2], byte[3], 0x0040), 0x5410);
+      return pack_bytes(byte);
     });
   }
 

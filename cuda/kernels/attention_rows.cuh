@@ -2,7 +2,8 @@
 // window, the table of a code of probabilities.
 #pragma once
 
-#include "cuda/kernels/linear_finish.cuh"
+#include "cuda/kernels/encode_table.cuh"
+#include "cuda/kernels/rows.cuh"
 #include "cuda/ops/attention_codes.h"
 #include "cuda/ops/attention_tile.h"
 
@@ -137,15 +138,8 @@ class AttentionRows {
     }
   }
 
-  // A table as share_table() lays it out, four threads' copies at a time.
-  __device__ void share_copies(const uint8_t* table) const {
-    const auto* words = reinterpret_cast<const uint32_t*>(table);
-    auto* copies = reinterpret_cast<uint4*>(memory_ + kTablePlace);
-    for (int i = thread(); i < kSharedTable / 16; i += blockDim.y * 32) {
-      const uint32_t word = words[i / 8];
-      copies[i] = make_uint4(word, word, word, word);
-    }
-  }
+  // The table of the code of probabilities.
+  __device__ void copy_table() const { share_table(p.encode_p.table, memory_ + kTablePlace, thread(), blockDim.y * 32); }
 
   const AttentionCodesParams& p;
   const unsigned lane, warp;

@@ -5,7 +5,7 @@
 // eight rows are read, and a row is written, without a conflict of banks.
 #pragma once
 
-#include "cuda/kernels/linear_finish.cuh"
+#include "cuda/kernels/linear_any.cuh"
 #include "cuda/kernels/linear_weight.cuh"
 
 namespace fewbit::cuda {
@@ -224,7 +224,8 @@ class LinearBlock {
 
   __device__ void finish() {
     int value[kUnits][8];
-    if (kSlices > 1 || p.finish == LinearFinish::any) __syncthreads();
+    const bool stages = p.finish == LinearFinish::any || p.finish == LinearFinish::table;
+    if (kSlices > 1 || stages) __syncthreads();
     if constexpr (kSlices == 1) {
       for (int u = 0; u < kUnits; ++u)
         for (int i = 0; i < 8; ++i) value[u][i] = sums[u / 2][i / 2][u % 2 * 2 + i % 2];
@@ -232,14 +233,24 @@ class LinearBlock {
       add_slices(value);
       if (gridDim.z > 1 && !add_blocks(value)) return;
     }
-    const int row = blockIdx.x * kBlockRows + warp_row() * 16 * kFragments + slice() * 8 * kUnits + lane / 4;
-    if (kGroup * group() >= p.outputs && p.finish != LinearFinish::any) return;
+    uint32_t copies = 0;
+    if (stages && p.encode.table && p.y_codes.data) {
+      uint8_t* table = memory + kWarps * kFinishStage;
+      share_table(p.encode.table, table, thread, kThreads);
+      __syncthreads();
+      copies = shared_address(table) + 4 * lane;
+    }
+    if (kGroup * group() >= p.outputs) return;
+    const int first_row = blockIdx.x * kBlockRows + warp_row() * 16 * kFragments + slice() * 8 * kUnits;
+    const int row = first_row + lane / 4;
     if (p.finish == LinearFinish::codes)
-      finish_codes<kShift>(p, columns(), row, value);
+      finish_codes<kShift, false>(p, columns(), row, value);
+    else if (p.finish == LinearFinish::table)
+      finish_codes<kShift, true>(p, columns(), row, value, copies);
     else if (p.finish == LinearFinish::floats)
       finish_floats<kShift>(p, columns(), row, value);
     else
-      finish_slowly(row, value);
+      finish_any(first_row, value, copies);
   }
 
   // Every slice puts down its sums and takes those of its own rows from all.
@@ -299,33 +310,19 @@ class LinearBlock {
     return true;
   }
 
-  // Unit after unit through shared memory, so that there is little code.
-  __device__ void finish_slowly(int row, const int (&value)[kUnits][8]) {
-    uint8_t* table = nullptr;
-    if (p.encode.table && p.y_codes.data) {
-      table = memory + kWarps * kStaging;
-      share_table<kThreads>(p.encode.table, table, thread);
-      __syncthreads();
-    }
-    auto* stage = reinterpret_cast<int4*>(memory + warp() * kStaging) + lane;
+  // Unit after unit.
+  __device__ void finish_any(int first_row, const int (&value)[kUnits][8], uint32_t copies) {
+    const AnyFinish<kShift> any(p, group(), memory + warp() * kFinishStage, copies);
 #pragma unroll 1
-    for (int u = 0; u < kUnits && row + 8 * u < p.rows; ++u) {
+    for (int u = 0; u < kUnits && first_row + 8 * u < p.rows; ++u) {
 #pragma unroll
       for (int i = 0; i < kUnits; ++i)
-        if (i == u) {
-          stage[0] = make_int4(value[i][0], value[i][1], value[i][2], value[i][3]);
-          stage[32] = make_int4(value[i][4], value[i][5], value[i][6], value[i][7]);
-        }
-#pragma unroll 1
-      for (int run = 0; run < 2; ++run) {
-        const int output = columns().output(run);
-        if (output < p.outputs) finish_any<kShift>(p, row + 8 * u, output, stage[32 * run], table);
-      }
+        if (i == u) any.put(value[i]);
+      any.unit(first_row + 8 * u);
     }
   }
 
   static constexpr int kShift = kNative ? 0 : WeightFragments<kBits>::kShift;
-  static constexpr int kStaging = 1024;  // bytes of a unit of a warp
 
   const LinearCodesParams& p;
   uint8_t* const memory;

@@ -1,7 +1,8 @@
-// What follows the integer product of a linear layer: native/ops/linear.h line by line. Two ways through it: `finish_codes` and
-// `finish_floats` for what most layers are, `finish_any` for all.
+// What follows the integer product of a linear layer, for what most layers are: to codes of floats without a residual, and to
+// floats without a function. native/ops/linear.h line by line.
 #pragma once
 
+#include "cuda/kernels/encode_table.cuh"
 #include "cuda/kernels/integer_bits.cuh"
 #include "cuda/kernels/mma.cuh"
 #include "cuda/kernels/numeric.cuh"
@@ -70,10 +71,10 @@ __device__ static __forceinline__ void store_vector(float* to, const float* from
                : "memory");
 }
 
-// value[u]: the sums of row `row` + 8 u, 2^shift times as large as they are.
-template <int shift, int units>
+// value[u]: the sums of row `row` + 8 u, 2^shift times as large as they are. copies: see look_up, where codes are by a table.
+template <int shift, bool by_table, int units>
 __device__ static __forceinline__ void finish_codes(const LinearCodesParams& p, const Columns& columns, int row,
-                                                    const int (&value)[units][8]) {
+                                                    const int (&value)[units][8], uint32_t copies = 0) {
   float scale[8], bias[8], inverse[8];
   load_runs(p.scale, columns, scale);
   load_runs(p.bias, columns, bias);
@@ -88,14 +89,15 @@ __device__ static __forceinline__ void finish_codes(const LinearCodesParams& p, 
     for (float& step : scale) step = step * (1.0f / (1 << shift));
   // Steps are so small that what is rounded to one is rounded to units (integer_bits.cuh).
   constexpr float kSmall = 0x1p-75f;
-  const float small = activates ? 0.5f * kSmall : kSmall;
+  const float small = activates && !by_table ? 0.5f * kSmall : kSmall;
 #pragma unroll
   for (float& step : inverse) step = step * small;
   // Of all codes of eight bits, saturation is the clamp.
   const bool whole = p.encode.high - p.encode.low == 255;
   const float low = float(p.encode.low) * kSmall, high = float(p.encode.high) * kSmall;
-  const float offset = in_units(p.encode.offset);
-  float to_units = kUnit / kSmall;
+  // A table has places half a step apart.
+  const float offset = in_units((by_table ? 2 : 1) * p.encode.offset);
+  float to_units = (by_table ? 2 : 1) * kUnit / kSmall;
   keep(to_units);
   uint8_t* y = p.y_codes.data + row * p.y_codes.stride + columns.first;
   const int64_t next = 8 * p.y_codes.stride;
@@ -106,21 +108,34 @@ __device__ static __forceinline__ void finish_codes(const LinearCodesParams& p, 
     float v[8];
 #pragma unroll
     for (int i = 0; i < 8; ++i) v[i] = __fmaf_rn(float(value[u][i]), scale[i], bias[i]);
-    float encoded[8];
-#pragma unroll
-    for (int i = 0; i < 8; ++i) encoded[i] = v[i] * inverse[i];
-    if (activates)
-#pragma unroll
-      for (int i = 0; i < 8; ++i) encoded[i] = gelu(v[i], encoded[i]);
-    if (!whole)
-#pragma unroll
-      for (float& each : encoded) each = clamp(each, low, high);
-    int code[8];
-#pragma unroll
-    for (int i = 0; i < 8; ++i) code[i] = multiply_add_units(encoded[i], to_units, offset);
     uint2 bytes;
-    bytes.x = pack_unsigned(code[0], code[1], code[2], code[3]);
-    bytes.y = pack_unsigned(code[4], code[5], code[6], code[7]);
+    if constexpr (by_table) {
+      if (activates)
+#pragma unroll
+        for (float& each : v) each = gelu_by_exp(each);
+      uint32_t code[8];
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        const int place = multiply_add_units_down(v[i] * inverse[i], to_units, offset);
+        code[i] = look_up(copies, min(max(place, 0), kEncodeTable - 1));
+      }
+      bytes = make_uint2(pack_bytes({code[0], code[1], code[2], code[3]}), pack_bytes({code[4], code[5], code[6], code[7]}));
+    } else {
+      float encoded[8];
+#pragma unroll
+      for (int i = 0; i < 8; ++i) encoded[i] = v[i] * inverse[i];
+      if (activates)
+#pragma unroll
+        for (int i = 0; i < 8; ++i) encoded[i] = gelu(v[i], encoded[i]);
+      if (!whole)
+#pragma unroll
+        for (float& each : encoded) each = clamp(each, low, high);
+      int code[8];
+#pragma unroll
+      for (int i = 0; i < 8; ++i) code[i] = multiply_add_units(encoded[i], to_units, offset);
+      bytes.x = pack_unsigned(code[0], code[1], code[2], code[3]);
+      bytes.y = pack_unsigned(code[4], code[5], code[6], code[7]);
+    }
     *reinterpret_cast<uint2*>(y) = bytes;
     y += next;
   }
@@ -159,87 +174,6 @@ __device__ static __forceinline__ void finish_floats(const LinearCodesParams& p,
     if (last) break;
     y = const_cast<float*>(at_byte(y, next));
   }
-}
-
-// The table of an encoder in shared memory, once for each thread of a warp: word w of it for thread i lies at 128 w + 4 i, so
-// that any 32 entries are read without a conflict of banks.
-constexpr int kSharedTable = kEncodeTable * 32;
-
-template <int threads>
-__device__ static inline void share_table(const uint8_t* table, uint8_t* shared, int thread) {
-  const auto* words = reinterpret_cast<const uint32_t*>(table);
-  auto* copies = reinterpret_cast<uint32_t*>(shared);
-  for (int i = thread; i < kSharedTable / 4; i += threads) copies[i] = words[i / 32];
-}
-
-// One run of four outputs of one row. table: of share_table, or null.
-template <int shift>
-__device__ static inline void finish_any(const LinearCodesParams& p, int r, int output, int4 value, const uint8_t* table) {
-  const int count = min(p.outputs - output, 4);
-  const int image = p.image_rows == p.rows ? 0 : r / p.image_rows, row = r - image * p.image_rows;
-  const int sums[4] = {value.x, value.y, value.z, value.w};
-  float y[4], column[4];
-  load<4>(p.scale + output, column);
-  load<4>(p.bias + output, y);
-#pragma unroll
-  for (int i = 0; i < 4; ++i) y[i] = __fmaf_rn(float(sums[i]), column[i] * (1.0f / (1 << shift)), y[i]);
-  if (p.rounds_pre_activation) {
-    if (p.pre_activation_factors)
-      load<4>(p.pre_activation_factors + output, column);
-    else
-      for (float& factor : column) factor = 1.0f;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) y[i] = round_to(p.pre_activation, y[i], column[i]);
-  }
-  if (p.activation == Activation::gelu)
-#pragma unroll
-    for (float& each : y) each = gelu_by_exp(each);
-  if (p.gain) {
-    load<4>(p.gain + output, column);
-#pragma unroll
-    for (int i = 0; i < 4; ++i) y[i] = y[i] * column[i];
-  }
-  if (p.residual.data) {
-    const float* residual = p.residual.at(image, row) + output;
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-      if (i < count) y[i] = y[i] + residual[i];
-  }
-  if (p.residual_codes.data) {
-    const uint8_t* residual = p.residual_codes.at(image, row) + output;
-    load<4>(p.residual_scale + output, column);
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-      if (i < count) y[i] = __fmaf_rn(float(residual[i] - p.residual_offset), column[i], y[i]);
-  }
-  if (p.y_float.data) {
-    float* to = p.y_float.at(image, row) + output;
-    if (count == 4 && aligned(to, 0, 16)) return store<4>(to, y);
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-      if (i < count) to[i] = y[i];
-    return;
-  }
-  if (p.encode.inverse_steps)
-    load<4>(p.encode.inverse_steps + output, column);
-  else
-    for (float& step : column) step = p.encode.inverse_step;
-  uint8_t bytes[4];
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const float v = y[i] * column[i];
-    if (table) {
-      const int place = int(clamp(floorf(2.0f * v) + float(2 * p.encode.offset), 0.0f, float(kEncodeTable - 1)));
-      bytes[i] = table[place / 4 * 128 + threadIdx.x * 4 + place % 4];
-    } else {
-      bytes[i] = static_cast<uint8_t>(round_even(clamp(v, float(p.encode.low), float(p.encode.high))) + p.encode.offset);
-    }
-  }
-  uint8_t* to = p.y_codes.at(image, row) + output;
-  if (count == 4 && aligned(to, 0, 4)) return store<4>(to, bytes);
-#pragma unroll
-  for (int i = 0; i < 4; ++i)
-    if (i < count) to[i] = bytes[i];
 }
 
 }  // namespace fewbit::cuda

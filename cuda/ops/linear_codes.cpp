@@ -79,8 +79,8 @@ LinearFinish finish_of(const LinearCodesParams& p) {
   if (p.image_rows != p.rows || p.rounds_pre_activation || p.gain || p.residual_codes.data || p.outputs % kGroup)
     return LinearFinish::any;
   if (p.y_codes.data) {
-    const bool simple = !p.encode.table && !p.residual.data && aligned(p.y_codes, 8);
-    return simple ? LinearFinish::codes : LinearFinish::any;
+    if (p.residual.data || !aligned(p.y_codes, 8)) return LinearFinish::any;
+    return p.encode.table ? LinearFinish::table : LinearFinish::codes;
   }
   const bool simple = p.activation == Activation::none && aligned(p.y_float, 16) && aligned(p.residual, 16);
   return simple ? LinearFinish::floats : LinearFinish::any;

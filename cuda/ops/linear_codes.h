@@ -6,10 +6,10 @@
 
 namespace fewbit::cuda {
 
-// What the kernels do with sums: whatever there is; codes by rounding alone, of floats without a residual; floats without a
-// function. The last two want whole groups of 32 outputs, one matrix of rows, and vectors of 8 codes or 4 floats at their
+// What the kernels do with sums: whatever there is; codes by rounding or by a table, of floats without a residual; floats without
+// a function. All but the first want whole groups of 32 outputs, one matrix of rows, and vectors of 8 codes or 4 floats at their
 // multiples.
-enum class LinearFinish : int { any = 0, codes, floats };
+enum class LinearFinish : int { any = 0, codes, table, floats };
 
 // Field by field as in LinearCodes, with device pointers.
 struct LinearCodesParams {

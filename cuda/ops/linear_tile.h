@@ -13,6 +13,9 @@ constexpr int storage_bits(int bits) { return bits <= 4 ? 4 : bits == 5 ? 5 : 8;
 
 constexpr int slab_bytes(int storage) { return kGroup * kStep / 8 * storage; }
 
+// Bytes of a warp whose results go through shared memory: eight rows of sums, of residuals, and of codes.
+constexpr int kFinishStage = 8 * kGroup * (4 + 4 + 1);
+
 // A warp has 16 * fragments rows x 32 outputs. A block has rows x columns x slices warps; the warps of different slices have
 // the same outputs and different inputs, and add up their sums at the end.
 struct LinearTile {
@@ -26,10 +29,10 @@ struct LinearTile {
   constexpr int steps() const { return slices > 2 ? slices : 2; }
   constexpr int x_bytes() const { return block_rows() * steps() * kStep; }
   constexpr int piece_bytes(int storage) const { return x_bytes() + steps() * columns * slab_bytes(storage); }
-  // Behind the product: sums of all slices, or of eight rows of each warp and the table of an encoder.
+  // Behind the product: sums of all slices, or what a warp has of eight rows and the table of an encoder.
   constexpr int finish_bytes() const {
     const int sums = slices > 1 ? slices * block_rows() * block_outputs() * 4 : 0;
-    const int general = warps() * 1024 + 16384;
+    const int general = warps() * kFinishStage + 16384;
     return sums > general ? sums : general;
   }
   constexpr int shared_bytes(int storage) const {
