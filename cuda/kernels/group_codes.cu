@@ -36,29 +36,52 @@ struct Tile {
   }
 };
 
+// Where value i of a block lies in shared memory: a bank further on every 128 bytes, so that threads that take every eighth or
+// sixteenth byte meet in none.
+__device__ int place(int i) { return i + i / 128 * 4; }
+
+// body(i, code) for the values of a block in no order. What a warp takes at once lies in one row of codes and begins with a
+// sector.
+template <class Body>
+__device__ void each_code(const GroupCodesParams& p, const Tile& tile, Body body) {
+  const int count = tile.group.count, warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const long long last = (tile.first + tile.count - 1) / count;
+  for (long long pixel = tile.first / count + warp; pixel <= last; pixel += kThreads / 32) {
+    uint8_t* row = p.codes.at(tile.image, int(pixel)) + tile.group.first;
+    const long long first = pixel * count - tile.first;
+    // As often for all threads, which stay together.
+    for (int begin = -int(reinterpret_cast<uint64_t>(row) % 32); begin < count; begin += 32) {
+      const int c = begin + lane;
+      const long long i = first + c;
+      if (c >= 0 && c < count && i >= 0 && i < tile.count) body(int(i), row + c);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fewbit::cuda
 
 extern "C" __global__ void __launch_bounds__(128) fewbit_pack_groups(const fewbit::cuda::GroupCodesParams p) {
   using namespace fewbit::cuda;
   // Beyond the values: what the last word of a narrow width looks at.
-  __shared__ __align__(16) uint8_t codes[kValues + 128];
+  __shared__ __align__(16) uint8_t codes[kValues / 128 * 132 + 132];
   const Tile tile(p);
   if (tile.count <= 0) return;
   if (tile.vectors)
     for (int i = 4 * threadIdx.x; i < tile.count; i += 4 * kThreads)
-      *reinterpret_cast<uint32_t*>(codes + i) = *reinterpret_cast<const uint32_t*>(tile.code(p, i));
+      *reinterpret_cast<uint32_t*>(codes + place(i)) = *reinterpret_cast<const uint32_t*>(tile.code(p, i));
   else
-    for (int i = threadIdx.x; i < tile.count; i += kThreads) codes[i] = *tile.code(p, i);
-  for (int i = tile.count + threadIdx.x; i < (tile.count + 255) / 128 * 128 && i < kValues + 128; i += kThreads) codes[i] = 0;
+    each_code(p, tile, [&](int i, const uint8_t* code) { codes[place(i)] = *code; });
+  for (int i = tile.count + threadIdx.x; i < (tile.count + 255) / 128 * 128 && i < kValues + 128; i += kThreads)
+    codes[place(i)] = 0;
   __syncthreads();
   const int bits = tile.group.bits;
   const uint32_t mask = (1u << bits) - 1;
   for (int word = threadIdx.x; word < tile.word_count(); word += kThreads) {
     // The first value that has a bit in this word may begin before it.
     int value = 32 * word / bits, shift = value * bits - 32 * word;
-    uint32_t packed = (codes[value] & mask) >> -shift;
-    for (shift += bits; shift < 32; shift += bits) packed |= (codes[++value] & mask) << shift;
+    uint32_t packed = (codes[place(value)] & mask) >> -shift;
+    for (shift += bits; shift < 32; shift += bits) packed |= (codes[place(++value)] & mask) << shift;
     tile.words[word] = packed;
   }
 }
@@ -84,6 +107,6 @@ extern "C" __global__ void __launch_bounds__(128) fewbit_unpack_groups(const few
       *reinterpret_cast<uint32_t*>(tile.code(p, i)) = four;
     }
   } else {
-    for (int i = threadIdx.x; i < tile.count; i += kThreads) *tile.code(p, i) = static_cast<uint8_t>(decode(i));
+    each_code(p, tile, [&](int i, uint8_t* code) { *code = static_cast<uint8_t>(decode(i)); });
   }
 }

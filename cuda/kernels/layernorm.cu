@@ -20,12 +20,11 @@ __device__ void layernorm(const LayerNormParams& p) {
     const int width = r < p.rows ? p.width : 0;
     const float* row = row_of(p.x, r < p.rows ? r : 0, p.image_rows);
     if (cached) {
-#pragma unroll 2
-      for (int i = lane * vector; i < width; i += 16 * vector) {
-        float x[vector];
-        load<vector>(row + i, x);
-        store<vector>(mine + i, x);
-      }
+      each_column<vector, 2>(lane, 16, width, [&](auto n, int i) {
+        float x[n];
+        load<n>(row + i, x);
+        store<n>(mine + i, x);
+      });
       __syncwarp();
       row = mine;
     }
@@ -39,14 +38,13 @@ __device__ void layernorm(const LayerNormParams& p) {
       squares = __fmaf_rn(d, d, squares);
     }
     const float scale = 1.0f / __fsqrt_rn(tree16(squares) / float(p.width) + p.eps);
-#pragma unroll 1
-    for (int i = lane * vector; i < width; i += 16 * vector) {
-      float x[vector];
-      load<vector>(row + i, x);
+    each_column<vector>(lane, 16, width, [&](auto n, int i) {
+      float x[n];
+      load<n>(row + i, x);
 #pragma unroll
-      for (int k = 0; k < vector; ++k) x[k] = (x[k] - mean) * scale;
-      columns.finish<vector>(p, r, i, x);
-    }
+      for (int k = 0; k < n; ++k) x[k] = (x[k] - mean) * scale;
+      columns.finish(p, r, i, x);
+    });
     __syncwarp();
   }
 }

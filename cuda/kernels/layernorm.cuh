@@ -39,11 +39,11 @@ struct NormColumns {
  private:
   template <int vector>
   __device__ static const float* copy(const float* from, int width, float* to) {
-    for (int i = threadIdx.x * vector; i < width; i += kLayerNormThreads * vector) {
-      float values[vector];
-      load<vector>(from + i, values);
-      store<vector>(to + i, values);
-    }
+    each_column<vector>(threadIdx.x, kLayerNormThreads, width, [&](auto n, int i) {
+      float values[n];
+      load<n>(from + i, values);
+      store<n>(to + i, values);
+    });
     return to;
   }
 };

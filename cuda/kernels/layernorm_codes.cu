@@ -34,35 +34,33 @@ __device__ void layernorm_codes(const LayerNormCodesParams& p) {
     const uint8_t* row = row_of(p.x, r, p.image_rows);
     int sum = 0;            // |sum| <= 2^30
     long long squares = 0;  // <= 2^44
-#pragma unroll 2
-    for (int i = lane * vector; i < p.width; i += 32 * vector) {
-      uint8_t x[vector];
-      int z[vector];
-      load<vector>(row + i, x);
-      decode<vector>(p, x, i, z);
+    each_column<vector, 2>(lane, 32, p.width, [&](auto n, int i) {
+      uint8_t x[n];
+      int z[n];
+      load<n>(row + i, x);
+      decode(p, x, i, z);
 #pragma unroll
-      for (int k = 0; k < vector; ++k) sum += z[k], squares += static_cast<long long>(z[k]) * z[k];
-      if (cached) store<vector>(mine + i, z);
-    }
+      for (int k = 0; k < n; ++k) sum += z[k], squares += static_cast<long long>(z[k]) * z[k];
+      if (cached) store<n>(mine + i, z);
+    });
     sum = warp_sum(sum);
     squares = warp_sum(squares);
     const float v = __ll2float_rn(p.width * squares - static_cast<long long>(sum) * sum) + p.eps;
     const float scale = v > 0.0f ? 1.0f / __fsqrt_rn(v) : 0.0f, minus_sum = -float(sum);
-#pragma unroll 1
-    for (int i = lane * vector; i < p.width; i += 32 * vector) {
-      int z[vector];
+    each_column<vector>(lane, 32, p.width, [&](auto n, int i) {
+      int z[n];
       if (cached) {
-        load<vector>(mine + i, z);  // what this thread put there
+        load<n>(mine + i, z);  // what this thread put there
       } else {
-        uint8_t x[vector];
-        load<vector>(row + i, x);
-        decode<vector>(p, x, i, z);
+        uint8_t x[n];
+        load<n>(row + i, x);
+        decode(p, x, i, z);
       }
-      float y[vector];
+      float y[n];
 #pragma unroll
-      for (int k = 0; k < vector; ++k) y[k] = __fmaf_rn(float(z[k]), width, minus_sum) * scale;
-      columns.finish<vector>(p, r, i, y);
-    }
+      for (int k = 0; k < n; ++k) y[k] = __fmaf_rn(float(z[k]), width, minus_sum) * scale;
+      columns.finish(p, r, i, y);
+    });
   }
 }
 

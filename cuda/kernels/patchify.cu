@@ -14,31 +14,39 @@ __device__ void patchify(const PatchifyParams& p, const Matrix<T>& y, T* shared)
   const int image = blockIdx.x / down, first_patch = blockIdx.x % down * across, first_y = blockIdx.x % down * p.patch_height;
   const int columns = p.channels * p.patch_height * p.patch_width, pitch = patchify_pitch(columns, p.patch_width, sizeof(T));
   const float* pixels = p.image + image * p.image_stride;
-  const int line_vectors = line / vector;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  // A warp takes whole lines, and whole rows of y: what it reads or writes at once begins with a sector.
 #pragma unroll 1
-  for (int i = threadIdx.x; i < p.channels * p.patch_height * line_vectors; i += kPatchifyThreads) {
-    const int x = i % line_vectors * vector, row = i / line_vectors;  // of lines of patches: channel after channel
+  for (int row = warp; row < p.channels * p.patch_height; row += kPatchifyThreads / 32) {  // of lines: channel after channel
     const int image_row = row / p.patch_height * p.height + first_y + row % p.patch_height;
-    float value[vector];
-    load<vector>(pixels + static_cast<long long>(image_row) * p.width + x, value);
-    T* to = shared + x / p.patch_width * pitch + row * p.patch_width + x % p.patch_width;
-    if constexpr (sizeof(T) == 1) {
-      uint8_t bytes[vector];
+    const float* from = pixels + static_cast<long long>(image_row) * p.width;
+    const int before = vector == 1 ? int(reinterpret_cast<uint64_t>(from) / sizeof(float) % 8) : 0;
+#pragma unroll 1
+    for (int x = lane * vector - before; x < line; x += 32 * vector) {
+      if (x < 0) continue;
+      float value[vector];
+      load<vector>(from + x, value);
+      T* to = shared + x / p.patch_width * pitch + row * p.patch_width + x % p.patch_width;
+      if constexpr (sizeof(T) == 1) {
+        uint8_t bytes[vector];
 #pragma unroll
-      for (int k = 0; k < vector; ++k) bytes[k] = encode(p.encode, value[k]);
-      store<vector>(to, bytes);
-    } else {
-      store<vector>(to, value);
+        for (int k = 0; k < vector; ++k) bytes[k] = encode(p.encode, value[k]);
+        store<vector>(to, bytes);
+      } else {
+        store<vector>(to, value);
+      }
     }
   }
   __syncthreads();
-  const int row_vectors = columns / vector;
 #pragma unroll 1
-  for (int i = threadIdx.x; i < across * row_vectors; i += kPatchifyThreads) {
-    const int patch = i / row_vectors, column = i % row_vectors * vector;
-    T values[vector];
-    load<vector>(shared + patch * pitch + column, values);
-    store<vector>(y.at(image, first_patch + patch) + column, values);
+  for (int patch = warp; patch < across; patch += kPatchifyThreads / 32) {
+    T* to = y.at(image, first_patch + patch);
+#pragma unroll 1
+    for (int column = lane * vector; column < columns; column += 32 * vector) {
+      T values[vector];
+      load<vector>(shared + patch * pitch + column, values);
+      store<vector>(to + column, values);
+    }
   }
 }
 

@@ -38,9 +38,8 @@ template <int vector>
 __device__ void pointwise(const PointwiseParams& p) {
   const int r = blockIdx.x * blockDim.y + threadIdx.y;
   if (r >= p.rows) return;
-#pragma unroll 1
-  for (int column = threadIdx.x * vector; column < p.width; column += 32 * vector)
-    pointwise_vector<vector>(p, r / p.image_rows, r % p.image_rows, column);
+  each_column<vector>(threadIdx.x, 32, p.width,
+                      [&](auto n, int column) { pointwise_vector<n>(p, r / p.image_rows, r % p.image_rows, column); });
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Where a thread finds its rows, and vectors of elements.
 #pragma once
 
+#include "cuda/kernels/mma.cuh"
 #include "cuda/kernels/numeric.cuh"
 #include "cuda/ops/device.h"
 
@@ -80,6 +81,16 @@ __device__ static inline void store(uint8_t* to, const uint8_t* from) {
     *reinterpret_cast<uchar4*>(to) = make_uchar4(from[0], from[1], from[2], from[3]);
   else
     *to = from[0];
+}
+
+// body(n, column) for all columns of a row, `vector` at a time and those behind the last vector one by one; n, a constant, says
+// which. By `lanes` threads, at least `vector`.
+template <int vector, int unrolled = 1, class Body>
+__device__ static inline void each_column(int lane, int lanes, int width, Body body) {
+  const int whole = width / vector * vector;
+#pragma unroll unrolled
+  for (int i = lane * vector; i < whole; i += lanes * vector) body(Constant<vector>(), i);
+  if (vector > 1 && whole + lane < width) body(Constant<1>(), whole + lane);
 }
 
 // Floats or, with codes, bytes: whatever the target of an op is.

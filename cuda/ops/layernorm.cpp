@@ -14,7 +14,7 @@ template <class Params>
 Launch launch(const Params& p, const Device& device, const char* const (&kernels)[3], int rows) {
   const int shared = (kLayerNormConstants + rows) * layernorm_pitch(p.width) * int(sizeof(float));
   const bool cached = shared <= kMostShared;
-  const bool vectors = p.width % 4 == 0 && aligned(p.x, 4 * sizeof *p.x.data) && aligned(p.y_float, 16) && aligned(p.y_codes, 4);
+  const bool vectors = aligned(p.x, 4 * sizeof *p.x.data) && aligned(p.y_float, 16) && aligned(p.y_codes, 4);
   const unsigned blocks = std::min(blocks_of(p.rows, rows), kBlocks * static_cast<unsigned>(device.multiprocessors));
   return {kernels[!cached ? 2 : vectors ? 0 : 1], {blocks, 1, 1}, {kLayerNormThreads, 1, 1}, cached ? unsigned(shared) : 0};
 }
