@@ -146,6 +146,7 @@ int main(int argc, char** argv) {
   heads = {8, 3, 49, 32};
   heads.windows = {64, true, true, true};
   attention("Swin-Tiny", "window attention", heads);
+  attention("DeiT-Small, 384 x 384", "attention of one head", {1, 1, 577, 64});
   elementwise();
   for (int bits : {8, 5, 4}) {
     linears("DeiT-Small", 8, 197, 384, bits);

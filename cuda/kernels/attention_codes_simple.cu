@@ -1,7 +1,7 @@
 // Attention on codes for any shape: a warp has a query at a time, and keeps a float and a byte for each key, in shared memory or
 // where they do not fit in the workspace. Thread j of a warp has the keys j, j + 32, ...
 #include "cuda/kernels/attention_place.cuh"
-#include "cuda/kernels/numeric.cuh"
+#include "cuda/kernels/rows.cuh"
 #include "cuda/ops/attention_codes.h"
 
 namespace fewbit::cuda {
@@ -17,13 +17,27 @@ __device__ int warp_max(int value) {
   return value;
 }
 
-__device__ int score(const uint8_t* q, const uint8_t* k, int width) {
-  int sum = 0;
-  for (int c = 0; c < width; ++c) sum += (q[c] - 128) * (k[c] - 128);
-  return sum;
+// As bits of int32 in e. T: elements of a row that are multiplied at once.
+template <class T>
+__device__ void scores(const AttentionCodesParams& p, const AttentionQuery& at, float* e) {
+  const T* q = reinterpret_cast<const T*>(at.row(p.q, at.token));
+  each_score<int>(
+      p.tokens, p.head_width / int(sizeof(T)),
+      [&](int score, int key, int c) {
+        const T k = reinterpret_cast<const T*>(at.row(p.k, key))[c];
+        if constexpr (sizeof(T) == 1) return score + (q[c] - 128) * (k - 128);
+        return __dp4a(int(q[c] ^ 0x80808080u), int(k ^ 0x80808080u), score);
+      },
+      [&](int key, int score) { e[key] = __int_as_float(score); });
 }
 
-// Scores of the query, as bits of int32 in e, to exponentials.
+// Whether heads begin at whole words in all rows.
+__device__ bool has_words(const AttentionCodesParams& p) {
+  const auto words = [&](const Matrix<const uint8_t>& m) { return aligned(m.data, m.stride | m.image_stride | p.head_width, 4); };
+  return words(p.q) && words(p.k);
+}
+
+// Scores to exponentials.
 __device__ void exponentials(const AttentionCodesParams& p, const AttentionQuery& at, float* e) {
   const int lane = threadIdx.x;
   const float scale = p.logit_scale[at.head];
@@ -64,13 +78,16 @@ __device__ void attention(const AttentionCodesParams& p, uint8_t* scratch) {
   float* e = reinterpret_cast<float*>(scratch) + static_cast<long long>(threadIdx.y) * padded;
   uint8_t* probabilities =
       scratch + static_cast<long long>(blockDim.y) * padded * 4 + static_cast<long long>(threadIdx.y) * padded;
+  const bool words = has_words(p);
   const long long queries = static_cast<long long>(p.images) * p.windows.count * p.heads * p.tokens;
   const long long all_warps = static_cast<long long>(gridDim.x) * blockDim.y;
   for (long long query = static_cast<long long>(blockIdx.x) * blockDim.y + threadIdx.y; query < queries; query += all_warps) {
     const AttentionQuery at(p, query);
-    const uint8_t* q = at.row(p.q, at.token);
-#pragma unroll 1
-    for (int s = lane; s < p.tokens; s += 32) e[s] = __int_as_float(score(q, at.row(p.k, s), p.head_width));
+    if (words)
+      scores<uint32_t>(p, at, e);
+    else
+      scores<uint8_t>(p, at, e);
+    __syncwarp();
     exponentials(p, at, e);
     __syncwarp();
     const float inverse = 1.0f / total(e, p.tokens);

@@ -27,12 +27,13 @@ __device__ void attention(const AttentionF32Params& p, float* scratch) {
     const float* q = at.row(p.q, at.token);
     const float scale = p.scale[at.head];
     float most = -INFINITY, z = 0.0f;
+    each_score<float>(
+        p.tokens, p.head_width, [&](float score, int key, int c) { return __fmaf_rn(q[c], at.row(p.k, key)[c], score); },
+        [&](int key, float score) { e[key] = score; });
+    __syncwarp();
 #pragma unroll 1
     for (int s = lane; s < p.tokens; s += 32) {
-      const float* k = at.row(p.k, s);
-      float x = 0.0f;
-      for (int c = 0; c < p.head_width; ++c) x = __fmaf_rn(q[c], k[c], x);
-      x = __fmaf_rn(x, scale, at.bias ? at.bias[s] : 0.0f);
+      const float x = __fmaf_rn(e[s], scale, at.bias ? at.bias[s] : 0.0f);
       if (at.attends(s)) most = fmaxf(most, x);
       e[s] = x;
     }

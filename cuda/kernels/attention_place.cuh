@@ -38,4 +38,24 @@ struct AttentionQuery {
   }
 };
 
+// put(key, score) for the keys of a query, by a warp. add(score, key, c): the score and the product with element c of the key, of
+// `count`. As many threads as there are elements share a key, so that rows are read as they lie. Followed by __syncwarp().
+template <class Score, class Add, class Put>
+__device__ static inline void each_score(int tokens, int count, Add add, Put put) {
+  int threads = 32;
+  while (threads / 2 >= count && threads > 1) threads /= 2;
+  const int own = threadIdx.x % threads, offset = threadIdx.x / threads;
+#pragma unroll 1
+  for (int first = 0; first < tokens; first += 32 / threads) {
+    const int key = first + offset;
+    Score score = 0;
+    if (key < tokens)
+#pragma unroll 1
+      for (int c = own; c < count; c += threads) score = add(score, key, c);
+#pragma unroll 1
+    for (int half = threads / 2; half; half /= 2) score = score + __shfl_xor_sync(0xFFFFFFFFu, score, half);
+    if (key < tokens && own == 0) put(key, score);
+  }
+}
+
 }  // namespace fewbit::cuda

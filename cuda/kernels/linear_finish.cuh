@@ -57,10 +57,6 @@ __device__ static __forceinline__ void load_runs(const float* from, const Column
   load<4>(from + columns.output(0), to), load<4>(from + columns.output(1), to + 4);
 }
 
-__device__ static inline bool aligned(const void* pointer, int64_t bytes, int alignment) {
-  return ((reinterpret_cast<uint64_t>(pointer) | static_cast<uint64_t>(bytes)) & (alignment - 1)) == 0;
-}
-
 __device__ static __forceinline__ const float* at_byte(const float* from, int64_t bytes) {
   return reinterpret_cast<const float*>(reinterpret_cast<const uint8_t*>(from) + bytes);
 }

@@ -13,6 +13,11 @@ __device__ static inline T* row_of(const Matrix<T>& matrix, int r, int image_row
   return matrix.at(r / image_rows, r % image_rows);
 }
 
+// Whether a pointer, and all that lies multiples of so many bytes further on, is at a multiple of `alignment`.
+__device__ static inline bool aligned(const void* pointer, int64_t bytes, int alignment) {
+  return ((reinterpret_cast<uint64_t>(pointer) | static_cast<uint64_t>(bytes)) & (alignment - 1)) == 0;
+}
+
 template <int width>
 struct Bytes;
 template <>
