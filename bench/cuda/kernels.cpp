@@ -87,6 +87,7 @@ void linears(const std::string& model, int images, int tokens, int width, int bi
     return c;
   };
   LinearCase c = layer(width, 3 * width);
+  c.parts = 3, c.steps = true;
   linear(model, "qkv", c);
   c = layer(width, width), c.floats = true, c.residual = Residual::floats;
   linear(model, "projection", c);

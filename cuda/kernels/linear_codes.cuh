@@ -233,20 +233,22 @@ class LinearBlock {
       add_slices(value);
       if (gridDim.z > 1 && !add_blocks(value)) return;
     }
+    const int part = p.part_outputs ? unsigned(kGroup * group()) / unsigned(p.part_outputs) : 0;
     uint32_t copies = 0;
     if (stages && p.encode.table && p.y_codes.data) {
-      uint8_t* table = memory + kWarps * kFinishStage;
-      share_table(p.encode.table, table, thread, kThreads);
+      const int parts = p.part_outputs ? p.outputs / p.part_outputs : 1;
+      uint8_t* tables = memory + kWarps * kFinishStage;
+      for (int i = 0; i < parts; ++i) share_table(p.encode.table + i * kEncodeTable, tables + i * kSharedTable, thread, kThreads);
       __syncthreads();
-      copies = shared_address(table) + 4 * lane;
+      copies = shared_address(tables) + part * kSharedTable + 4 * lane;
     }
     if (kGroup * group() >= p.outputs) return;
     const int first_row = blockIdx.x * kBlockRows + warp_row() * 16 * kFragments + slice() * 8 * kUnits;
     const int row = first_row + lane / 4;
     if (p.finish == LinearFinish::codes)
-      finish_codes<kShift, false>(p, columns(), row, value);
+      finish_codes<kShift, false>(p, columns(), part, row, value);
     else if (p.finish == LinearFinish::table)
-      finish_codes<kShift, true>(p, columns(), row, value, copies);
+      finish_codes<kShift, true>(p, columns(), part, row, value, copies);
     else if (p.finish == LinearFinish::floats)
       finish_floats<kShift>(p, columns(), row, value);
     else

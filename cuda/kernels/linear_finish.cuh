@@ -67,10 +67,16 @@ __device__ static __forceinline__ void store_vector(float* to, const float* from
                : "memory");
 }
 
-// value[u]: the sums of row `row` + 8 u, 2^shift times as large as they are. copies: see look_up, where codes are by a table.
+// value[u]: the sums of row `row` + 8 u, 2^shift times as large as they are. number: of the part that they are of. copies: see
+// look_up, where codes are by a table.
 template <int shift, bool by_table, int units>
-__device__ static __forceinline__ void finish_codes(const LinearCodesParams& p, const Columns& columns, int row,
+__device__ static __forceinline__ void finish_codes(const LinearCodesParams& p, const Columns& columns, int number, int row,
                                                     const int (&value)[units][8], uint32_t copies = 0) {
+  LinearPart part{0, p.encode.low, p.encode.high, p.encode.offset};
+  if (p.part_outputs) {
+    part = p.parts[number];
+    part.y -= number * p.part_outputs;
+  }
   float scale[8], bias[8], inverse[8];
   load_runs(p.scale, columns, scale);
   load_runs(p.bias, columns, bias);
@@ -89,13 +95,13 @@ __device__ static __forceinline__ void finish_codes(const LinearCodesParams& p, 
 #pragma unroll
   for (float& step : inverse) step = step * small;
   // Of all codes of eight bits, saturation is the clamp.
-  const bool whole = p.encode.high - p.encode.low == 255;
-  const float low = float(p.encode.low) * kSmall, high = float(p.encode.high) * kSmall;
+  const bool whole = part.high - part.low == 255;
+  const float low = float(part.low) * kSmall, high = float(part.high) * kSmall;
   // A table has places half a step apart.
-  const float offset = in_units((by_table ? 2 : 1) * p.encode.offset);
+  const float offset = in_units((by_table ? 2 : 1) * part.offset);
   float to_units = (by_table ? 2 : 1) * kUnit / kSmall;
   keep(to_units);
-  uint8_t* y = p.y_codes.data + row * p.y_codes.stride + columns.first;
+  uint8_t* y = p.y_codes.data + row * p.y_codes.stride + part.y + columns.first;
   const int64_t next = 8 * p.y_codes.stride;
   const int rows = p.rows - row;
 #pragma unroll

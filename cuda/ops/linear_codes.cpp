@@ -52,14 +52,15 @@ bool multiplies_nibbles(const LinearCodesParams& p, const Device& device) {
   return device.major == 8 && storage_bits(p.weight_bits) == 4 && p.x_levels > 0 && p.x_levels <= 16;
 }
 
-bool fits(const LinearTile& tile, int storage, const Device& device) { return tile.shared_bytes(storage) <= device.block_shared; }
+int shared_bytes(const LinearCodesParams& p, const LinearTile& tile) {
+  return tile.shared_bytes(storage_bits(p.weight_bits), p.part_outputs && p.encode.table ? p.outputs / p.part_outputs : 1);
+}
 
 Choice choose(const LinearCodesParams& p, const Device& device) {
-  const int storage = storage_bits(p.weight_bits);
   Choice best{nullptr, 0, 0, 1, 0};
   for (const Variant& variant : kVariants) {
     const LinearTile& tile = variant.tile;
-    if (!fits(tile, storage, device)) continue;
+    if (shared_bytes(p, tile) > device.block_shared) continue;
     const int row_blocks = ceil_div(p.rows, tile.block_rows()), output_blocks = ceil_div(p.outputs, tile.block_outputs());
     const int pieces = ceil_div(p.inputs, kStep * tile.steps());
     // Blocks that share a tile add up through the workspace; only kernels with slices can.
@@ -110,22 +111,31 @@ size_t linear_codes_weight_bytes(int outputs, int inputs, int bits) {
   return slabs * slab_bytes(storage_bits(bits));
 }
 
-void linear_codes_weight(const uint8_t* packed, int outputs, int inputs, int bits, bool y_is_codes, uint8_t* weight) {
-  const int storage = storage_bits(bits), groups = ceil_div(outputs, kGroup);
+void linear_codes_weight(const std::vector<LinearWeight>& layers, int outputs, int inputs, bool y_is_codes, uint8_t* weight) {
+  int bits = 0;
+  for (const LinearWeight& layer : layers) bits = std::max(bits, layer.bits);
+  const int storage = storage_bits(bits), own = ceil_div(outputs, kGroup), groups = own * int(layers.size());
+  std::memset(weight, 0, linear_codes_weight_bytes(outputs * int(layers.size()), inputs, bits));
   std::vector<int8_t> codes(size_t(outputs) * inputs);
-  unpack_weight(packed, outputs, inputs, bits, codes.data());
-  std::memset(weight, 0, linear_codes_weight_bytes(outputs, inputs, bits));
-  for (int tile = 0; tile < 4 * groups; ++tile) {
-    for (int column = 0; column < 8; ++column) {
-      const int output = tile / 4 * kGroup + output_of(tile % 4, column, y_is_codes);
-      if (output >= outputs) continue;
-      const int8_t* row = &codes[size_t(output) * inputs];
-      for (int i = 0; i < inputs; ++i) {
-        uint8_t* slab = weight + (size_t(i / kStep) * groups + tile / 4) * slab_bytes(storage);
-        put(slab, storage, tile % 4, column * 4 + i % 16 / 4, i % kStep / 32, i % 32 / 16, i % 4, row[i]);
+  for (size_t n = 0; n < layers.size(); ++n) {
+    unpack_weight(layers[n].packed, outputs, inputs, layers[n].bits, codes.data());
+    for (int tile = 0; tile < 4 * own; ++tile) {
+      for (int column = 0; column < 8; ++column) {
+        const int output = tile / 4 * kGroup + output_of(tile % 4, column, y_is_codes);
+        if (output >= outputs) continue;
+        const int8_t* row = &codes[size_t(output) * inputs];
+        for (int i = 0; i < inputs; ++i) {
+          uint8_t* slab = weight + (size_t(i / kStep) * groups + n * own + tile / 4) * slab_bytes(storage);
+          put(slab, storage, tile % 4, column * 4 + i % 16 / 4, i % kStep / 32, i % 32 / 16, i % 4, row[i]);
+        }
       }
     }
   }
+}
+
+bool linear_codes_joins(const LinearCodesParams& p) {
+  const LinearFinish finish = finish_of(p);
+  return finish == LinearFinish::codes || finish == LinearFinish::table;
 }
 
 Workspace linear_codes_workspace(const LinearCodesParams& p, const Device& device) {
@@ -148,7 +158,7 @@ Launch linear_codes_launch(LinearCodesParams& p, const Device& device) {
           {static_cast<unsigned>(choice.row_blocks), static_cast<unsigned>(choice.output_blocks),
            static_cast<unsigned>(choice.splits)},
           {32, static_cast<unsigned>(tile.columns), static_cast<unsigned>(tile.rows * tile.slices)},
-          static_cast<unsigned>(tile.shared_bytes(storage))};
+          static_cast<unsigned>(shared_bytes(p, tile))};
 }
 
 }  // namespace fewbit::cuda

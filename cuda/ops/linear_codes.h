@@ -1,6 +1,8 @@
 // LinearCodes (native/ops/linear.h) on a CUDA device.
 #pragma once
 
+#include <vector>
+
 #include "cuda/ops/device.h"
 #include "ops/linear.h"
 
@@ -10,6 +12,12 @@ namespace fewbit::cuda {
 // a function. All but the first want whole groups of 32 outputs, one matrix of rows, and vectors of 8 codes or 4 floats at their
 // multiples.
 enum class LinearFinish : int { any = 0, codes, table, floats };
+
+// Some of the outputs of layers that are multiplied as one.
+struct LinearPart {
+  int64_t y;              // bytes from y_codes.data to the first of them in the first row
+  int low, high, offset;  // of their code
+};
 
 // Field by field as in LinearCodes, with device pointers.
 struct LinearCodesParams {
@@ -40,6 +48,11 @@ struct LinearCodesParams {
   Matrix<float> y_float;
   Matrix<uint8_t> y_codes;
   Encoder encode;
+  // Layers of the same x side by side, each with so many outputs, or 0. Their targets differ in place and code: parts, in device
+  // memory, has one for each; encode.inverse_steps has all outputs, and encode.table, if there is one, one table behind the
+  // other.
+  int part_outputs;
+  const LinearPart* parts;
   // At least what linear_codes_workspace asks for.
   uint8_t* workspace;
   unsigned* counters;
@@ -56,8 +69,17 @@ struct LinearCodesParams {
 // them in four fragments of m16n8k32; which of the 32 outputs are in which fragment depends on what y is, so that a thread ends
 // up with outputs that lie side by side. A slab has planes: of 4 bits, the low half of a byte being four inputs' weights for the
 // first register of an operand and the high half those for the second, then of 1 bit; or the bytes of 8-bit weights.
+//
+// bits: the most of all layers; outputs: of each, whole groups of 32 where there are several.
+struct LinearWeight {
+  const uint8_t* packed;
+  int bits;
+};
 size_t linear_codes_weight_bytes(int outputs, int inputs, int bits);
-void linear_codes_weight(const uint8_t* packed, int outputs, int inputs, int bits, bool y_is_codes, uint8_t* weight);
+void linear_codes_weight(const std::vector<LinearWeight>& layers, int outputs, int inputs, bool y_is_codes, uint8_t* weight);
+
+// Whether a layer can be one of several with the same x: its outputs are whole groups, and become codes at once.
+bool linear_codes_joins(const LinearCodesParams& params);
 
 // Pointers need not be set, but whether they are null, and their alignment, may count.
 Workspace linear_codes_workspace(const LinearCodesParams& params, const Device& device);

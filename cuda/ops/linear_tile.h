@@ -29,15 +29,15 @@ struct LinearTile {
   constexpr int steps() const { return slices > 2 ? slices : 2; }
   constexpr int x_bytes() const { return block_rows() * steps() * kStep; }
   constexpr int piece_bytes(int storage) const { return x_bytes() + steps() * columns * slab_bytes(storage); }
-  // Behind the product: sums of all slices, or what a warp has of eight rows and the table of an encoder.
-  constexpr int finish_bytes() const {
+  // Behind the product: sums of all slices, or what a warp has of eight rows and the tables of encoders.
+  constexpr int finish_bytes(int tables) const {
     const int sums = slices > 1 ? slices * block_rows() * block_outputs() * 4 : 0;
-    const int general = warps() * kFinishStage + 16384;
+    const int general = warps() * kFinishStage + tables * 16384;
     return sums > general ? sums : general;
   }
-  constexpr int shared_bytes(int storage) const {
+  constexpr int shared_bytes(int storage, int tables) const {
     const int pieces = 2 * piece_bytes(storage);
-    return pieces > finish_bytes() ? pieces : finish_bytes();
+    return pieces > finish_bytes(tables) ? pieces : finish_bytes(tables);
   }
 };
 

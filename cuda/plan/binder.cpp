@@ -36,43 +36,25 @@ class Binder {
       : plan_(plan), images_(images), spaces_(spaces), device_(device), constants_(constants) {}
 
   Program bind() {
-    for (op_ = 0; op_ < plan_.ops.size(); ++op_) std::visit(*this, plan_.ops[op_].op);
+    for (op_ = 0; op_ < plan_.ops.size(); op_ += program_.steps.back().ops) std::visit(*this, plan_.ops[op_].op);
     return std::move(program_);
   }
 
   void operator()(const LinearCodesOp& op) {
-    LinearCodesParams p{};
-    set_rows(op.x, uniform(op.x) && uniform(op.y) && uniform(op.residual), &p);
-    p.inputs = op.x.width;
-    p.outputs = op.y.width;
-    p.x = matrix<const uint8_t>(op.x);
-    p.weight_bits = op.weight_bits;
-    const uint8_t* packed = host(op.weight);
-    const int outputs = p.outputs, inputs = p.inputs, bits = p.weight_bits;
-    const bool to_codes = op.encode.has_value();
-    p.weight = pointer<const uint8_t>(
-        constants_.put(packed, linear_codes_weight_bytes(outputs, inputs, bits), to_codes ? 1 : 2,
-                       [=](uint8_t* to) { linear_codes_weight(packed, outputs, inputs, bits, to_codes, to); }));
-    const size_t padded = round_up(outputs, 16);
-    p.correction = array<int32_t>(op.correction, padded);
-    p.scale = array<float>(op.scale, padded);
-    p.bias = array<float>(op.bias, padded);
-    p.activation = op.activation;
-    p.gain = array<float>(op.gain, padded);
-    p.rounds_pre_activation = op.pre_activation.has_value();
-    if (op.pre_activation) p.pre_activation = *op.pre_activation;
-    p.pre_activation_factors = array<float>(op.pre_activation_factors, padded);
-    if (op.residual_code) {
-      p.residual_codes = matrix<const uint8_t>(*op.residual);
-      p.residual_scale = array<float>(op.residual_code->scale, padded);
-      p.residual_offset = op.residual_code->offset;
-    } else {
-      p.residual = matrix<const float>(op.residual);
+    LinearCodesParams p = params_of(op);
+    // Layers that read the same rows, such as queries, keys and values, are one.
+    std::vector<const LinearCodesOp*> layers{&op};
+    while (linear_codes_joins(p)) {
+      const auto* next =
+          op_ + layers.size() < plan_.ops.size() ? std::get_if<LinearCodesOp>(&plan_.ops[op_ + layers.size()].op) : nullptr;
+      if (!next || !joins(op, *next) || !linear_codes_joins(params_of(*next))) break;
+      layers.push_back(next);
     }
-    set_known_bytes(op.x, &p);
-    set_target(op.y, op.encode, &p);
+    if (layers.size() > 1) join(layers, &p);
+    set_weight(layers, &p);
+    for (const LinearCodesOp* layer : layers) note_target(*layer);
     const Launch launch = linear_codes_launch(p, device_);
-    add(p, launch, linear_codes_workspace(p, device_));
+    add(p, launch, linear_codes_workspace(p, device_), int(layers.size()));
   }
 
   void operator()(const LinearF32Op& op) {
@@ -266,6 +248,105 @@ class Binder {
     }
   }
 
+  // All but the weight.
+  LinearCodesParams params_of(const LinearCodesOp& op) {
+    LinearCodesParams p{};
+    set_rows(op.x, uniform(op.x) && uniform(op.y) && uniform(op.residual), &p);
+    p.inputs = op.x.width;
+    p.outputs = op.y.width;
+    p.x = matrix<const uint8_t>(op.x);
+    const size_t padded = round_up(p.outputs, 16);
+    p.correction = array<int32_t>(op.correction, padded);
+    p.scale = array<float>(op.scale, padded);
+    p.bias = array<float>(op.bias, padded);
+    p.activation = op.activation;
+    p.gain = array<float>(op.gain, padded);
+    p.rounds_pre_activation = op.pre_activation.has_value();
+    if (op.pre_activation) p.pre_activation = *op.pre_activation;
+    p.pre_activation_factors = array<float>(op.pre_activation_factors, padded);
+    if (op.residual_code) {
+      p.residual_codes = matrix<const uint8_t>(*op.residual);
+      p.residual_scale = array<float>(op.residual_code->scale, padded);
+      p.residual_offset = op.residual_code->offset;
+    } else {
+      p.residual = matrix<const float>(op.residual);
+    }
+    set_known_bytes(op.x, &p);
+    if (op.encode) {
+      p.y_codes = matrix<uint8_t>(op.y);
+      p.encode = encoder(*op.encode, op.y.width);
+    } else {
+      p.y_float = matrix<float>(op.y);
+    }
+    return p;
+  }
+
+  // Whether both are of one x and differ in weights, places and codes alone.
+  static bool joins(const LinearCodesOp& a, const LinearCodesOp& b) {
+    return same(a.x, b.x) && same_rows(a.y, b.y) && a.y.space == b.y.space && a.activation == b.activation && b.encode &&
+           a.encode->table.has_value() == b.encode->table.has_value();
+  }
+  static bool same_rows(const View& a, const View& b) {
+    return a.rows == b.rows && a.width == b.width && a.row_stride == b.row_stride && a.image_stride == b.image_stride;
+  }
+  static bool same(const View& a, const View& b) {
+    return a.space == b.space && a.blob == b.blob && a.offset == b.offset && same_rows(a, b);
+  }
+
+  // From the first of layers to all of them. What they have for each output lies side by side.
+  void join(const std::vector<const LinearCodesOp*>& layers, LinearCodesParams* p) {
+    const int own = p->outputs;
+    p->part_outputs = own;
+    p->outputs = own * int(layers.size());
+    p->correction = side_by_side<int32_t>(layers, own, [this](const LinearCodesOp& op) { return host(op.correction); });
+    p->scale = side_by_side<float>(layers, own, [this](const LinearCodesOp& op) { return host(op.scale); });
+    p->bias = side_by_side<float>(layers, own, [this](const LinearCodesOp& op) { return host(op.bias); });
+    if (p->encode.table)
+      p->encode.table =
+          side_by_side<uint8_t>(layers, kEncodeTable, [this](const LinearCodesOp& op) { return host(*op.encode->table); });
+    const uint8_t* key = host(layers[0]->scale);
+    p->encode.inverse_steps = pointer<const float>(constants_.put(key, p->outputs * sizeof(float), 4, [=](uint8_t* to) {
+      auto* steps = reinterpret_cast<float*>(to);
+      for (const LinearCodesOp* op : layers) {
+        const PlanEncoder& code = *op->encode;
+        const auto* own_steps = code.inverse_steps ? reinterpret_cast<const float*>(host(*code.inverse_steps)) : nullptr;
+        for (int o = 0; o < own; ++o) *steps++ = own_steps ? own_steps[o] : code.inverse_step;
+      }
+    }));
+    p->parts = pointer<const LinearPart>(constants_.put(key, layers.size() * sizeof(LinearPart), 5, [=](uint8_t* to) {
+      auto* parts = reinterpret_cast<LinearPart*>(to);
+      for (const LinearCodesOp* op : layers)
+        *parts++ = {op->y.offset - layers[0]->y.offset, op->encode->low, op->encode->high, op->encode->offset};
+    }));
+  }
+  template <class T, class Host>
+  const T* side_by_side(const std::vector<const LinearCodesOp*>& layers, int count, Host host_of) {
+    const size_t bytes = count * sizeof(T);
+    return pointer<const T>(constants_.put(host_of(*layers[0]), layers.size() * bytes, 3, [=](uint8_t* to) {
+      for (const LinearCodesOp* op : layers) {
+        std::memcpy(to, host_of(*op), bytes);
+        to += bytes;
+      }
+    }));
+  }
+
+  void set_weight(const std::vector<const LinearCodesOp*>& layers, LinearCodesParams* p) {
+    std::vector<LinearWeight> weights;
+    for (const LinearCodesOp* op : layers) {
+      weights.push_back({host(op->weight), op->weight_bits});
+      p->weight_bits = std::max(p->weight_bits, op->weight_bits);
+    }
+    const bool to_codes = layers[0]->encode.has_value();
+    const int outputs = layers[0]->y.width, inputs = p->inputs;
+    p->weight = pointer<const uint8_t>(
+        constants_.put(weights[0].packed, linear_codes_weight_bytes(p->outputs, inputs, p->weight_bits), to_codes ? 1 : 2,
+                       [=](uint8_t* to) { linear_codes_weight(weights, outputs, inputs, to_codes, to); }));
+  }
+
+  void note_target(const LinearCodesOp& op) {
+    if (op.encode) note_codes(op.y, &*op.encode);
+  }
+
   // Codes were written to y: of an encoder, or who knows which.
   void note_codes(const View& y, const PlanEncoder* encode) {
     if (y.space != Space::arena) return;
@@ -332,7 +413,7 @@ class Binder {
   }
 
   template <class Params>
-  void add(Params p, const Launch& launch, const Workspace& workspace = {}) {
+  void add(Params p, const Launch& launch, const Workspace& workspace = {}, int ops = 1) {
     static_assert(std::is_trivially_copyable_v<Params> && sizeof(Params) <= 4096, "a kernel takes it by value");
     if constexpr (std::is_same_v<Params, LinearCodesParams> || std::is_same_v<Params, AttentionCodesParams>)
       p.counters = spaces_.counters;
@@ -340,7 +421,7 @@ class Binder {
     program_.workspace.counters = std::max(program_.workspace.counters, workspace.counters);
     if constexpr (has_workspace<Params>) p.workspace = spaces_.workspace;
     const auto* bytes = reinterpret_cast<const uint8_t*>(&p);
-    program_.steps.push_back({launch, {bytes, bytes + sizeof p}, op_});
+    program_.steps.push_back({launch, {bytes, bytes + sizeof p}, op_, ops});
   }
   template <class Params>
   static constexpr bool has_workspace =

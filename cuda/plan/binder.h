@@ -14,7 +14,8 @@ namespace fewbit::cuda {
 struct Step {
   Launch launch;
   std::vector<uint8_t> params;
-  size_t op;  // of the plan
+  size_t op;  // of the plan, the first of
+  int ops;    // that are done
 };
 
 // Where the spaces of a plan lie on the device.

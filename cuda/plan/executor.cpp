@@ -133,8 +133,11 @@ class Executor::State {
     }
     copy_out(images);
     stream_.synchronize();
-    for (size_t i = 0; i < pass.program.steps.size(); ++i)
-      nanoseconds[pass.program.steps[i].op] += events[i].milliseconds_until(events[i + 1]) * 1e6;
+    for (size_t i = 0; i < pass.program.steps.size(); ++i) {
+      const Step& step = pass.program.steps[i];
+      const double each = events[i].milliseconds_until(events[i + 1]) * 1e6 / step.ops;
+      for (int op = 0; op < step.ops; ++op) nanoseconds[step.op + op] += each;
+    }
   }
 
   static constexpr size_t kMostPasses = 8;

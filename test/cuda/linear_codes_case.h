@@ -24,6 +24,7 @@ struct LinearCase {
   int x_low = 0, x_levels = 0;  // when it is known that bytes of x are these
   int gap = 0;                  // elements between rows of y and of the residual
   bool apart = false;           // images lie apart, so that they are no one matrix
+  int parts = 1;                // layers side by side, with targets one behind the other; codes without a gap
   int rows() const { return images * image_rows; }
 };
 
@@ -56,7 +57,15 @@ class LinearFixture {
     std::vector<int8_t> codes(size_t(c.outputs) * c.inputs);
     for (auto& w : codes) w = static_cast<int8_t>(c.extreme ? -half : int(random() % (2 * half)) - half);
     pack_weight(codes.data(), c.outputs, c.inputs, c.bits, weight_.data());
-    linear_codes_weight(weight_.data(), c.outputs, c.inputs, c.bits, !c.floats, prepared_.data());
+    const int own = c.outputs / c.parts;
+    std::vector<Aligned<uint8_t>> packed;
+    std::vector<LinearWeight> layers;
+    for (int i = 0; i < c.parts; ++i) {
+      packed.emplace_back(packed_bytes(own, c.inputs, c.bits));
+      pack_weight(&codes[size_t(i) * own * c.inputs], own, c.inputs, c.bits, packed[i].data());
+      layers.push_back({packed[i].data(), c.bits});
+    }
+    linear_codes_weight(layers, own, c.inputs, !c.floats, prepared_.data());
     const float deviation = 74.0f * 0.6f * float(half) * std::sqrt(float(c.inputs));
     for (size_t o = 0; o < scale_.size(); ++o) {
       int32_t sum = 0;
@@ -133,6 +142,7 @@ class LinearFixture {
     p.encode = encode_;
     if (c_.table) p.encode.table = mirror.up(table_, kEncodeTable);
     if (c_.steps) p.encode.inverse_steps = mirror.up(inverse_steps_);
+    if (c_.parts > 1) set_parts(mirror, &p);
     const Workspace workspace = linear_codes_workspace(p, device());
     p.workspace = mirror.make<uint8_t>(workspace.bytes);
     if (workspace.counters) {
@@ -149,7 +159,24 @@ class LinearFixture {
     run(p, launch);
     mirror.down(y_.data());
     if (p.counters) mirror.down(counters_.data());
-    return {y_.data(), y_.data() + y_.size()};
+    std::vector<uint8_t> y(y_.data(), y_.data() + y_.size());
+    const int own = c_.outputs / c_.parts;
+    for (int part = 0; c_.parts > 1 && part < c_.parts; ++part)
+      for (int r = 0; r < c_.rows(); ++r)
+        std::memcpy(&y[size_t(r) * c_.outputs + part * own], &y_.data()[(size_t(part) * c_.rows() + r) * own], own);
+    return y;
+  }
+
+  void set_parts(Mirror& mirror, LinearCodesParams* p) {
+    const int own = c_.outputs / c_.parts;
+    p->part_outputs = own, p->y_codes.stride = own;
+    tables_.clear();
+    for (int i = 0; i < c_.parts; ++i) {
+      parts_.push_back({int64_t(i) * c_.rows() * own, encode_.low, encode_.high, encode_.offset});
+      tables_.insert(tables_.end(), table_, table_ + kEncodeTable);
+    }
+    p->parts = mirror.up(parts_.data(), parts_.size());
+    if (c_.table) p->encode.table = mirror.up(tables_.data(), tables_.size());
   }
 
   bool counters_are_zero() const {
@@ -167,6 +194,8 @@ class LinearFixture {
   Aligned<uint8_t> y_, residual_;
   Aligned<float> residual_floats_;
   std::vector<unsigned> counters_;
+  std::vector<LinearPart> parts_;
+  std::vector<uint8_t> tables_;
   uint8_t table_[kEncodeTable];
   Encoder encode_;
 };

@@ -74,6 +74,20 @@ TEST_CASE("linear layers on codes: every tile") {
         for (bool floats : {false, true}) check({1, rows, 192, outputs, bits, floats}, unsigned(rows + outputs));
 }
 
+TEST_CASE("linear layers on codes: layers side by side, and tables") {
+  unsigned seed = 0;
+  for (int rows : {1, 40, 100})
+    for (int own : {32, 96, 160})
+      for (int parts : {1, 2, 3})
+        for (int bits : {4, 5, 8})
+          for (bool table : {false, true}) {
+            LinearCase c{1, rows, 200, own * parts, bits};
+            c.parts = parts, c.table = table;
+            c.levels = ++seed % 3 ? 256 : 64, c.gelu = seed % 4 == 1, c.steps = seed % 5 < 2;
+            check(c, seed);
+          }
+}
+
 TEST_CASE("linear layers on codes: sums at the edge of their range") {
   for (int bits : {8, 5, 4}) {
     LinearCase c{1, 40, 3072, 64, bits, true};
