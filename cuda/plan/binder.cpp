@@ -304,13 +304,18 @@ class Binder {
     if (p->encode.table)
       p->encode.table =
           side_by_side<uint8_t>(layers, kEncodeTable, [this](const LinearCodesOp& op) { return host(*op.encode->table); });
+    // What is written later knows plans and host memory, and no binder.
     const uint8_t* key = host(layers[0]->scale);
-    p->encode.inverse_steps = pointer<const float>(constants_.put(key, p->outputs * sizeof(float), 4, [=](uint8_t* to) {
-      auto* steps = reinterpret_cast<float*>(to);
-      for (const LinearCodesOp* op : layers) {
-        const PlanEncoder& code = *op->encode;
-        const auto* own_steps = code.inverse_steps ? reinterpret_cast<const float*>(host(*code.inverse_steps)) : nullptr;
-        for (int o = 0; o < own; ++o) *steps++ = own_steps ? own_steps[o] : code.inverse_step;
+    std::vector<const uint8_t*> steps;
+    for (const LinearCodesOp* op : layers)
+      steps.push_back(op->encode->inverse_steps ? host(*op->encode->inverse_steps) : nullptr);
+    const size_t bytes = own * sizeof(float);
+    p->encode.inverse_steps = pointer<const float>(constants_.put(key, layers.size() * bytes, 4, [=](uint8_t* to) {
+      for (size_t i = 0; i < layers.size(); ++i, to += bytes) {
+        if (steps[i])
+          std::memcpy(to, steps[i], bytes);
+        else
+          std::fill_n(reinterpret_cast<float*>(to), own, layers[i]->encode->inverse_step);
       }
     }));
     p->parts = pointer<const LinearPart>(constants_.put(key, layers.size() * sizeof(LinearPart), 5, [=](uint8_t* to) {
@@ -322,9 +327,11 @@ class Binder {
   template <class T, class Host>
   const T* side_by_side(const std::vector<const LinearCodesOp*>& layers, int count, Host host_of) {
     const size_t bytes = count * sizeof(T);
-    return pointer<const T>(constants_.put(host_of(*layers[0]), layers.size() * bytes, 3, [=](uint8_t* to) {
-      for (const LinearCodesOp* op : layers) {
-        std::memcpy(to, host_of(*op), bytes);
+    std::vector<const uint8_t*> from;
+    for (const LinearCodesOp* op : layers) from.push_back(host_of(*op));
+    return pointer<const T>(constants_.put(from[0], from.size() * bytes, 3, [=](uint8_t* to) {
+      for (const uint8_t* each : from) {
+        std::memcpy(to, each, bytes);
         to += bytes;
       }
     }));

@@ -61,7 +61,7 @@ export const options = {
   seed: () => new Option('--seed <n>', 'fixes every random choice').argParser(integer(0, MAX_SEED)).default(0),
   threads: () => new Option('--threads <n>', 'threads to use (default: what this process may use)').argParser(integer(1, 256)),
   batch: () => new Option('--batch <n>', 'images a run').argParser(integer(1, 4096)).default(1),
-  device: () => new Option('--device <name>', 'where to run: cpu, cuda, cuda:1, auto').argParser(deviceName).default('cpu'),
+  device: (what = 'where to run') => new Option('--device <name>', `${what}: cpu, cuda, cuda:1, auto`).argParser(deviceName).default('cpu'),
   json: () => new Option('--json', 'print one line of JSON on stdout and nothing else there'),
 }
 

@@ -57,7 +57,7 @@ export function quantizeCommand(terminal: Terminal): Command {
     .option('--cache <folder>', 'keep what takes long in this folder, to go on after an interruption and to repeat at once')
     .addOption(options.calibrationImages())
     .addOption(options.seed())
-    .addOption(options.device())
+    .addOption(options.device('where the result is measured, the search being done by the CPU'))
     .addOption(options.threads())
     .addOption(options.json())
     .action((checkpoint: string, given: Options) => action(terminal, checkpoint, given))
