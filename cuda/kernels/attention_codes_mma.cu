@@ -18,7 +18,6 @@ class AttentionBlock {
 
   __device__ void run() {
     at.copy_rows();
-    if constexpr (kLogits) at.copy_logits();
     uint32_t q[2][4];
     load_query(q);
     wait_for_copies();

@@ -1,5 +1,5 @@
-// What a block of attention has in shared memory: keys as they come, values turned for the tensor cores, bias and regions of a
-// window, the table of a code of probabilities.
+// What a block of attention has in shared memory: keys as they come, values turned for the tensor cores, the table of a code of
+// probabilities.
 #pragma once
 
 #include "cuda/kernels/encode_table.cuh"
@@ -17,11 +17,6 @@ __device__ static __forceinline__ void load_transposed(uint32_t row, uint32_t (&
 }
 
 template <int offset>
-__device__ static __forceinline__ void copy_word_async(uint32_t to, const void* from) {
-  asm volatile("cp.async.ca.shared.global [%0 + %2], [%1], 4;" ::"r"(to), "l"(from), "n"(offset) : "memory");
-}
-
-template <int offset>
 __device__ static __forceinline__ void store_pair(uint32_t to, uint32_t a, uint32_t b) {
   asm volatile("st.shared.v2.u32 [%0 + %3], {%1, %2};" ::"r"(to), "r"(a), "r"(b), "n"(offset) : "memory");
 }
@@ -30,9 +25,7 @@ template <int kWidth, int kGroups, bool kLogits>
 class AttentionRows {
  public:
   static constexpr AttentionTile kTile{kWidth, kGroups, kLogits};
-  static constexpr int kBlocks = kTile.blocks(), kKeys = kTile.keys(), kPair = AttentionTile::kPair;
-  static constexpr int kBiasStride = kTile.bias_stride();
-  static constexpr bool kBias = kTile.bias_bytes() > 0;
+  static constexpr int kBlocks = kTile.blocks(), kPair = AttentionTile::kPair;
 
   __device__ AttentionRows(const AttentionCodesParams& params, uint8_t* shared)
       : p(params), lane(threadIdx.x), warp(threadIdx.y), memory_(shared), base_(shared_address(shared)) {
@@ -49,8 +42,6 @@ class AttentionRows {
 
   // Whether there are no keys in a group. Kernels of 13 groups are chosen for that many.
   __device__ bool missing(int group) const { return kGroups != 13 && 16 * group >= p.tokens; }
-  // Whether there are fewer than 16.
-  __device__ bool partial(int group) const { return kGroups == 13 ? group == 12 : 16 * (group + 1) > p.tokens; }
   // The first of the keys of this thread in a fragment of scores.
   __device__ int key(int group, int f) const { return 16 * group + lane % 4 * 4 + 2 * f; }
   __device__ int query(int half) const { return 16 * tile + lane / 4 + 8 * half; }
@@ -65,8 +56,6 @@ class AttentionRows {
 
   __device__ uint32_t keys_at() const { return base_; }
   __device__ uint32_t values_at() const { return base_ + 2 * kRowBytes; }
-  __device__ float* bias() const { return reinterpret_cast<float*>(memory_ + kBiasPlace); }
-  __device__ uint8_t* regions() const { return memory_ + kRegionPlace; }
   __device__ uint32_t table_at() const { return base_ + kTablePlace; }
 
   // Where a key's bytes lie: rows that are read together are in different banks. All is the same 16 rows later.
@@ -94,24 +83,6 @@ class AttentionRows {
         copy_async<0>(v_place[i] + first * kWidth, advance(v, row, v_stride));
       }
     }
-  }
-
-  __device__ void copy_logits() const {
-    const int step = blockDim.y * 32;
-    if (kBias && p.windows.bias) {
-      const float* from = p.windows.bias + int64_t(head) * p.tokens * p.tokens + warp * p.tokens;
-      uint32_t to = shared_address(bias()) + (warp * kBiasStride + lane) * 4;
-      // Columns behind the last are copies of it.
-      unsigned column[kKeys / 32];
-      for (int i = 0; i < kKeys / 32; ++i) column[i] = min(lane + 32 * i, p.tokens - 1u);
-      for (int t = warp; t < p.tokens; t += blockDim.y) {
-        unroll<kKeys / 32>([&](auto i) { copy_word_async<128 * i>(to, from + column[i]); });
-        from += blockDim.y * p.tokens, to += blockDim.y * kBiasStride * 4;
-      }
-    }
-    if (p.windows.regions)
-      for (int s = thread(); s < kKeys; s += step)
-        regions()[s] = p.windows.regions[int64_t(window) * p.tokens + min(s, p.tokens - 1)];
   }
 
   // Values as they are multiplied: four keys of a channel in a word, signed. A warp turns 32 keys at a time, 16 channels with a
@@ -148,9 +119,7 @@ class AttentionRows {
 
  private:
   static constexpr int kRowBytes = kTile.row_bytes(), kChunks = kWidth / 16;
-  static constexpr int kBiasPlace = 2 * kRowBytes + kTile.value_bytes();
-  static constexpr int kRegionPlace = kBiasPlace + kTile.bias_bytes();
-  static constexpr int kTablePlace = kRegionPlace + (kLogits ? kKeys : 0);
+  static constexpr int kTablePlace = 2 * kRowBytes + kTile.value_bytes();
 
   __device__ unsigned thread() const { return warp * 32 + lane; }
   __device__ int row_of_token(int token) const { return rows_ ? rows_[token] : token; }

@@ -57,7 +57,7 @@ class AttentionSoftmax {
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
       if (at.missing(group)) break;
-      if (at.partial(group))
+      if (group == kGroups - 1)  // these kernels are for so many tokens that other groups are whole
 #pragma unroll
         for (int i = 0; i < 8; ++i)
           if (at.key(group, i / 4) + i % 2 >= at.p.tokens) score[group][i / 4][i % 4] = kMinusInfinity;
@@ -79,22 +79,23 @@ class AttentionSoftmax {
     const float scale = p.logit_scale[at.head];
     float zero[2];
     for (int half = 0; half < 2; ++half) zero[half] = kRoundMagic + float(128 * sums[2 * half]);
-    uint32_t coded = p.logit_inverse_step > 0.0f, parted = p.windows.regions != nullptr, biased = Rows::kBias && p.windows.bias;
-    keep(coded), keep(parted), keep(biased);
+    uint32_t coded = p.logit_inverse_step > 0.0f;
+    keep(coded);
     float most[2] = {-INFINITY, -INFINITY};
-    uint32_t region[2];
-    if (parted)
-      for (int half = 0; half < 2; ++half) region[half] = at.regions()[at.query(half)] * 0x01010101u;
-    const float* bias_rows[2];
-    for (int half = 0; half < 2; ++half)
-      bias_rows[half] = at.bias() + min(at.query(half), p.tokens - 1) * Rows::kBiasStride + at.key(0, 0);
+    constexpr int kWords = attention_words(kGroups);
+    const unsigned tiles = unsigned(p.tokens + 15) / 16;
+    const uint32_t* words = p.foreign + ((at.window * tiles + at.tile) * kWords * 32 + at.lane);
+    const float* biases = p.bias ? p.bias + ((at.head * tiles + at.tile) * kGroups * 256 + at.lane * 4) : nullptr;
+    uint32_t foreign[kWords];
+#pragma unroll
+    for (int i = 0; i < kWords; ++i) foreign[i] = words[32 * i];
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
       if (at.missing(group)) break;
       float(&x)[2][4] = exponential[group];
       float bias[2][4] = {};
-      if (biased)
-        for (int half = 0; half < 2; ++half) load<4>(bias_rows[half] + 16 * group, bias[half]);
+      if (biases)
+        for (int half = 0; half < 2; ++half) load<4>(biases + group * 256 + half * 128, bias[half]);
 #pragma unroll
       for (int i = 0; i < 8; ++i) {
         const int f = i / 4, half = i / 2 % 2;
@@ -103,19 +104,11 @@ class AttentionSoftmax {
       if (coded)
 #pragma unroll
         for (int i = 0; i < 8; ++i) x[i / 4][i % 4] = rintf(clamp(x[i / 4][i % 4] * p.logit_inverse_step, -128.0f, 127.0f));
-      if (parted) {
-        const uint32_t regions = *reinterpret_cast<const uint32_t*>(at.regions() + at.key(group, 0));
-        for (int half = 0; half < 2; ++half) {
-          const uint32_t others = regions ^ region[half];
-#pragma unroll
-          for (int b = 0; b < 4; ++b)
-            if (others & 255u << (8 * b)) x[b / 2][2 * half + b % 2] = -INFINITY;
-        }
-      }
-      if (at.partial(group))
+      const uint32_t bits = foreign[group / 4] & 255u << (8 * (group % 4));
+      if (bits)
 #pragma unroll
         for (int i = 0; i < 8; ++i)
-          if (at.key(group, i / 4) + i % 2 >= p.tokens) x[i / 4][i % 4] = -INFINITY;
+          if (bits & 1u << (8 * (group % 4) + i)) x[i / 4][i % 4] = -INFINITY;
 #pragma unroll
       for (int i = 0; i < 8; ++i) most[i / 2 % 2] = fmaxf(most[i / 2 % 2], x[i / 4][i % 4]);
     }

@@ -44,7 +44,6 @@ const Variant* variant_of(const AttentionCodesParams& p, const Device& device) {
   for (const Variant& variant : kVariants) {
     const AttentionTile& tile = variant.tile;
     if (tile.width != p.head_width || p.tokens > tile.keys() || tile.logits < logits) continue;
-    if (p.windows.bias && tile.bias_bytes() == 0) continue;
     // The kernel of 13 groups is made for the tokens of 14 x 14 patches, and looks for no other number of groups.
     if (tile.groups == 13 && p.tokens <= 12 * 16) continue;
     if (static_cast<int>(shared_bytes(p, tile)) > device.block_shared) continue;
@@ -52,6 +51,12 @@ const Variant* variant_of(const AttentionCodesParams& p, const Device& device) {
   }
   return best;
 }
+
+int tiles_of(int tokens) { return (tokens + 15) / 16; }
+
+// The query of a thread, of two, and its keys of a group, of four: see kernels/attention_softmax.cuh.
+int query_of(int tile, int lane, int half) { return 16 * tile + lane / 4 + 8 * half; }
+int key_of(int group, int lane, int k) { return 16 * group + lane % 4 * 4 + k; }
 
 }  // namespace
 
@@ -67,6 +72,45 @@ TwoScales two_scales(const uint8_t* table, int high) {
     if (table[i] != (fine < levels ? fine : coarse << shift)) return {};
   }
   return {levels, shift};
+}
+
+int attention_codes_groups(const AttentionCodesParams& p, const Device& device) {
+  const Variant* variant = variant_of(p, device);
+  return variant && variant->tile.logits ? variant->tile.groups : 0;
+}
+
+size_t attention_codes_bias_floats(int heads, int tokens, int groups) { return size_t(heads) * tiles_of(tokens) * groups * 256; }
+
+void attention_codes_bias(const float* bias, int heads, int tokens, int groups, float* to) {
+  for (int head = 0; head < heads; ++head, bias += size_t(tokens) * tokens)
+    for (int tile = 0; tile < tiles_of(tokens); ++tile)
+      for (int group = 0; group < groups; ++group)
+        for (int half = 0; half < 2; ++half)
+          for (int lane = 0; lane < 32; ++lane)
+            for (int k = 0; k < 4; ++k) {
+              const int query = query_of(tile, lane, half), key = key_of(group, lane, k);
+              *to++ = query < tokens && key < tokens ? bias[size_t(query) * tokens + key] : 0.0f;
+            }
+}
+
+size_t attention_codes_foreign_words(int windows, int tokens, int groups) {
+  return size_t(windows) * tiles_of(tokens) * attention_words(groups) * 32;
+}
+
+void attention_codes_foreign(const uint8_t* regions, int windows, int tokens, int groups, uint32_t* to) {
+  for (int window = 0; window < windows; ++window)
+    for (int tile = 0; tile < tiles_of(tokens); ++tile)
+      for (int word = 0; word < attention_words(groups); ++word)
+        for (int lane = 0; lane < 32; ++lane, ++to) {
+          *to = 0;
+          for (int bit = 0; bit < 32; ++bit) {
+            // Bit 4 f + 2 half + b of a group is that of score[f][2 half + b].
+            const int query = std::min(query_of(tile, lane, bit / 2 % 2), tokens - 1);
+            const int key = key_of(4 * word + bit / 8, lane, bit / 4 % 2 * 2 + bit % 2);
+            const uint8_t* region = regions ? regions + size_t(window) * tokens : nullptr;
+            *to |= uint32_t(key >= tokens || (region && region[key] != region[query])) << bit;
+          }
+        }
 }
 
 Workspace attention_codes_workspace(const AttentionCodesParams& p, const Device& device) {

@@ -18,12 +18,8 @@ struct AttentionTile {
   // A pair of fragments of values, for 32 keys and 16 channels; 64 more bytes set banks of neighbours apart.
   static constexpr int kPair = 512 + 64;
   constexpr int value_bytes() const { return blocks() * (width / 16) * kPair; }
-  // Floats from query to query of the bias in shared memory: an odd multiple of 16.
-  constexpr int bias_stride() const { return groups % 2 ? keys() : keys() + 16; }
-  constexpr int bias_bytes() const { return logits && groups <= 4 ? keys() * bias_stride() * 4 : 0; }
-  // Keys, values as they come, values as they are multiplied, bias, regions; the table of the code of probabilities lies where
-  // values came in.
-  constexpr int shared_bytes() const { return 2 * row_bytes() + value_bytes() + bias_bytes() + (logits ? keys() : 0) + kTable; }
+  // Keys, values as they come, values as they are multiplied, the table of the code of probabilities.
+  constexpr int shared_bytes() const { return 2 * row_bytes() + value_bytes() + kTable; }
   static constexpr int kTable = 16384;
 };
 
@@ -35,5 +31,8 @@ struct AttentionTile {
   X(64, 16, true)
 
 constexpr int kAttentionWarps = 8;  // of a block, at most
+
+// Words of bits of a thread that say which of its keys are not attended: eight for each group.
+constexpr int attention_words(int groups) { return (groups + 3) / 4; }
 
 }  // namespace fewbit::cuda

@@ -107,6 +107,7 @@ class Binder {
       p.logit_inverse_step = op.logit_code->inverse_step;
       p.logit_step = op.logit_code->step;
     }
+    set_logits(op, &p);
     const Launch launch = attention_codes_launch(p, device_);
     add(p, launch, attention_codes_workspace(p, device_));
   }
@@ -403,6 +404,22 @@ class Binder {
           pointer<const int32_t>(constants_.put(op.windows->rows.data(), op.windows->rows.size() * sizeof(int32_t)));
     p->windows.bias = array<float>(op.windows->bias, size_t(op.heads) * p->tokens * p->tokens);
     p->windows.regions = array<uint8_t>(op.windows->regions, op.q.rows);
+  }
+
+  // Bias and regions in the order of the kernel.
+  void set_logits(const AttentionCodesOp& op, AttentionCodesParams* p) {
+    const int groups = attention_codes_groups(*p, device_), heads = p->heads, tokens = p->tokens, windows = p->windows.count;
+    if (!groups) return;
+    const auto host_of = [this](const std::optional<Constant>& constant) { return constant ? host(*constant) : nullptr; };
+    const auto* bias = reinterpret_cast<const float*>(op.windows ? host_of(op.windows->bias) : nullptr);
+    const uint8_t* regions = op.windows ? host_of(op.windows->regions) : nullptr;
+    if (bias)
+      p->bias = pointer<const float>(constants_.put(
+          bias, attention_codes_bias_floats(heads, tokens, groups) * sizeof(float), 1,
+          [=](uint8_t* to) { attention_codes_bias(bias, heads, tokens, groups, reinterpret_cast<float*>(to)); }));
+    p->foreign = pointer<const uint32_t>(constants_.put(
+        host(op.logit_scale), attention_codes_foreign_words(windows, tokens, groups) * sizeof(uint32_t), 1,
+        [=](uint8_t* to) { attention_codes_foreign(regions, windows, tokens, groups, reinterpret_cast<uint32_t*>(to)); }));
   }
 
   void copy(const View& x, const View& y, int element, const int32_t* rows, int parts, uint8_t zero) {

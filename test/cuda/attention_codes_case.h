@@ -93,6 +93,16 @@ class AttentionFixture {
     p.windows.bias = mirror.up(o.windows.bias, o.windows.bias ? size_t(o.heads) * o.tokens * o.tokens : 0);
     p.windows.regions = mirror.up(o.windows.regions, o.windows.regions ? count : 0);
     p.logit_inverse_step = o.logit_inverse_step, p.logit_step = o.logit_step;
+    if (const int groups = attention_codes_groups(p, device())) {
+      bias_.resize(attention_codes_bias_floats(o.heads, o.tokens, groups));
+      foreign_.resize(attention_codes_foreign_words(o.windows.count, o.tokens, groups));
+      if (o.windows.bias) {
+        attention_codes_bias(o.windows.bias, o.heads, o.tokens, groups, bias_.data());
+        p.bias = mirror.up(bias_.data(), bias_.size());
+      }
+      attention_codes_foreign(o.windows.regions, o.windows.count, o.tokens, groups, foreign_.data());
+      p.foreign = mirror.up(foreign_.data(), foreign_.size());
+    }
     p.workspace = mirror.make<uint8_t>(attention_codes_workspace(p, device()).bytes);
     return p;
   }
@@ -129,7 +139,8 @@ class AttentionFixture {
   const ptrdiff_t width_, stride_, rows_;
   Aligned<uint8_t> x_, y_;
   WindowTables tables_;
-  std::vector<float> logit_scale_, p_inverse_step_, output_scale_;
+  std::vector<float> logit_scale_, p_inverse_step_, output_scale_, bias_;
+  std::vector<uint32_t> foreign_;
   uint8_t p_table_[kEncodeTable], y_table_[kEncodeTable];
   std::string kernel_;
 };
