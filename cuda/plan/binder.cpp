@@ -16,6 +16,7 @@
 #include "cuda/ops/mean.h"
 #include "cuda/ops/patchify.h"
 #include "cuda/ops/pointwise.h"
+#include "cuda/plan/joined_layers.h"
 
 namespace fewbit::cuda {
 namespace {
@@ -24,11 +25,6 @@ size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1) / multipl
 
 bool uniform(const View& view) { return view.rows == 1 || view.image_stride == view.rows * view.row_stride; }
 bool uniform(const std::optional<View>& view) { return !view || uniform(*view); }
-
-template <class T>
-T* pointer(DevicePointer address) {
-  return reinterpret_cast<T*>(address);
-}
 
 class Binder {
  public:
@@ -50,9 +46,10 @@ class Binder {
       if (!next || !joins(op, *next) || !linear_codes_joins(params_of(*next))) break;
       layers.push_back(next);
     }
-    if (layers.size() > 1) join(layers, &p);
-    set_weight(layers, &p);
-    for (const LinearCodesOp* layer : layers) note_target(*layer);
+    if (layers.size() > 1) join(plan_, layers, constants_, &p);
+    set_weight(plan_, layers, constants_, &p);
+    for (const LinearCodesOp* layer : layers)
+      if (layer->encode) note_codes(layer->y, &*layer->encode);
     const Launch launch = linear_codes_launch(p, device_);
     add(p, launch, linear_codes_workspace(p, device_), int(layers.size()));
   }
@@ -182,7 +179,7 @@ class Binder {
   }
 
  private:
-  const uint8_t* host(const Constant& constant) const { return plan_.blobs[constant.blob]->data() + constant.offset; }
+  const uint8_t* host(const Constant& constant) const { return host_bytes(plan_, constant); }
 
   template <class T>
   const T* array(const Constant& constant, size_t count) {
@@ -239,14 +236,18 @@ class Binder {
   }
 
   template <class Params>
-  void set_target(const View& y, const std::optional<PlanEncoder>& encode, Params* p) {
+  void place_target(const View& y, const std::optional<PlanEncoder>& encode, Params* p) {
     if (encode) {
       p->y_codes = matrix<uint8_t>(y);
       p->encode = encoder(*encode, y.width);
-      note_codes(y, &*encode);
     } else {
       p->y_float = matrix<float>(y);
     }
+  }
+  template <class Params>
+  void set_target(const View& y, const std::optional<PlanEncoder>& encode, Params* p) {
+    place_target(y, encode, p);
+    if (encode) note_codes(y, &*encode);
   }
 
   // All but the weight.
@@ -273,86 +274,8 @@ class Binder {
       p.residual = matrix<const float>(op.residual);
     }
     set_known_bytes(op.x, &p);
-    if (op.encode) {
-      p.y_codes = matrix<uint8_t>(op.y);
-      p.encode = encoder(*op.encode, op.y.width);
-    } else {
-      p.y_float = matrix<float>(op.y);
-    }
+    place_target(op.y, op.encode, &p);
     return p;
-  }
-
-  // Whether both are of one x and differ in weights, places and codes alone.
-  static bool joins(const LinearCodesOp& a, const LinearCodesOp& b) {
-    return same(a.x, b.x) && same_rows(a.y, b.y) && a.y.space == b.y.space && a.activation == b.activation && b.encode &&
-           a.encode->table.has_value() == b.encode->table.has_value();
-  }
-  static bool same_rows(const View& a, const View& b) {
-    return a.rows == b.rows && a.width == b.width && a.row_stride == b.row_stride && a.image_stride == b.image_stride;
-  }
-  static bool same(const View& a, const View& b) {
-    return a.space == b.space && a.blob == b.blob && a.offset == b.offset && same_rows(a, b);
-  }
-
-  // From the first of layers to all of them. What they have for each output lies side by side.
-  void join(const std::vector<const LinearCodesOp*>& layers, LinearCodesParams* p) {
-    const int own = p->outputs;
-    p->part_outputs = own;
-    p->outputs = own * int(layers.size());
-    p->correction = side_by_side<int32_t>(layers, own, [this](const LinearCodesOp& op) { return host(op.correction); });
-    p->scale = side_by_side<float>(layers, own, [this](const LinearCodesOp& op) { return host(op.scale); });
-    p->bias = side_by_side<float>(layers, own, [this](const LinearCodesOp& op) { return host(op.bias); });
-    if (p->encode.table)
-      p->encode.table =
-          side_by_side<uint8_t>(layers, kEncodeTable, [this](const LinearCodesOp& op) { return host(*op.encode->table); });
-    // What is written later knows plans and host memory, and no binder.
-    const uint8_t* key = host(layers[0]->scale);
-    std::vector<const uint8_t*> steps;
-    for (const LinearCodesOp* op : layers)
-      steps.push_back(op->encode->inverse_steps ? host(*op->encode->inverse_steps) : nullptr);
-    const size_t bytes = own * sizeof(float);
-    p->encode.inverse_steps = pointer<const float>(constants_.put(key, layers.size() * bytes, 4, [=](uint8_t* to) {
-      for (size_t i = 0; i < layers.size(); ++i, to += bytes) {
-        if (steps[i])
-          std::memcpy(to, steps[i], bytes);
-        else
-          std::fill_n(reinterpret_cast<float*>(to), own, layers[i]->encode->inverse_step);
-      }
-    }));
-    p->parts = pointer<const LinearPart>(constants_.put(key, layers.size() * sizeof(LinearPart), 5, [=](uint8_t* to) {
-      auto* parts = reinterpret_cast<LinearPart*>(to);
-      for (const LinearCodesOp* op : layers)
-        *parts++ = {op->y.offset - layers[0]->y.offset, op->encode->low, op->encode->high, op->encode->offset};
-    }));
-  }
-  template <class T, class Host>
-  const T* side_by_side(const std::vector<const LinearCodesOp*>& layers, int count, Host host_of) {
-    const size_t bytes = count * sizeof(T);
-    std::vector<const uint8_t*> from;
-    for (const LinearCodesOp* op : layers) from.push_back(host_of(*op));
-    return pointer<const T>(constants_.put(from[0], from.size() * bytes, 3, [=](uint8_t* to) {
-      for (const uint8_t* each : from) {
-        std::memcpy(to, each, bytes);
-        to += bytes;
-      }
-    }));
-  }
-
-  void set_weight(const std::vector<const LinearCodesOp*>& layers, LinearCodesParams* p) {
-    std::vector<LinearWeight> weights;
-    for (const LinearCodesOp* op : layers) {
-      weights.push_back({host(op->weight), op->weight_bits});
-      p->weight_bits = std::max(p->weight_bits, op->weight_bits);
-    }
-    const bool to_codes = layers[0]->encode.has_value();
-    const int outputs = layers[0]->y.width, inputs = p->inputs;
-    p->weight = pointer<const uint8_t>(
-        constants_.put(weights[0].packed, linear_codes_weight_bytes(p->outputs, inputs, p->weight_bits), to_codes ? 1 : 2,
-                       [=](uint8_t* to) { linear_codes_weight(weights, outputs, inputs, to_codes, to); }));
-  }
-
-  void note_target(const LinearCodesOp& op) {
-    if (op.encode) note_codes(op.y, &*op.encode);
   }
 
   // Codes were written to y: of an encoder, or who knows which.
@@ -414,9 +337,9 @@ class Binder {
     const auto* bias = reinterpret_cast<const float*>(op.windows ? host_of(op.windows->bias) : nullptr);
     const uint8_t* regions = op.windows ? host_of(op.windows->regions) : nullptr;
     if (bias)
-      p->bias = pointer<const float>(constants_.put(
-          bias, attention_codes_bias_floats(heads, tokens, groups) * sizeof(float), 1,
-          [=](uint8_t* to) { attention_codes_bias(bias, heads, tokens, groups, reinterpret_cast<float*>(to)); }));
+      p->bias = pointer<const float>(
+          constants_.put(bias, attention_codes_bias_floats(heads, tokens, groups) * sizeof(float), 1,
+                         [=](uint8_t* to) { attention_codes_bias(bias, heads, tokens, groups, reinterpret_cast<float*>(to)); }));
     p->foreign = pointer<const uint32_t>(constants_.put(
         host(op.logit_scale), attention_codes_foreign_words(windows, tokens, groups) * sizeof(uint32_t), 1,
         [=](uint8_t* to) { attention_codes_foreign(regions, windows, tokens, groups, reinterpret_cast<uint32_t*>(to)); }));

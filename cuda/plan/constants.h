@@ -7,8 +7,18 @@
 #include <vector>
 
 #include "cuda/driver/memory.h"
+#include "plan/plan.h"
 
 namespace fewbit::cuda {
+
+template <class T>
+T* pointer(DevicePointer address) {
+  return reinterpret_cast<T*>(address);
+}
+
+inline const uint8_t* host_bytes(const Plan& plan, const Constant& constant) {
+  return plan.blobs[constant.blob]->data() + constant.offset;
+}
 
 // Used in two rounds: binding a plan asks for all constants while there is no memory yet, and gets addresses that mean nothing;
 // upload() makes them, and binding again gives the real ones.
