@@ -41,7 +41,8 @@ __device__ void finish(const LinearF32Params& p, int first_row, int first_output
     if (p.activation == Activation::gelu) y = gelu(y);
     if (p.gain) y = y * p.gain[output];
     if (p.residual.data) y = y + p.residual.at(image, row)[output];
-    p.y.at(image, row)[output] = y;
+    const int part = p.part_outputs ? output / p.part_outputs : 0;
+    p.y.at(image, row)[output + (part ? p.parts[part] - part * p.part_outputs : 0)] = y;
   }
 }
 

@@ -16,6 +16,10 @@ struct LinearF32Params {
   const float* gain;
   Matrix<const float> residual;
   Matrix<float> y;
+  // Layers of the same x side by side, each with so many outputs, a multiple of 16, or 0. parts, in device memory: floats from y
+  // to the target of each.
+  int part_outputs;
+  const int64_t* parts;
 };
 
 // A block has 64 outputs and 64 rows: 16 x 16 threads with 4 x 4 each, and takes 16 inputs at a time.

@@ -38,14 +38,9 @@ class Binder {
 
   void operator()(const LinearCodesOp& op) {
     LinearCodesParams p = params_of(op);
-    // Layers that read the same rows, such as queries, keys and values, are one.
-    std::vector<const LinearCodesOp*> layers{&op};
-    while (linear_codes_joins(p)) {
-      const auto* next =
-          op_ + layers.size() < plan_.ops.size() ? std::get_if<LinearCodesOp>(&plan_.ops[op_ + layers.size()].op) : nullptr;
-      if (!next || !joins(op, *next) || !linear_codes_joins(params_of(*next))) break;
-      layers.push_back(next);
-    }
+    const auto layers = layers_with(op, [&](const LinearCodesOp& next) {
+      return linear_codes_joins(p) && joins(op, next) && linear_codes_joins(params_of(next));
+    });
     if (layers.size() > 1) join(plan_, layers, constants_, &p);
     set_weight(plan_, layers, constants_, &p);
     for (const LinearCodesOp* layer : layers)
@@ -61,13 +56,18 @@ class Binder {
     p.outputs = op.y.width;
     const size_t padded = round_up(p.outputs, 16);
     p.x = matrix<const float>(op.x);
-    p.weight = array<float>(op.weight, padded * p.inputs);
-    p.bias = array<float>(op.bias, padded);
     p.activation = op.activation;
     p.gain = array<float>(op.gain, padded);
     p.residual = matrix<const float>(op.residual);
     p.y = matrix<float>(op.y);
-    add(p, linear_f32_launch(p, device_));
+    const auto layers = layers_with(op, [&](const LinearF32Op& next) { return joins(op, next); });
+    if (layers.size() > 1) {
+      join(plan_, layers, constants_, &p);
+    } else {
+      p.weight = array<float>(op.weight, padded * p.inputs);
+      p.bias = array<float>(op.bias, padded);
+    }
+    add(p, linear_f32_launch(p, device_), {}, int(layers.size()));
   }
 
   void operator()(const LayerNormOp& op) {
@@ -248,6 +248,18 @@ class Binder {
   void set_target(const View& y, const std::optional<PlanEncoder>& encode, Params* p) {
     place_target(y, encode, p);
     if (encode) note_codes(y, &*encode);
+  }
+
+  // This op and those right behind it that can be done with it: layers that read the same rows, such as queries, keys and values.
+  template <class Op, class Joins>
+  std::vector<const Op*> layers_with(const Op& op, Joins joins) const {
+    std::vector<const Op*> layers{&op};
+    for (size_t i = op_ + 1; i < plan_.ops.size(); ++i) {
+      const Op* next = std::get_if<Op>(&plan_.ops[i].op);
+      if (!next || !joins(*next)) break;
+      layers.push_back(next);
+    }
+    return layers;
   }
 
   // All but the weight.

@@ -19,7 +19,7 @@ bool same(const View& a, const View& b) {
 
 // `count` elements of each host array.
 template <class T>
-const T* side_by_side(const std::vector<const uint8_t*>& arrays, int count, Constants& constants) {
+const T* side_by_side(const std::vector<const uint8_t*>& arrays, size_t count, Constants& constants) {
   const size_t bytes = count * sizeof(T);
   return pointer<const T>(constants.put(arrays[0], arrays.size() * bytes, kSideBySide, [=](uint8_t* to) {
     for (const uint8_t* array : arrays) {
@@ -34,6 +34,28 @@ const T* side_by_side(const std::vector<const uint8_t*>& arrays, int count, Cons
 bool joins(const LinearCodesOp& a, const LinearCodesOp& b) {
   return same(a.x, b.x) && same_rows(a.y, b.y) && a.y.space == b.y.space && a.activation == b.activation && b.encode &&
          a.encode->table.has_value() == b.encode->table.has_value();
+}
+
+bool joins(const LinearF32Op& a, const LinearF32Op& b) {
+  return same(a.x, b.x) && same_rows(a.y, b.y) && a.y.space == b.y.space && a.activation == b.activation && a.y.width % 16 == 0 &&
+         !a.gain && !b.gain && !a.residual && !b.residual;
+}
+
+void join(const Plan& plan, const std::vector<const LinearF32Op*>& layers, Constants& constants, LinearF32Params* p) {
+  std::vector<const uint8_t*> weight, bias;
+  for (const LinearF32Op* op : layers) {
+    weight.push_back(host_bytes(plan, op->weight));
+    bias.push_back(host_bytes(plan, op->bias));
+  }
+  const int own = p->outputs;
+  p->part_outputs = own;
+  p->outputs = own * int(layers.size());
+  p->weight = side_by_side<float>(weight, size_t(own) * p->inputs, constants);
+  p->bias = side_by_side<float>(bias, own, constants);
+  p->parts = pointer<const int64_t>(constants.put(bias[0], layers.size() * sizeof(int64_t), kParts, [=](uint8_t* to) {
+    auto* parts = reinterpret_cast<int64_t*>(to);
+    for (const LinearF32Op* op : layers) *parts++ = (op->y.offset - layers[0]->y.offset) / int64_t(sizeof(float));
+  }));
 }
 
 void join(const Plan& plan, const std::vector<const LinearCodesOp*>& layers, Constants& constants, LinearCodesParams* p) {

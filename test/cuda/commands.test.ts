@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { describeOnSimulator } from '../support/cuda.js'
 import { writeDigits } from '../support/digit-files.js'
 import { DIGITS } from '../support/digits.js'
@@ -58,21 +58,25 @@ describeOnSimulator()('a CUDA device', () => {
 
   test('quantizes on the CPU, evaluates the result, and launches at most eight kernels a block', async () => {
     await writeDigits(join(folder.path, 'train'), 'train', 2)
-    const [model, report] = ['digits.fewbit', 'launches.json'].map((name) => join(folder.path, name))
+    const model = join(folder.path, 'digits.fewbit')
     const args = ['--calibrate', join(folder.path, 'train'), '--preset', 'minmax', '--bits', '8', '--device', 'cuda']
     expect(fewbit(['quantize', DIGITS, '-o', model, ...args]).status).toBe(0)
     await writeDigits(join(folder.path, 'one'), 'test', 1)
-    const { status } = fewbit(['eval', model, '--data', join(folder.path, 'one'), '--device', 'cuda'], { PTXSIM_REPORT: report })
-    expect(status).toBe(0)
-    const kernels = readFileSync(report, 'utf8')
-      .trim()
-      .split('\n')
-      .map((line): string => JSON.parse(line).kernel)
-    const blocks = kernels.filter((kernel) => kernel.includes('attention')).length
-    expect(blocks).toBe(6)
-    // Patches, their linear layer, rows of constants, the last LayerNorm and the head come besides.
-    expect(kernels.length).toBeLessThanOrEqual(8 * blocks + 6)
-    expect(kernels.filter((kernel) => kernel.includes('linear')).length).toBe(4 * blocks + 2)
+    for (const each of [model, DIGITS]) {
+      const report = join(folder.path, `${basename(each)}.json`)
+      const { status } = fewbit(['eval', each, '--data', join(folder.path, 'one'), '--device', 'cuda'], { PTXSIM_REPORT: report })
+      expect(status).toBe(0)
+      const kernels = readFileSync(report, 'utf8')
+        .trim()
+        .split('\n')
+        .map((line): string => JSON.parse(line).kernel)
+      const count = (name: string) => kernels.filter((kernel) => kernel.includes(name)).length
+      const blocks = count('attention')
+      expect(blocks).toBe(6)
+      // Patches, their linear layer, rows of constants, the last LayerNorm and the head come besides.
+      expect(kernels.length).toBeLessThanOrEqual(8 * blocks + 6)
+      expect(count('linear')).toBe(4 * blocks + 2)
+    }
   })
 
   test.each([
