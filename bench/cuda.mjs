@@ -133,16 +133,27 @@ function broken(kernels) {
   return found
 }
 
-/** Registers, spills and static shared memory of every kernel, from the compiler. */
+/** The architectures that the package has machine code for. */
+const ARCHITECTURES = [80, 86, 89, 90, 100, 120]
+
+/** Registers and spills of every kernel on every architecture, from the compiler. */
 function resources() {
   const sources = readdirSync(join(root, 'cuda', 'kernels')).filter((file) => file.endsWith('.cu'))
+  const targets = ARCHITECTURES.map((each) => `--generate-code=arch=compute_${each},code=sm_${each}`)
   const table = []
   for (const source of sources) {
-    const args = ['-std=c++17', '-O3', '--fmad=false', '--expt-relaxed-constexpr', '-arch=sm_80', '-cubin', '-Xptxas', '-v']
-    const { stderr } = run('nvcc', [...args, '-I.', '-Inative', `cuda/kernels/${source}`, '-o', join(folder, `${source}.cubin`)])
-    const pattern = /Compiling entry function '(\w+)'[\s\S]*?(\d+) bytes stack frame, (\d+) bytes spill stores[\s\S]*?Used (\d+) registers/g
-    for (const [, kernel, stack, spills, registers] of stderr.matchAll(pattern))
-      table.push({ kernel, stack: Number(stack), spills: Number(spills), registers: Number(registers) })
+    const args = ['-std=c++17', '-O3', '--fmad=false', '--expt-relaxed-constexpr', ...targets, '-fatbin', '-Xptxas', '-v']
+    const { stderr } = run('nvcc', [...args, '-I.', '-Inative', `cuda/kernels/${source}`, '-o', join(folder, `${source}.fatbin`)])
+    const pattern =
+      /Compiling entry function '(\w+)' for 'sm_(\d+)'[\s\S]*?(\d+) bytes stack frame, (\d+) bytes spill stores[\s\S]*?Used (\d+) registers/g
+    for (const [, kernel, architecture, stack, spills, registers] of stderr.matchAll(pattern))
+      table.push({
+        kernel,
+        architecture: Number(architecture),
+        stack: Number(stack),
+        spills: Number(spills),
+        registers: Number(registers),
+      })
   }
   return table
 }
@@ -212,7 +223,8 @@ peak, which belongs to \`wgmma\`. Nothing here was measured on a GPU.`
 }
 
 function documentation(kernels, compiled) {
-  const registers = new Map(compiled.map((each) => [each.kernel, each.registers]))
+  const own = compiled.filter(({ architecture }) => architecture === ARCHITECTURES[0])
+  const registers = new Map(own.map((each) => [each.kernel, each.registers]))
   const spilled = compiled.filter(({ stack, spills }) => stack || spills)
   const counters = kernels.map((k) => [
     `${k.model}, ${k.op}`,
@@ -247,7 +259,7 @@ function documentation(kernels, compiled) {
 
 ${table(head, counters)}
 
-${spilled.length ? `Spills or local memory: ${spilled.map(({ kernel }) => `\`${kernel}\``).join(', ')}.` : `None of the ${compiled.length} kernels spills registers or has local memory.`}
+${spilled.length ? `Spills or local memory: ${spilled.map(({ kernel, architecture }) => `\`${kernel}\` on sm_${architecture}`).join(', ')}.` : `None of the ${own.length} kernels spills registers or has local memory on sm_${ARCHITECTURES.join(', ')}.`}
 
 ### Roofline
 

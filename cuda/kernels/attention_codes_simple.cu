@@ -78,12 +78,11 @@ __device__ void attention(const AttentionCodesParams& p, uint8_t* scratch) {
   float* e = reinterpret_cast<float*>(scratch) + static_cast<long long>(threadIdx.y) * padded;
   uint8_t* probabilities =
       scratch + static_cast<long long>(blockDim.y) * padded * 4 + static_cast<long long>(threadIdx.y) * padded;
-  const bool words = has_words(p);
   const long long queries = static_cast<long long>(p.images) * p.windows.count * p.heads * p.tokens;
   const long long all_warps = static_cast<long long>(gridDim.x) * blockDim.y;
   for (long long query = static_cast<long long>(blockIdx.x) * blockDim.y + threadIdx.y; query < queries; query += all_warps) {
     const AttentionQuery at(p, query);
-    if (words)
+    if (has_words(p))
       scores<uint32_t>(p, at, e);
     else
       scores<uint8_t>(p, at, e);

@@ -9,11 +9,11 @@ namespace fewbit::cuda {
 
 constexpr int kSharedTable = kEncodeTable * 32;
 
-// By all threads of a block; a barrier follows. shared: at a multiple of 16 bytes.
-__device__ static inline void share_table(const uint8_t* table, uint8_t* shared, int thread, int threads) {
+// By all threads of a block; a barrier follows. shared: at a multiple of 16 bytes. count: of tables, one behind the other.
+__device__ static inline void share_table(const uint8_t* table, uint8_t* shared, int thread, int threads, int count = 1) {
   const auto* words = reinterpret_cast<const uint32_t*>(table);
   auto* copies = reinterpret_cast<uint4*>(shared);
-  for (int i = thread; i < kSharedTable / 16; i += threads) {
+  for (int i = thread; i < count * kSharedTable / 16; i += threads) {
     const uint32_t word = words[i / 8];
     copies[i] = make_uint4(word, word, word, word);
   }

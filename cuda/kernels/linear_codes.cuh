@@ -340,9 +340,10 @@ class LinearBlock {
 
 }  // namespace fewbit::cuda
 
-// Defines the kernel fewbit_linear_codes_<kind>_<fragments>x<rows>x<columns>x<slices>.
+// Defines the kernel fewbit_linear_codes_<kind>_<fragments>x<rows>x<columns>x<slices>. Kernels with slices are for few blocks:
+// one on a multiprocessor is enough, so that registers are not saved to the point of spills.
 #define FEWBIT_LINEAR_KERNEL(kind, bits, native, fragments, rows, columns, slices)                                        \
-  extern "C" __global__ void __launch_bounds__(32 * rows * columns * slices)                                              \
+  extern "C" __global__ void __launch_bounds__(32 * rows * columns * slices, slices > 1)                                  \
       fewbit_linear_codes_##kind##_##fragments##x##rows##x##columns##x##slices(const fewbit::cuda::LinearCodesParams p) { \
     extern __shared__ __align__(128) uint8_t shared[];                                                                    \
     fewbit::cuda::LinearBlock<bits, native, fragments, rows, columns, slices>(p, shared).run();                           \
