@@ -25,13 +25,15 @@ export function codeToJson({ bits, family, levels, step, factors }: Code): JsonO
 /** @throws Error that starts with `name` */
 export function codeFromJson(json: unknown, name: string): Code {
   if (!isObject(json)) throw new Error(`the code of ${name} is not an object`)
-  const { bits, step, low, family = 'uniform', levels } = json
+  const { bits, step, low, family = 'uniform' } = json
   if (typeof bits !== 'number' || typeof step !== 'number' || typeof low !== 'number') {
     throw new Error(`the code of ${name} lacks bits, step or low`)
   }
   if (bits > 8 || !Number.isInteger(bits) || bits < 2) throw new Error(`${name}: ${bits} bits, expected 2..8`)
-  const above = CONSECUTIVE.includes(family as string) ? ASCENDING.subarray(0, 2 ** bits) : Buffer.from(String(levels ?? ''), 'base64')
-  const code: Code = { bits, family: family as Code['family'], levels: Array.from(above, (level) => low + level), step }
+  const above = CONSECUTIVE.includes(family as string) ? ASCENDING.subarray(0, 2 ** bits) : Buffer.from(String(json.levels ?? ''), 'base64')
+  const levels: number[] = []
+  for (const level of above) levels.push(low + level)
+  const code: Code = { bits, family: family as Code['family'], levels, step }
   if (json.factors !== undefined) code.factors = factorsFromJson(json.factors, name)
   validateCode(code, name)
   return code

@@ -47,7 +47,7 @@ function scan(text: string, what: string): number {
   for (let i = 0; i < text.length; i++) {
     switch (text.charCodeAt(i)) {
       case 0x22: // "
-        for (i++; i < text.length && text.charCodeAt(i) !== 0x22; i++) if (text.charCodeAt(i) === 0x5c) i++
+        i = endOfString(text, i)
         break
       case 0x5b: // [
       case 0x7b: // {
@@ -68,4 +68,14 @@ function scan(text: string, what: string): number {
     if (values > MOST_VALUES) throw new Error(`${what} has more than ${MOST_VALUES} values`)
   }
   return members
+}
+
+/** Where the string ends that begins at `start`: most of a header lies in strings, which are searched faster than scanned. */
+function endOfString(text: string, start: number): number {
+  for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
+    let escapes = 0
+    while (text.charCodeAt(end - 1 - escapes) === 0x5c) escapes++
+    if (escapes % 2 === 0) return end
+  }
+  return text.length
 }
