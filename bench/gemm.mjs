@@ -1,6 +1,6 @@
 // Matrix products of DeiT-Small on one thread: the kernels of every path beside oneDNN (Debian: libdnnl-dev) where it is installed, and beside the peak of
 // the core. Builds bench/native with cmake.
-//   node bench/gemm.mjs [--path avx512vnni]
+//   node bench/gemm.mjs [--path avx512vnni [--shape 'one row']]
 import { spawnSync } from 'node:child_process'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -8,11 +8,11 @@ import { Bench, machine, machineText, say } from './runner.mjs'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const build = join(root, 'build', 'bench')
-const bench = new Bench('gemm', { path: { type: 'string' } })
+const bench = new Bench('gemm', { path: { type: 'string' }, shape: { type: 'string' } })
 
 const program = compile()
 say('timing')
-const { stdout, status } = spawnSync(program, bench.args.path ? [bench.args.path] : [], {
+const { stdout, status } = spawnSync(program, [bench.args.path, bench.args.shape].filter(Boolean), {
   encoding: 'utf8',
   env: { ...process.env, OMP_NUM_THREADS: '1' },
   stdio: ['ignore', 'pipe', 'inherit'],

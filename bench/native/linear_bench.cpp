@@ -3,7 +3,7 @@
 // for each row: the median of interleaved runs, in time of the processor, which other programs do not lengthen; operations =
 // 2 rows inputs outputs.
 //
-//   linear_bench [path]     without one, all paths that run here
+//   linear_bench [path [shape]]     without them, all paths that run here and all shapes
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -190,6 +190,7 @@ void race(const Shape& shape, std::vector<Contestant> contestants) {
 
 int main(int argc, char** argv) {
   for (const Shape& shape : kShapes) {
+    if (argc > 2 && std::strcmp(shape.name, argv[2]) != 0) continue;
     std::vector<Contestant> contestants;
     for (const Path& path : paths())
       if (path.runs && (argc < 2 || std::strcmp(path.name, argv[1]) == 0)) add_path(path, shape, &contestants);

@@ -79,8 +79,20 @@ Multiply multiply_of(int rows, int panels) {
 inline int32_t sum_bytes(const uint8_t* x, int blocks) {
   __m256i sums = _mm256_setzero_si256();
   for (int c = 0; c < blocks; ++c, x += kBlockInputs)
-    sums = _mm256_dpbusd_epi32(sums, _mm256_load_si256(reinterpret_cast<const __m256i*>(x)), _mm256_set1_epi8(1));
-  return _mm512_reduce_add_epi32(_mm512_zextsi256_si512(sums));
+    sums = _mm256_add_epi64(sums, _mm256_sad_epu8(_mm256_load_si256(reinterpret_cast<const __m256i*>(x)), _mm256_setzero_si256()));
+  return static_cast<int32_t>(_mm512_reduce_add_epi64(_mm512_zextsi256_si512(sums)));
+}
+
+// How far ahead weights of few bits are fetched. Their planes are read out of order, which the prefetcher of the processor takes
+// for no stream, and decoding fills the window in which loads are started. Of 6 and more bits it fetches enough by itself.
+constexpr int kFetchBytes = 1024;
+constexpr int kFetchedBits = 5;
+
+// The lines of a block, into the second-level cache: the first one has too few lines on their way.
+template <int bits>
+inline void fetch_block(const uint8_t* block) {
+#pragma GCC unroll 5
+  for (int line = 0; line < bits; ++line) _mm_prefetch(reinterpret_cast<const char*>(block + kRowBytes * line), _MM_HINT_T1);
 }
 
 // acc[r][0..64) of at most kFewRows rows, whose weights are read once: decoded in registers, four panels at a time, so that
@@ -96,7 +108,12 @@ FEWBIT_NOINLINE void multiply_packed(const uint8_t* x, ptrdiff_t x_stride, const
 #pragma GCC unroll 4
     for (int p = 0; p < kPanels; ++p) sum[r][p] = first;
   }
+  constexpr ptrdiff_t ahead = kFetchBytes / block_bytes(bits) * block_bytes(bits);
   for (int c = 0; c < blocks; ++c, x += kBlockInputs, packed += block_bytes(bits)) {
+    if constexpr (bits <= kFetchedBits) {
+#pragma GCC unroll 4
+      for (int p = 0; p < kPanels; ++p) fetch_block<bits>(packed + p * panel + ahead);
+    }
 #pragma GCC unroll 8
     for (int i = 0; i < kBlockRows; ++i) {
 #pragma GCC unroll 4
