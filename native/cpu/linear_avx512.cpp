@@ -79,7 +79,8 @@ Multiply multiply_of(int rows, int panels) {
 inline int32_t sum_bytes(const uint8_t* x, int blocks) {
   __m256i sums = _mm256_setzero_si256();
   for (int c = 0; c < blocks; ++c, x += kBlockInputs)
-    sums = _mm256_add_epi64(sums, _mm256_sad_epu8(_mm256_load_si256(reinterpret_cast<const __m256i*>(x)), _mm256_setzero_si256()));
+    sums =
+        _mm256_add_epi64(sums, _mm256_sad_epu8(_mm256_load_si256(reinterpret_cast<const __m256i*>(x)), _mm256_setzero_si256()));
   return static_cast<int32_t>(_mm512_reduce_add_epi64(_mm512_zextsi256_si512(sums)));
 }
 
