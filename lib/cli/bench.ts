@@ -4,7 +4,7 @@ import { noiseImages } from '../images/noise.js'
 import { type DeviceName, load, type Model, quantize, randomModel } from '../index.js'
 import { formatMs, pairs } from '../report/terminal.js'
 import { type BitOptions, options } from './options.js'
-import { type ProgressEvent, print, printJson, type Terminal, withProgress } from './terminal.js'
+import { type ProgressEvent, print, printJson, printWarnings, type Terminal, withProgress } from './terminal.js'
 
 interface Options extends BitOptions {
   batch: number
@@ -38,8 +38,9 @@ export function benchCommand(terminal: Terminal): Command {
 async function action(terminal: Terminal, name: string, given: Options): Promise<void> {
   const { batch, threads, seed, json = false } = given
   const { signal } = terminal
+  const warnings: string[] = []
   const result = await withProgress(terminal, 'benchmark', json, async (onProgress) => {
-    const model = await prepareModel(name, given, signal, onProgress)
+    const model = await prepareModel(name, given, { signal, onProgress, onWarning: (message) => warnings.push(message) })
     try {
       const result = await model.benchmark({ batch, threads, seed, signal, onProgress })
       const { architecture, weightBits, activationBits } = model.info()
@@ -48,7 +49,8 @@ async function action(terminal: Terminal, name: string, given: Options): Promise
       model.dispose()
     }
   })
-  if (json) return printJson(terminal, result)
+  if (json) return printJson(terminal, { ...result, warnings })
+  printWarnings(terminal, warnings)
   print(
     terminal,
     pairs([
@@ -64,15 +66,17 @@ async function action(terminal: Terminal, name: string, given: Options): Promise
 export async function prepareModel(
   name: string,
   { bits, averageBits, device, threads, seed }: BitOptions & { device?: DeviceName; threads?: number; seed: number },
-  signal: AbortSignal,
-  onProgress: (event: ProgressEvent) => void,
+  calls: { signal: AbortSignal; onProgress: (event: ProgressEvent) => void; onWarning?: (message: string) => void },
 ): Promise<Model> {
   const isPath = existsSync(name) || /[\\/]|\.fewbit$/.test(name)
-  const model = isPath ? await load(name, { device, threads, signal }) : await randomModel(name, { seed, device, threads })
+  const { signal, onWarning } = calls
+  const model = isPath
+    ? await load(name, { device, threads, signal, onWarning })
+    : await randomModel(name, { seed, device, threads, onWarning })
   if (bits === undefined && averageBits === undefined) return model
   try {
     const calibrate = noiseImages(model.input, CALIBRATION_IMAGES, seed)
-    return await quantize(model, { calibrate, bits, averageBits, allocation: 'even', seed, device, threads, signal, onProgress })
+    return await quantize(model, { calibrate, bits, averageBits, allocation: 'even', seed, device, threads, ...calls })
   } finally {
     model.dispose()
   }

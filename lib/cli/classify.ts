@@ -2,7 +2,7 @@ import { Command } from 'commander'
 import { type DeviceName, load } from '../index.js'
 import { formatPercent, table } from '../report/terminal.js'
 import { options } from './options.js'
-import { print, printJson, type Terminal, withProgress } from './terminal.js'
+import { print, printJson, printWarnings, type Terminal, withProgress } from './terminal.js'
 
 interface Options {
   device: DeviceName
@@ -25,23 +25,24 @@ export function classifyCommand(terminal: Terminal): Command {
 async function action(terminal: Terminal, file: string, images: string[], given: Options): Promise<void> {
   const { device, threads, json = false } = given
   const { signal } = terminal
-  const model = await load(file, { device, threads, signal })
+  const warnings: string[] = []
+  const model = await load(file, { device, threads, signal, onWarning: (message) => warnings.push(message) })
   try {
     const answers = await withProgress(terminal, 'classifying', json, (onProgress) =>
       model.classify(images, { top: 5, signal, threads, onProgress }),
     )
     const results = images.map((image, i) => ({ file: image, top5: answers[i] ?? [] }))
-    if (json) printJson(terminal, { results })
-    else
-      print(
-        terminal,
-        table(
-          [{ title: 'image' }, { title: 'probability', align: 'right' }, { title: 'label' }],
-          results.flatMap((result) =>
-            result.top5.map((answer, rank) => [rank === 0 ? result.file : '', formatPercent(answer.probability), answer.label]),
-          ),
+    if (json) return printJson(terminal, { results, warnings })
+    printWarnings(terminal, warnings)
+    print(
+      terminal,
+      table(
+        [{ title: 'image' }, { title: 'probability', align: 'right' }, { title: 'label' }],
+        results.flatMap((result) =>
+          result.top5.map((answer, rank) => [rank === 0 ? result.file : '', formatPercent(answer.probability), answer.label]),
         ),
-      )
+      ),
+    )
   } finally {
     model.dispose()
   }

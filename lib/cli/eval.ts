@@ -2,7 +2,7 @@ import { Command } from 'commander'
 import { type DeviceName, load } from '../index.js'
 import { formatCount, formatInterval, formatMs, formatPercent, pairs } from '../report/terminal.js'
 import { options } from './options.js'
-import { print, printJson, type Terminal, withProgress } from './terminal.js'
+import { print, printJson, printWarnings, type Terminal, withProgress } from './terminal.js'
 
 interface Options {
   data: string
@@ -26,22 +26,23 @@ export function evalCommand(terminal: Terminal): Command {
 async function action(terminal: Terminal, file: string, given: Options): Promise<void> {
   const { data, device, threads, json = false } = given
   const { signal } = terminal
-  const model = await load(file, { device, threads, signal })
+  const warnings: string[] = []
+  const model = await load(file, { device, threads, signal, onWarning: (message) => warnings.push(message) })
   try {
     const { predictions: _, ...result } = await withProgress(terminal, 'evaluating', json, (onProgress) =>
       model.evaluate(data, { signal, threads, onProgress }),
     )
-    if (json) printJson(terminal, result)
-    else
-      print(
-        terminal,
-        pairs([
-          ['top-1', `${formatPercent(result.top1)} (95 % interval ${formatInterval(result.interval)})`],
-          ['top-5', formatPercent(result.top5)],
-          ['images', formatCount(result.images)],
-          ['time', `${formatMs(result.msPerImage)} an image`],
-        ]),
-      )
+    if (json) return printJson(terminal, { ...result, warnings })
+    printWarnings(terminal, warnings)
+    print(
+      terminal,
+      pairs([
+        ['top-1', `${formatPercent(result.top1)} (95 % interval ${formatInterval(result.interval)})`],
+        ['top-5', formatPercent(result.top5)],
+        ['images', formatCount(result.images)],
+        ['time', `${formatMs(result.msPerImage)} an image`],
+      ]),
+    )
   } finally {
     model.dispose()
   }

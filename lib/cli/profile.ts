@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import type { Profile, ProfiledOp } from '../index.js'
+import { adviceLines } from '../model/advice.js'
 import { formatBytes, formatMs, formatPercent, pairs, table } from '../report/terminal.js'
 import { prepareModel } from './bench.js'
 import { type BitOptions, options } from './options.js'
@@ -35,7 +36,7 @@ async function action(terminal: Terminal, name: string, given: Options): Promise
   const { batch, threads, seed, layers = false, json = false } = given
   const { signal } = terminal
   const result = await withProgress(terminal, 'profile', json, async (onProgress) => {
-    const model = await prepareModel(name, given, signal, onProgress)
+    const model = await prepareModel(name, given, { signal, onProgress })
     try {
       return await model.profile({ batch, threads, seed, signal, onProgress })
     } finally {
@@ -108,11 +109,4 @@ function cells({ name, ops }: Row, total: number): string[] {
     formatPercent(least / milliseconds, 0),
     byOperations >= milliseconds / 2 ? 'operations' : 'bytes',
   ]
-}
-
-/** A reason and the layers that it holds for. */
-function adviceLines(advice: Profile['advice']): string[] {
-  const layers = new Map<string, string[]>()
-  for (const { layer, reason } of advice) layers.set(reason, [...(layers.get(reason) ?? []), layer])
-  return [...layers].map(([reason, names]) => `${names.join(', ')}: ${reason}`)
 }

@@ -73,6 +73,7 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
   }
   const started = performance.now()
   const measured: LayerLatency[] = []
+  const warnings: string[] = []
   const model = await load(checkpoint, { device: given.device, threads: given.threads, signal: terminal.signal })
   try {
     const small = await withProgress(terminal, 'quantizing', json, (onProgress, note) =>
@@ -81,7 +82,10 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
         ...(report !== undefined && { onReport: (made) => writeReport(report, checkpoint, made) }),
         onEstimate: (seconds) => note(`this will take roughly ${formatDuration(seconds)}`),
         onLatency: (layers) => measured.push(...layers),
-        onWarning: (message) => note(`warning: ${printable(message)}`),
+        onWarning: (message) => {
+          warnings.push(message)
+          note(`warning: ${printable(message)}`)
+        },
         signal: terminal.signal,
         onProgress,
       }),
@@ -95,7 +99,18 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
       const latency = measured.length > 0 ? latencyOf(small, measured) : null
       if (json) {
         const times = latency === null ? {} : { latency }
-        printJson(terminal, { file: output, bytes, architecture, weightBits, activationBits, coverage, ...made, seconds, ...times })
+        printJson(terminal, {
+          file: output,
+          bytes,
+          architecture,
+          weightBits,
+          activationBits,
+          coverage,
+          ...made,
+          warnings,
+          seconds,
+          ...times,
+        })
       } else {
         print(
           terminal,

@@ -1,4 +1,5 @@
 import cliProgress from 'cli-progress'
+import { printable } from '../report/terminal.js'
 
 /** What a command may touch of the outside. Tests pass their own. */
 export interface Terminal {
@@ -84,6 +85,11 @@ export function showProgress(terminal: Terminal, name: string, quiet: boolean): 
     },
     stop,
   }
+}
+
+/** To stderr, once no progress is shown; with --json they belong into the JSON. */
+export function printWarnings(terminal: Terminal, warnings: string[]): void {
+  for (const warning of warnings) terminal.stderr.write(`warning: ${printable(warning)}\n`)
 }
 
 /** Runs `work` with a progress display that is taken away however it ends. */

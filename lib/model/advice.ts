@@ -24,7 +24,7 @@ export function adviceFor(plan: Pick<Plan, 'ops'>, times: ProfiledOp[], path: Na
   const total = times.reduce((sum, { milliseconds }) => sum + milliseconds, 0)
   return plan.ops.flatMap((op, i) => {
     const { milliseconds, roofline } = times[i]
-    const reasons = [...slowPaths(op, path)]
+    const reasons = [...slowPaths(op, path), ...waste(op)]
     if (reasons.length === 0 && roofline < SLOW && milliseconds > WORTH_MENTIONING * total) {
       reasons.push(`takes more than ${1 / SLOW} times what the roofline allows`)
     }
@@ -32,7 +32,19 @@ export function adviceFor(plan: Pick<Plan, 'ops'>, times: ProfiledOp[], path: Na
   })
 }
 
-/** What can be told of an op without running it. */
+/** Layers that fall to a slow path. */
+export function slowLayers(plan: Pick<Plan, 'ops'>, path: NativePath['name']): Advice[] {
+  return plan.ops.flatMap((op) => [...slowPaths(op, path)].map((reason) => ({ layer: op.name, reason })))
+}
+
+/** A line for each reason, with all layers that it holds for. */
+export function adviceLines(advice: Advice[]): string[] {
+  const layers = new Map<string, string[]>()
+  for (const { layer, reason } of advice) layers.set(reason, [...(layers.get(reason) ?? []), layer])
+  return [...layers].map(([reason, names]) => `${names.join(', ')}: ${reason}`)
+}
+
+/** Why an op is slower than others on this path. */
 export function* slowPaths(op: PlanOp, path: NativePath['name']): Generator<string> {
   // A vector path that takes kernels from another one gains nothing by kernels of its own.
   if (kernelOrigin(path, op.op) === 'portable') {
@@ -40,6 +52,10 @@ export function* slowPaths(op: PlanOp, path: NativePath['name']): Generator<stri
       ? 'runs on the portable path, plain C++ for any processor: see fewbit doctor for what this processor lacks'
       : `${op.op} has no ${path} kernel and runs in plain C++`
   }
+}
+
+/** What an op computes for nothing. */
+export function* waste(op: PlanOp): Generator<string> {
   if (op.op === 'linearCodes') {
     const [inputs, outputs] = [op.x.width, op.y.width]
     const stored = packedBytes(outputs, inputs, 8)

@@ -6,8 +6,9 @@ import type { Scheme } from '../graph/scheme.js'
 import type { Dataset } from '../images/dataset.js'
 import type { ImageInput } from '../images/image.js'
 import type { Preprocessing } from '../images/preprocess.js'
-import type { DeviceName } from '../runtime/devices.js'
+import { chooseDevice, choosePath, type DeviceName } from '../runtime/devices.js'
 import { Session } from '../runtime/session.js'
+import { type Advice, adviceLines, slowLayers } from './advice.js'
 import { type BenchmarkOptions, type BenchmarkResult, benchmark } from './benchmark.js'
 import { type Classification, type ClassifyOptions, classify } from './classify.js'
 import { rowsInFlight } from './device.js'
@@ -27,6 +28,8 @@ export interface DeviceOptions {
   threads?: number
   /** One of the paths that `devices()` lists; default: FEWBIT_ISA, else the fastest. */
   isa?: string
+  /** Told in front of the first run which layers fall to a slow path on this machine, and why: all layers with the same reason in one message. */
+  onWarning?: (message: string) => void
 }
 
 export interface RunOptions {
@@ -125,6 +128,14 @@ export class Model {
     return profile(this, options)
   }
 
+  /** Layers that this machine runs on a slow path, and why; none on a CUDA device. For what a run tells, see {@link profile}. */
+  async advice(): Promise<Advice[]> {
+    const { graph, scheme } = this.parts
+    if (chooseDevice(this.device.device) !== 'cpu') return []
+    await prepareWeights(graph, scheme)
+    return slowLayers(lower(graph, scheme).plan, choosePath(this.device.isa))
+  }
+
   /** Sizes, average bits, and the code of every operand. */
   info(): ModelInfo {
     return describe(this.parts)
@@ -155,9 +166,10 @@ export class Model {
     if (this.session === null) await prepareWeights(graph, scheme, signal)
     if (this.disposed) throw new Error('this model was disposed')
     if (this.session === null) {
-      const { device, isa, threads } = this.device
+      const { device, isa, threads, onWarning } = this.device
       const { plan } = lower(graph, scheme, { rows: rowsInFlight(device) })
       this.session = new Session(plan, { device, path: isa, threads })
+      if (onWarning && this.session.device === 'cpu') adviceLines(slowLayers(plan, this.session.path)).forEach(onWarning)
     }
     return this.session
   }

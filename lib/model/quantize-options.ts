@@ -73,7 +73,10 @@ export interface QuantizeOptions extends DeviceOptions {
   onEstimate?: (seconds: number) => void
   /** With the objective 'latency', called once with what was measured, before the search. */
   onLatency?: (layers: LayerLatency[]) => void
-  /** Told what may spoil the result, as soon as it is known; `model.quantization.warnings` has all of them. */
+  /**
+   * Told what may spoil the result, as soon as it is known; `model.quantization.warnings` has all of them. At the end also told which layers of the model fall
+   * to a slow path on this machine, and why, which is no property of the model: `model.advice()`.
+   */
   onWarning?: (message: string) => void
 }
 

@@ -6,6 +6,7 @@ import type { Calibration } from '../quant/observe.js'
 import { type PublicWidths, type Quantizer, quantizerOf } from '../quant/quantizer.js'
 import { type DamageStore, type QuantizedGraph, widthsTried } from '../quant/search.js'
 import { kindOf } from '../values.js'
+import { adviceLines } from './advice.js'
 import { Cache, type CachedGraph } from './cache.js'
 import { type Draw, drawCalibration, readCalibration, validationImages } from './calibration.js'
 import { Validation } from './drop.js'
@@ -35,7 +36,9 @@ export async function quantize(source: string | Model, options: QuantizeOptions)
   if (float.quantized) throw new Error('this model is quantized already: start from its float checkpoint')
   const draw = await drawCalibration(options)
   const calibration = await readCalibration(float, draw, options)
-  return new Model(await new Job(float, draw, calibration, options).run(), { device, threads, isa })
+  const model = new Model(await new Job(float, draw, calibration, options).run(), { device, threads, isa })
+  if (options.onWarning) for (const line of adviceLines(await model.advice())) options.onWarning(line)
+  return model
 }
 
 /** A graph and the widths that were asked of it. */

@@ -183,7 +183,7 @@ describe('eval', () => {
     expect(json.top1).toBeGreaterThan(0.9)
     expect(json.top5).toBeGreaterThanOrEqual(json.top1)
     expect(json.msPerImage).toBeGreaterThan(0)
-    expect(Object.keys(json).sort()).toEqual(['images', 'interval', 'msPerImage', 'top1', 'top5'])
+    expect(Object.keys(json).sort()).toEqual(['images', 'interval', 'msPerImage', 'top1', 'top5', 'warnings'])
   })
 
   test('reads well without --json', async () => {
@@ -191,6 +191,23 @@ describe('eval', () => {
     expect(outcome.code).toBe(0)
     expect(outcome.stdout).toMatch(/^top-1 +\d+\.\d\d % \(95 % interval .*\)\ntop-5 .*\nimages +50\ntime .* an image\n$/)
   })
+})
+
+test('layers on a slow path are named, with the reason: on stderr, or in the JSON', async () => {
+  const { FEWBIT_ISA } = process.env
+  process.env.FEWBIT_ISA = 'portable'
+  try {
+    const files = [at('digits.fewbit'), join(at('test'), '7-0.png')]
+    const slow = /patches, .*layers\.0\.attention, .*head: runs on the portable path/
+    const told = await fewbit(['classify', ...files])
+    expect(told.stderr).toMatch(new RegExp(`^warning: ${slow.source}`, 'm'))
+    const outcome = await fewbit(['classify', ...files, '--json'])
+    expect(outcome.stderr).toBe('')
+    expect(oneJsonLine<{ warnings: string[] }>(outcome).warnings).toContainEqual(expect.stringMatching(slow))
+  } finally {
+    if (FEWBIT_ISA === undefined) delete process.env.FEWBIT_ISA
+    else process.env.FEWBIT_ISA = FEWBIT_ISA
+  }
 })
 
 describe('classify', () => {

@@ -1,6 +1,7 @@
 import { lower } from '../../lib/graph/lower.js'
 import { devices, quantize } from '../../lib/index.js'
-import { slowPaths } from '../../lib/model/advice.js'
+import { slowPaths, waste } from '../../lib/model/advice.js'
+import { Model } from '../../lib/model/model.js'
 import type { NativePath } from '../../lib/runtime/addon-types.js'
 import { measurePeaks, readSpeed } from '../../lib/runtime/peaks.js'
 import { normals } from '../support/random.js'
@@ -44,7 +45,7 @@ test('layers are named whose path has no kernel for them, or whose blocks are mo
   const graph = await smallVit({ classes: 3 })
   const scheme = simpleScheme(graph, normals(1, SMALL_SHAPE.channels * SMALL_SHAPE.imageHeight * SMALL_SHAPE.imageWidth))
   const { plan } = lower(graph, scheme)
-  const reasonsOn = (path: NativePath['name']) => new Map(plan.ops.map((op) => [op.name, [...slowPaths(op, path)]]))
+  const reasonsOn = (path: NativePath['name']) => new Map(plan.ops.map((op) => [op.name, [...slowPaths(op, path), ...waste(op)]]))
   const padded = '36 inputs and 3 outputs are padded with zeros to multiples of 32 and 16'
   for (const { path, runs } of devices()) {
     if (path === null || path === 'portable' || !runs) continue
@@ -54,4 +55,28 @@ test('layers are named whose path has no kernel for them, or whose blocks are mo
   const portable = reasonsOn('portable')
   expect(portable.get('head')?.[1]).toBe(padded)
   for (const { op, name } of plan.ops) if (op !== 'copyRows') expect(portable.get(name)?.[0]).toMatch(/^runs on the portable path/)
+})
+
+test('a model tells before its first run, once, which layers fall to a slow path, each reason with all its layers', async () => {
+  const float = await tinyModel()
+  const warnings: string[] = []
+  const onWarning = (message: string) => warnings.push(message)
+  const slow = await quantize(float, { calibrate: noise(1, 2), bits: 8, allocation: 'even', isa: 'portable', onWarning })
+  const names = lower(slow.parts.graph, slow.parts.scheme).plan.ops.flatMap(({ op, name }) => (op === 'copyRows' ? [] : [name]))
+  const portable = `${names.join(', ')}: runs on the portable path, plain C++ for any processor: see fewbit doctor for what this processor lacks`
+  expect(warnings).toContain(portable)
+  expect(slow.quantization?.warnings).not.toContain(portable)
+  expect(await slow.advice()).toEqual(expect.arrayContaining(names.map((layer) => expect.objectContaining({ layer }))))
+
+  const { channels, height, width } = slow.input
+  const pixels = new Float32Array(channels * height * width)
+  for (const isa of ['portable', undefined]) {
+    warnings.length = 0
+    const model = new Model(slow.parts, { isa, onWarning })
+    expect(warnings).toEqual([])
+    for (let run = 0; run < 2; run++) await model.run(pixels, 1)
+    expect(warnings.filter((warning) => warning.includes('plain C++'))).toEqual(isa === 'portable' ? [portable] : [])
+    model.dispose()
+  }
+  for (const each of [float, slow]) each.dispose()
 })
