@@ -127,21 +127,33 @@ inline void pack_q(const AttentionTask& a, ptrdiff_t stride, int t) {
   }
 }
 
+// Bytes of the first n of 64 values; value(i) gives 16 of them from i on. With a table a look-up of 64 bytes costs what one of 16
+// does.
+template <class Value>
+inline __m512i encode64(const EncoderF32x16& encode, int n, Value value) {
+  const auto part = [&](int i) { return i < n ? value(i) : _mm512_setzero_ps(); };
+  return encode(part(0), part(16), part(32), part(48));
+}
+
 // e to P.
 FEWBIT_NOINLINE void weights(const AttentionTask& a, const EncoderF32x16& encode_p, int rows, const float* inverse_z) {
-  const int last = (a.tokens - 1) & ~15;
-  const __mmask16 rest = first16(a.tokens - last);
   for (int r = 0; r < rows; ++r) {
     const int32_t* e = a.scores + ptrdiff_t(r) * a.keys;
     uint8_t* p = a.p + ptrdiff_t(r) * a.key_depth;
     const __m512 scale = _mm512_set1_ps(inverse_z[r]);
     const auto weight = [&](int i) { return _mm512_mul_ps(_mm512_load_ps(e + i), scale); };
     int i = 0;
-    for (; i + 64 <= last; i += 64)
+    for (; i + 64 <= a.tokens; i += 64)
       _mm512_storeu_si512(p + i, encode_p(weight(i), weight(i + 16), weight(i + 32), weight(i + 48)));
-    for (; i < last; i += 16) _mm_storeu_si128(reinterpret_cast<__m128i*>(p + i), encode_p(weight(i)));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(p + last), _mm_maskz_mov_epi8(rest, encode_p(weight(last))));
-    for (i = last + 16; i < a.key_depth; i += 16) _mm_storeu_si128(reinterpret_cast<__m128i*>(p + i), _mm_setzero_si128());
+    if (const int rest = a.tokens - i; rest > 16) {
+      const __m512i bytes = encode64(encode_p, rest, [&](int k) { return weight(i + k); });
+      _mm512_mask_storeu_epi8(p + i, first64(a.key_depth - i), _mm512_maskz_mov_epi8(first64(rest), bytes));
+      i += 64;
+    } else if (rest > 0) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(p + i), _mm_maskz_mov_epi8(first16(rest), encode_p(weight(i))));
+      i += 16;
+    }
+    for (; i < a.key_depth; i += 16) _mm_storeu_si128(reinterpret_cast<__m128i*>(p + i), _mm_setzero_si128());
   }
 }
 
@@ -178,7 +190,10 @@ FEWBIT_NOINLINE void store_output(const AttentionTask& a, const EncoderF32x16& e
     int c = 0;
     for (; c + 64 <= a.head_width; c += 64)
       _mm512_storeu_si512(y + c, encode(value(c), value(c + 16), value(c + 32), value(c + 48)));
-    for (; c < a.head_width; c += 16) _mm_mask_storeu_epi8(y + c, first16(a.head_width - c), encode(value(c)));
+    if (const int rest = a.head_width - c; rest > 16)
+      _mm512_mask_storeu_epi8(y + c, first64(rest), encode64(encode, rest, [&](int k) { return value(c + k); }));
+    else if (rest > 0)
+      _mm_mask_storeu_epi8(y + c, first16(rest), encode(value(c)));
   }
 }
 

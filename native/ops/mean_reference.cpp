@@ -6,22 +6,28 @@
 namespace fewbit {
 
 void mean_reference(const Mean& op, int task) {
-  const int end = std::min(op.width, (task + 1) * kMeanTaskColumns);
-  for (int c = task * kMeanTaskColumns; c < end; ++c) {
-    float y;
+  const int first = task * kMeanTaskColumns;
+  const int columns = std::min(kMeanTaskColumns, op.width - first);
+  // Row after row: the columns of one lie side by side.
+  float lanes[16][kMeanTaskColumns] = {};
+  int32_t sums[kMeanTaskColumns] = {};
+  for (int r = 0; r < op.rows; ++r) {
     if (op.x_float) {
-      float lanes[16] = {};
-      for (int r = 0; r < op.rows; ++r) lanes[r % 16] += op.x_float[r * op.x_float_stride + c];
-      y = tree16(lanes) / float(op.rows);
+      const float* x = op.x_float + r * op.x_float_stride + first;
+      for (int c = 0; c < columns; ++c) lanes[r % 16][c] += x[c];
     } else {
-      int32_t sum = 0;
-      for (int r = 0; r < op.rows; ++r) sum += op.x_codes[r * op.x_codes_stride + c] - op.x_offset;
-      y = float(sum) * op.scale;
+      const uint8_t* x = op.x_codes + r * op.x_codes_stride + first;
+      for (int c = 0; c < columns; ++c) sums[c] += x[c] - op.x_offset;
     }
+  }
+  for (int c = 0; c < columns; ++c) {
+    float column[16];
+    for (int lane = 0; lane < 16; ++lane) column[lane] = lanes[lane][c];
+    const float y = op.x_float ? tree16(column) / float(op.rows) : float(sums[c]) * op.scale;
     if (op.y_float)
-      op.y_float[c] = y;
+      op.y_float[first + c] = y;
     else
-      op.y_codes[c] = encode(op.encode, y);
+      op.y_codes[first + c] = encode(op.encode, y);
   }
 }
 
