@@ -61,7 +61,10 @@ TEST_CASE("patchify: all implementations give the reference's bits") {
     check(2, 5, 40, 5, 40, kind, ++seed);
     check(2, 5, 40, 6, 4, kind, ++seed);  // no patch at all
     for (int width : {4, 8, 16, 32})
-      for (int columns : {60, 64, 67, 96, 131, 224}) check(2, 8, columns, 4, width, kind, ++seed);
+      for (int columns : {60, 64, 67, 96, 131, 224}) {
+        check(2, 8, columns, 4, width, kind, ++seed);
+        check(2, 9, columns, 3, width, kind, ++seed);
+      }
   }
 }
 
