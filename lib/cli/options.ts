@@ -48,8 +48,8 @@ export const options = {
       .default('best'),
   coverage: () =>
     new Option('--coverage <name>', 'full: all that is stored is codes; partial: operands of matrix products only')
-      .choices(['partial', 'full'])
-      .default('partial'),
+      .choices(['full', 'partial'])
+      .default('full'),
   maxDrop: () =>
     new Option('--max-drop <x>', 'search the fewest bits with which top-1 falls by x percentage points at most').argParser(decimal(0, 100)),
   objective: () =>

@@ -1,4 +1,5 @@
 import { roundHalfEven } from '../graph/encoder.js'
+import { cholesky, invertLower } from './cholesky.js'
 
 /**
  * Weight error compensation (OBQ in the order of GPTQ): columns are rounded one after the other, and the error of each is made up for, as far as
@@ -44,37 +45,6 @@ export async function compensator(moments: Float64Array, width: number, breathe:
     for (let j = i; j < width; j++) factor[i * width + j] = inverse[(width - 1 - i) * width + (width - 1 - j)]
   }
   return { order, factor }
-}
-
-/** In place: the lower triangle of a becomes L with L L^T = a. */
-async function cholesky(a: Float64Array, n: number, breathe: () => Promise<void> | void): Promise<void> {
-  for (let i = 0; i < n; i++) {
-    for (let j = 0; j <= i; j++) {
-      let sum = a[i * n + j]
-      for (let k = 0; k < j; k++) sum -= a[i * n + k] * a[j * n + k]
-      a[i * n + j] = i === j ? Math.sqrt(sum) : sum / a[j * n + j]
-    }
-    await breathe()
-  }
-}
-
-/** L^-1 of the lower triangle, row by row: row i of L X = I. */
-async function invertLower(l: Float64Array, n: number, breathe: () => Promise<void> | void): Promise<Float64Array> {
-  const x = new Float64Array(n * n)
-  for (let i = 0; i < n; i++) {
-    const row = x.subarray(i * n, (i + 1) * n)
-    row[i] = 1
-    for (let k = 0; k < i; k++) {
-      const factor = l[i * n + k]
-      if (factor === 0) continue
-      const from = k * n
-      for (let j = 0; j <= k; j++) row[j] -= factor * x[from + j]
-    }
-    const diagonal = l[i * n + i]
-    for (let j = 0; j <= i; j++) row[j] /= diagonal
-    await breathe()
-  }
-  return x
 }
 
 /**

@@ -22,8 +22,8 @@ export interface QuantizeOptions extends DeviceOptions {
    * - 'minmax': the baseline, codes that cover all that calibration saw
    */
   preset?: Preset
-  /** 'partial' (default): the operands of matrix products are codes; 'full': all that is stored between the patches and the logits. */
-  coverage?: 'partial' | 'full'
+  /** 'full' (default): all that is stored between the patches and the logits is codes; 'partial': the operands of matrix products. */
+  coverage?: 'full' | 'partial'
   /** The width of every weight and every activation, 2..8; the patch embedding keeps 8. */
   bits?: number
   /** The width of every weight, 2..8; when only one of both is given, the other is 8. */

@@ -61,7 +61,7 @@ class Job {
     private readonly calibration: Calibration,
     private readonly options: QuantizeOptions,
   ) {
-    const { preset = 'best', coverage = 'partial', allocation = 'greedy', threads, signal } = options
+    const { preset = 'best', coverage = 'full', allocation = 'greedy', threads, signal } = options
     this.settings = { preset, coverage, allocation }
     this.running = { threads, signal }
   }

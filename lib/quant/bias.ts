@@ -17,3 +17,23 @@ export function correctBias(graph: Graph, float: Graph, node: LinearNode, error:
   graph.constants.set(target.bias, { shape: [error.length], data: bias.map((b, o) => b - error[o]) })
   return target.bias
 }
+
+/**
+ * How far the mean input of a layer has drifted from that in the float model, as far as it can be told: an estimate from few images is shrunk by the
+ * share that chance has in it (James and Stein's positive part, column by column, images taken as independent and rows of one image as one). A column in which
+ * one row is far off drifts in no other row, and is left alone.
+ *
+ * @param x [rows][width] in the float model
+ * @param y [rows][width] in the quantized one
+ * @returns [width]
+ */
+export function drift(x: Float32Array, y: Float32Array, width: number, images: number): Float64Array {
+  const rows = x.length / width
+  const [mean, square] = [new Float64Array(width), new Float64Array(width)]
+  for (let i = 0; i < x.length; i++) {
+    const error = y[i] - x[i]
+    mean[i % width] += error / rows
+    square[i % width] += error ** 2 / rows
+  }
+  return mean.map((m, j) => (m === 0 ? 0 : m * Math.max(0, 1 - (square[j] - m * m) / images / (m * m))))
+}

@@ -36,25 +36,46 @@ export async function edgeMoments(
   )
 }
 
+/** Each [width][width]. */
+export interface JointMoments {
+  /** Cov[x, y] */
+  cross: Float64Array
+  /** Cov[y, y] */
+  own: Float64Array
+}
+
 /**
- * E[x x^T] over rows.
+ * Covariances over rows of two edges with as many columns.
  *
- * @param samples [rows][width]
- * @returns [width][width], symmetric
+ * @param x [rows][width]
+ * @param y [rows][width]
  */
-export async function secondMoments(
-  samples: Float32Array,
+export async function jointMoments(
+  x: Float32Array,
+  y: Float32Array,
   width: number,
   breathe: ReturnType<typeof breather>,
   options: RunOptions = {},
-): Promise<Float64Array> {
+): Promise<JointMoments> {
+  const [a, b] = [await columnsOf(x, width, breathe), await columnsOf(y, width, breathe)]
+  return { cross: await momentsOf(a, b, width, options), own: await momentsOf(b, b, width, options) }
+}
+
+/** [width][rows], without the means, times 1 / sqrt(rows). */
+async function columnsOf(samples: Float32Array, width: number, breathe: ReturnType<typeof breather>): Promise<Float32Array> {
   const rows = samples.length / width
-  // The product of columns: its rows are columns of the samples.
+  const mean = new Float64Array(width)
+  for (let i = 0; i < samples.length; i++) mean[i % width] += samples[i] / rows
   const columns = new Float32Array(samples.length)
   const scale = Math.sqrt(1 / rows)
   for (let t = 0; t < rows; t++) {
-    for (let j = 0; j < width; j++) columns[j * rows + t] = scale * samples[t * width + j]
-    await breathe()
+    for (let j = 0; j < width; j++) columns[j * rows + t] = scale * (samples[t * width + j] - mean[j])
+    if (t % 16 === 0) await breathe()
   }
-  return Float64Array.from(await multiplyRows(columns, { shape: [width, rows], data: columns }, options))
+  return columns
+}
+
+/** The product of columns: its rows are columns of the samples. */
+async function momentsOf(a: Float32Array, b: Float32Array, width: number, options: RunOptions): Promise<Float64Array> {
+  return Float64Array.from(await multiplyRows(a, { shape: [width, a.length / width], data: b }, options))
 }

@@ -40,6 +40,8 @@ export interface Parts {
   informed?: boolean
   /** Compensate the rounding of weights; costs seconds. */
   compensate?: boolean
+  /** Fit weights to the errors of what they multiply, in the sequence. */
+  refit?: boolean
   /** Quantize also layer after layer, each on the outputs of the quantized ones before it, and keep what diverges less. */
   sequential?: boolean
 }
@@ -147,7 +149,7 @@ export class Search {
 
   /** The model at these widths. */
   async quantize(widths: Widths): Promise<QuantizedGraph> {
-    const { threads, signal, coverage, compensate } = this.options
+    const { threads, signal, coverage, compensate, refit } = this.options
     const bits = typeof widths === 'function' ? this.units.map((unit) => this.widthOf(unit, widths)) : await this.allocate(widths)
     const parallel = await this.diverge(await assemble(this.float, this.units, bits, this.candidates, coverage))
     if (this.options.sequential === false) return parallel
@@ -156,6 +158,7 @@ export class Search {
       coverage,
       bits: (name: string) => chosen.get(name) as number,
       compensate: compensate !== false,
+      refit: refit !== false,
       importance: (operand: ActivationOperand) => this.importance(operand),
       streamRows: this.streamRows,
     }

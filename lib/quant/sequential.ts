@@ -5,12 +5,13 @@ import { roundValues } from '../codes/round.js'
 import { type Graph, inputsOf, type Node } from '../graph/graph.js'
 import { storageOf } from '../graph/operands.js'
 import { logitsOf, probabilitiesOf, type Scheme } from '../graph/scheme.js'
-import { correctBias } from './bias.js'
+import { correctBias, drift } from './bias.js'
 import { CodeSearch, encodeWeight } from './choose.js'
 import { evaluateNode, type Values } from './evaluate.js'
-import { secondMoments } from './moments.js'
+import { jointMoments } from './moments.js'
 import { type Calibration, type RunOptions, SAMPLE_ROWS, sampleStride } from './observe.js'
 import { type ActivationOperand, type LinearNode, type Operands, tensorOf } from './operands.js'
+import { type Refit, refit } from './refit.js'
 import { rowsOf, type StreamRows } from './stream-rows.js'
 
 /** What is settled before the sequence. */
@@ -18,14 +19,16 @@ export interface Choice {
   coverage: Scheme['coverage']
   bits(operand: string): number
   compensate: boolean
+  /** Fit weights to the errors of their inputs (refit.ts), those that are rounded to less than 8 bits. */
+  refit: boolean
   /** Of errors of the columns of an edge; null: all alike. */
   importance(operand: ActivationOperand): ArrayLike<number> | null
   streamRows: StreamRows
 }
 
 /**
- * Codes for widths that are chosen: node after node, each on what the quantized nodes before it make of the calibration images, so that a layer's code,
- * the compensation of its weights and the correction of its bias know the errors which reach it.
+ * Codes for widths that are chosen: node after node, each on what the quantized nodes before it make of the calibration images, so that a layer's code
+ * and the compensation of its weights know the errors which reach it, and its weights can make up for some of them.
  *
  * What softmax reads and makes is the exception: its codes are found on the float model, and it passes through here without being rounded.
  */
@@ -46,13 +49,16 @@ export async function quantizeInSequence(
   return { graph: sequence.graph, scheme: sequence.scheme }
 }
 
-/** Means and second moments of the columns of an edge after rounding. */
+/** Means and covariances of the columns of an edge after rounding, and what weights can do about its errors. */
 interface Rounded {
   mean: Float64Array
+  /** Of its mean from that in the float model. */
+  drift: Float64Array
   moments: Float64Array
+  refit: Refit | null
 }
 
-/** Second moments are taken from all rows, or from every nth when there are more than this. */
+/** Covariances are taken from all rows, or from every nth when there are more than this. */
 const MOMENT_ROWS = 1 << 15
 
 class Sequence {
@@ -61,6 +67,8 @@ class Sequence {
   /** Float constants as the quantized ones stand for them. */
   private readonly decoded: Graph
   private readonly values = new Map<string, Values>()
+  /** What the float model has in their place. */
+  private readonly exact = new Map<string, Values>()
   private readonly rounded = new Map<string, Rounded>()
   private readonly activations: Map<string, ActivationOperand>
   private readonly stored: ReturnType<typeof storageOf>
@@ -81,19 +89,26 @@ class Sequence {
     this.activations = new Map(operands.activations.map((operand) => [operand.name, operand]))
     this.stored = storageOf(float)
     this.lastReader = new Map(float.nodes.flatMap((node) => inputsOf(node).map((edge) => [edge, node.name] as const)))
-    this.values.set(float.input, calibration.pixels)
+    for (const side of [this.values, this.exact]) side.set(float.input, calibration.pixels)
   }
 
   async next(node: Node): Promise<void> {
-    const { images } = this.calibration
     if (node.op === 'linear') await this.quantizeLinear(node)
     const replaced = node.op === 'linear' ? (this.graph.nodes.find(({ name }) => name === node.name) as LinearNode) : node
-    const values = await evaluateNode(this.decoded, replaced, (edge) => this.values.get(edge) as Values, images, this.breathe, this.options)
-    for (const edge of inputsOf(node)) if (this.lastReader.get(edge) === node.name) this.values.delete(edge)
+    const values = await this.evaluate(this.decoded, replaced, this.values)
+    this.exact.set(node.output, await this.evaluate(this.float, node, this.exact))
+    for (const edge of inputsOf(node)) {
+      if (this.lastReader.get(edge) !== node.name) continue
+      for (const side of [this.values, this.exact]) side.delete(edge)
+    }
     this.values.set(node.output, values)
     if (node.op === 'attention') for (const name of [logitsOf(node), probabilitiesOf(node)]) await this.chooseObserved(name)
     const operand = this.activations.get(node.output)
     if (operand) await this.round(operand, values)
+  }
+
+  private evaluate(graph: Graph, node: Node, values: Map<string, Values>): Promise<Values> {
+    return evaluateNode(graph, node, (edge) => values.get(edge) as Values, this.calibration.images, this.breathe, this.options)
   }
 
   /** What attention keeps in registers. */
@@ -116,19 +131,29 @@ class Sequence {
     await roundValues(values, code, width, this.breathe)
     if (operand.readers.length === 0) return
     const { mean } = await this.observe(values, width)
-    this.rounded.set(name, { mean, moments: await this.moments(values, width) })
+    const exact = this.exact.get(name) as Values
+    const moments = await jointMoments(this.someRows(exact, width), this.someRows(values, width), width, this.breathe, this.options)
+    this.rounded.set(name, {
+      mean,
+      drift: drift(exact, values, width, this.calibration.images),
+      moments: moments.own,
+      refit: this.refits(operand) ? await refit(moments, width, this.breathe, this.options) : null,
+    })
   }
 
-  private async moments(values: Values, width: number): Promise<Float64Array> {
+  /** Whether weights that read it are fitted: those with 8 bits hardly gain, and stay what they are. */
+  private refits({ readers }: ActivationOperand): boolean {
+    return this.choice.refit && readers.some(({ weight }) => this.choice.bits(weight) < 8)
+  }
+
+  /** All, or every nth. */
+  private someRows(values: Values, width: number): Float32Array {
     const rows = values.length / width
     const stride = Math.ceil(rows / MOMENT_ROWS)
-    if (stride === 1) return secondMoments(values, width, this.breathe, this.options)
+    if (stride === 1) return values
     const kept = new Float32Array(Math.floor(rows / stride) * width)
-    for (let t = 0; t * width < kept.length; t++) {
-      kept.set(values.subarray(t * stride * width, (t * stride + 1) * width), t * width)
-      if (t % 64 === 0) await this.breathe()
-    }
-    return secondMoments(kept, width, this.breathe, this.options)
+    for (let t = 0; t * width < kept.length; t++) kept.set(values.subarray(t * stride * width, (t * stride + 1) * width), t * width)
+    return kept
   }
 
   private sampling(rows: number): { stride: number; kept: number } {
@@ -138,14 +163,14 @@ class Sequence {
 
   private async quantizeLinear(node: LinearNode): Promise<void> {
     const input = this.activations.get(this.stored(node.input).edge) as ActivationOperand
-    const { mean, moments } = this.rounded.get(input.name) as Rounded
-    const { mean: exactMean } = this.observations.get(input.name) as Observation
+    const { mean, drift, moments, refit } = this.rounded.get(input.name) as Rounded
     const { width } = input
     const bits = this.choice.bits(node.weight)
     const factor = this.choice.compensate && bits < 8 ? await compensator(moments, width, this.breathe) : null
     const weight = tensorOf(this.float, node.weight)
-    const meanSquare = Float64Array.from({ length: width }, (_, j) => moments[j * width + j])
-    const { code, levels } = await encodeWeight(weight, meanSquare, bits, factor, this.breathe)
+    const variances = Float64Array.from({ length: width }, (_, j) => moments[j * width + j])
+    const target = refit && bits < 8 ? await refit.apply(weight) : weight
+    const { code, levels } = await encodeWeight(target, variances, bits, factor, this.breathe)
     this.scheme.weights.set(node.weight, code)
 
     const decoded = new Float32Array(levels.length)
@@ -153,7 +178,7 @@ class Sequence {
     for (let o = 0; o < code.outputs; o++) {
       for (let i = o * width; i < (o + 1) * width; i++) {
         decoded[i] = levels[i] * code.steps[o]
-        error[o] += decoded[i] * mean[i % width] - weight.data[i] * exactMean[i % width]
+        error[o] += (decoded[i] - weight.data[i]) * mean[i % width] + weight.data[i] * drift[i % width]
       }
       await this.breathe()
     }

@@ -13,8 +13,8 @@ afterAll(() => float.dispose())
 
 describe('presets, coverage and widths', () => {
   it.each<[Partial<QuantizeOptions>, string, string, number, number]>([
-    [{}, 'best', 'partial', 8, 8],
-    [{ weightBits: 5, coverage: 'full' }, 'best', 'full', 5, 8],
+    [{}, 'best', 'full', 8, 8],
+    [{ weightBits: 5, coverage: 'partial' }, 'best', 'partial', 5, 8],
     [{ weightBits: 4, activationBits: 6, coverage: 'partial' }, 'best', 'partial', 4, 6],
     [{ preset: 'minmax', bits: 6, coverage: 'full' }, 'minmax', 'full', 6, 6],
     [{ preset: 'tsptq', activationBits: 5, coverage: 'partial' }, 'tsptq', 'partial', 8, 5],

@@ -1,18 +1,24 @@
-import { secondMoments } from '../../lib/quant/moments.js'
+import { jointMoments } from '../../lib/quant/moments.js'
 import { inverseVariances } from '../../lib/quant/row-weights.js'
 import { normals } from '../support/random.js'
 
 const WIDTH = 19
 const ROWS = 53
 
-it('averages outer products of rows', async () => {
-  const samples = normals(1, ROWS * WIDTH)
-  const moments = await secondMoments(samples, WIDTH, () => {})
+it('averages products of columns without their means', async () => {
+  const x = normals(1, ROWS * WIDTH).map((v) => v + 3)
+  const y = normals(2, ROWS * WIDTH).map((v, i) => v + 0.5 * x[i])
+  const { cross, own } = await jointMoments(x, y, WIDTH, () => {})
+  const column = (values: Float32Array, j: number) => {
+    const all = Array.from({ length: ROWS }, (_, t) => values[t * WIDTH + j])
+    const mean = all.reduce((a, b) => a + b) / ROWS
+    return all.map((v) => v - mean)
+  }
+  const covariance = (a: number[], b: number[]) => a.reduce((sum, v, t) => sum + (v * b[t]) / ROWS, 0)
   for (let i = 0; i < WIDTH; i++) {
     for (let j = 0; j < WIDTH; j++) {
-      let sum = 0
-      for (let t = 0; t < ROWS; t++) sum += (samples[t * WIDTH + i] * samples[t * WIDTH + j]) / ROWS
-      expect(moments[i * WIDTH + j]).toBeCloseTo(sum, 5)
+      expect(cross[i * WIDTH + j]).toBeCloseTo(covariance(column(x, i), column(y, j)), 5)
+      expect(own[i * WIDTH + j]).toBeCloseTo(covariance(column(y, i), column(y, j)), 5)
     }
   }
 })
