@@ -249,7 +249,7 @@ describe('info', () => {
     for (const { operand, bits, family, step, low, high, levels } of info.operands) {
       if (operand === 'weight') expect([step, low, high, levels]).toEqual([null, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1, null])
       else expect(step).toBeGreaterThan(0)
-      if (family === 'uniform') expect([(high as number) - (low as number), levels]).toEqual([2 ** bits - 1, null])
+      if (family === 'uniform' || family === 'o2sf') expect([(high as number) - (low as number), levels]).toEqual([2 ** bits - 1, null])
       else expect([levels?.length, levels?.[0], levels?.at(-1)]).toEqual([2 ** bits, low, high])
     }
     expect(new Set(info.operands.map(({ family }) => family)).size).toBeGreaterThan(1)

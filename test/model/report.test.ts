@@ -59,7 +59,7 @@ it('compares with the float model as it was folded, so that eight bits are near 
     eight = made
     throw new Error('no disk')
   }
-  const options = { calibrate: digits('train', 1), averageBits: 8, allocation: 'even' as const, onReport }
+  const options = { calibrate: digits('train', 1), averageBits: 8, allocation: 'even' as const, coverage: 'partial' as const, onReport }
   await expect(quantize(float, options)).rejects.toThrow('no disk')
   expect(Math.max(...(eight as QuantizationReport).layers.map(({ error }) => error))).toBeLessThan(0.05)
 })
