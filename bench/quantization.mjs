@@ -4,10 +4,9 @@
 //   node bench/quantization.mjs --check           four rows of the smallest model only; the exit code tells whether the limits hold
 // The checkpoints and images are not part of the repository; they are looked for in ../shared.
 import { join } from 'node:path'
-import { meanDivergence } from '../dist/esm/codes/divergence.js'
-import { loadBatch } from '../dist/esm/images/batch.js'
-import { load, openDataset, quantize } from '../dist/esm/index.js'
+import { load } from '../dist/esm/index.js'
 import { formatBytes, formatPercent } from '../dist/esm/report/terminal.js'
+import { evaluate, measureQuantized, readImages } from './accuracy.mjs'
 import { Bench, missing, SHARED, say } from './runner.mjs'
 
 const CIFAR = { calibrate: 'cifar10', test: 'cifar10/test_batch.bin' }
@@ -35,9 +34,6 @@ const QUICK = ['best, partial, W8A8', 'best, partial, average 4.5', 'best, fully
 
 /** Whose means over the draws make a row. */
 const MEASURED = ['top1', 'drop', 'divergence', 'weightBits', 'activationBits', 'bytes', 'seconds']
-
-/** Images decoded together. */
-const AT_ONCE = 50
 
 const bench = new Bench('quantization', {
   ...{ check: { type: 'boolean' }, draws: { type: 'string', default: '3' }, model: { type: 'string' }, rows: { type: 'string' } },
@@ -72,7 +68,7 @@ async function measure({ name, calibrate, test, limits }) {
       const found = []
       for (let seed = 0; seed < draws; seed++) {
         say(`${name}: ${row}, draw ${seed + 1}`)
-        found.push(await measureDraw(float, reference, { ...options, calibrate: join(SHARED, calibrate), seed }, data))
+        found.push(await measureQuantized(float, reference, { ...options, calibrate: join(SHARED, calibrate), seed }, data))
       }
       const means = Object.fromEntries(MEASURED.map((field) => [field, mean(found, field)]))
       lines.push(bench.row({ model: name, contestant: row, limit: limits[limit], draws, spread: spread(found), ...means }))
@@ -82,50 +78,6 @@ async function measure({ name, calibrate, test, limits }) {
   } finally {
     float.dispose()
   }
-}
-
-async function measureDraw(float, reference, options, data) {
-  const start = performance.now()
-  const model = await quantize(float, options)
-  const seconds = (performance.now() - start) / 1000
-  try {
-    const { top1, logits } = await evaluate(model, data)
-    const { weightBits, activationBits, bytes } = model.info()
-    const drop = 100 * (reference.top1 - top1)
-    return {
-      top1,
-      drop,
-      bytes,
-      divergence: meanDivergence(reference.logits, logits, model.labels.length),
-      weightBits,
-      activationBits,
-      seconds,
-    }
-  } finally {
-    model.dispose()
-  }
-}
-
-/** Decoded once for all models. */
-async function readImages(model, path) {
-  const dataset = await openDataset(path, { split: 'test', labels: model.labels })
-  const { channels, height, width } = model.input
-  const pixels = new Float32Array(dataset.length * channels * height * width)
-  for (let first = 0; first < dataset.length; first += AT_ONCE) {
-    const indices = Array.from({ length: Math.min(AT_ONCE, dataset.length - first) }, (_, i) => first + i)
-    pixels.set(await loadBatch(dataset, indices, model.parts.preprocessing, {}), first * channels * height * width)
-  }
-  return { pixels, labels: dataset.labels }
-}
-
-async function evaluate(model, { pixels, labels }) {
-  const logits = await model.run(pixels, labels.length)
-  const classes = model.labels.length
-  const hits = labels.filter((label, i) => {
-    const row = logits.subarray(i * classes, (i + 1) * classes)
-    return row.indexOf(Math.max(...row)) === label
-  })
-  return { top1: hits.length / labels.length, logits }
 }
 
 function mean(found, field) {

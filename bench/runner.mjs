@@ -19,10 +19,15 @@ export const missing = (paths) => paths.filter((path) => !existsSync(join(SHARED
 
 /** A benchmark by name: its options, its rows. */
 export class Bench {
-  /** @param options as parseArgs takes them, beside --json */
-  constructor(name, options = {}) {
+  /**
+   * @param options as parseArgs takes them, beside --json
+   * @param allowPositionals whether there are arguments that are no options: `files`
+   */
+  constructor(name, options = {}, { allowPositionals = false } = {}) {
     this.name = name
-    this.args = parseArgs({ options: { json: { type: 'boolean', default: false }, ...options } }).values
+    const { values, positionals } = parseArgs({ options: { json: { type: 'boolean', default: false }, ...options }, allowPositionals })
+    this.args = values
+    this.files = positionals
     this.rows = []
   }
 
