@@ -7,7 +7,6 @@
 namespace fewbit::cuda {
 namespace {
 
-constexpr unsigned kDefaultShared = 48 << 10;
 constexpr int kLeastMajor = 8;
 constexpr uint64_t kPoolKeeps = 64 << 20;
 
@@ -88,10 +87,8 @@ void Context::activate() {
 }
 
 Context::Scope::Scope(Context& context) {
-  {
-    std::lock_guard<std::recursive_mutex> lock(context.mutex_);
-    context.activate();
-  }
+  const std::lock_guard<std::recursive_mutex> lock(context.mutex_);
+  context.activate();
   FEWBIT_CUDA(context_push, context.context_);
 }
 
@@ -113,8 +110,8 @@ ModuleHandle Context::load(const Fatbin& fatbin) const {
     result = api().module_load(&module, fatbin.ptx, 2, options, values);
   if (result == kSuccess) return module;
   std::string what = "loading kernels (" + kernel_file().architectures() + ") on " + name_ + ", compute capability " +
-                     capability(device_) + (forced && *forced ? ", with FEWBIT_CUDA_ARCH=" + std::string(forced) : "") + ",";
-  if (*log) what += " (" + std::string(log) + ")";
+                     capability(device_) + (forced && *forced ? ", with FEWBIT_CUDA_ARCH=" + std::string(forced) : "");
+  what += *log ? " (" + std::string(log) + ")" : ",";
   throw DriverError(result, what);
 }
 
@@ -130,7 +127,7 @@ FunctionHandle Context::function(const Launch& launch) {
     if (result != kSuccess && result != kNotFound) throw DriverError(result, launch.kernel);
   }
   unsigned& shared = shared_[launch.kernel];
-  if (launch.shared > std::max(shared, kDefaultShared)) {
+  if (launch.shared > std::max<unsigned>(shared, kMostShared)) {
     FEWBIT_CUDA(function_set, function, kFunctionMaxDynamicShared, static_cast<int>(launch.shared));
     shared = launch.shared;
   }

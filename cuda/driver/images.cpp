@@ -76,7 +76,11 @@ std::vector<char> fatbin_of(const Image& image) {
 KernelFile::KernelFile(const std::string& file) {
   std::ifstream in(file, std::ios::binary);
   if (!in) throw std::runtime_error("the kernels are not there (" + file + "): this package was built without nvcc");
-  bytes_.assign(std::istreambuf_iterator<char>(in), {});
+  try {
+    bytes_.assign(std::istreambuf_iterator<char>(in), {});
+  } catch (const std::ios_base::failure&) {
+    throw std::runtime_error("the file of kernels cannot be read (" + file + ")");
+  }
   const char *at = bytes_.data(), *end = at + bytes_.size();
   do {
     Fatbin fatbin{};

@@ -7,16 +7,6 @@
 namespace fewbit::cuda {
 namespace {
 
-__device__ float warp_max(float value) {
-  for (int half = 16; half; half /= 2) value = fmaxf(value, __shfl_xor_sync(0xFFFFFFFFu, value, half));
-  return value;
-}
-
-__device__ int warp_max(int value) {
-  for (int half = 16; half; half /= 2) value = max(value, __shfl_xor_sync(0xFFFFFFFFu, value, half));
-  return value;
-}
-
 // As bits of int32 in e. T: elements of a row that are multiplied at once.
 template <class T>
 __device__ void scores(const AttentionCodesParams& p, const AttentionQuery& at, float* e) {

@@ -7,16 +7,6 @@
 namespace fewbit::cuda {
 namespace {
 
-__device__ float warp_max(float value) {
-  for (int half = 16; half; half /= 2) value = fmaxf(value, __shfl_xor_sync(0xFFFFFFFFu, value, half));
-  return value;
-}
-
-__device__ float warp_sum(float value) {
-  for (int half = 16; half; half /= 2) value = value + __shfl_xor_sync(0xFFFFFFFFu, value, half);
-  return value;
-}
-
 __device__ void attention(const AttentionF32Params& p, float* scratch) {
   const int lane = threadIdx.x;
   float* e = scratch + static_cast<long long>(threadIdx.y) * p.tokens;

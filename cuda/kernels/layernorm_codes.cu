@@ -5,12 +5,6 @@
 namespace fewbit::cuda {
 namespace {
 
-template <class T>
-__device__ T warp_sum(T value) {
-  for (int half = 16; half; half /= 2) value += __shfl_xor_sync(0xFFFFFFFFu, value, half);
-  return value;
-}
-
 // Z of the contract: what bytes mean, in steps.
 template <int vector>
 __device__ void decode(const LayerNormCodesParams& p, const uint8_t (&x)[vector], int column, int (&z)[vector]) {

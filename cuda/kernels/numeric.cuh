@@ -94,4 +94,16 @@ __device__ static inline float tree16(float lane) {
   return lane;
 }
 
+// Over the threads of a warp; every thread gets the result.
+template <class T>
+__device__ static inline T warp_sum(T value) {
+  for (int half = 16; half; half /= 2) value = value + __shfl_xor_sync(0xFFFFFFFFu, value, half);
+  return value;
+}
+template <class T>
+__device__ static inline T warp_max(T value) {
+  for (int half = 16; half; half /= 2) value = max(value, __shfl_xor_sync(0xFFFFFFFFu, value, half));
+  return value;
+}
+
 }  // namespace fewbit::cuda

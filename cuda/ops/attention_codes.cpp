@@ -9,7 +9,6 @@ namespace {
 
 // A block of the simple kernel has four queries, a warp each, which keeps a float and a byte a key.
 constexpr int kQueries = 4;
-constexpr unsigned kMostShared = 48 << 10;
 constexpr unsigned kMostBlocks = 4096;
 
 size_t block_bytes_of(const AttentionCodesParams& p) { return size_t(kQueries) * ((size_t(p.tokens) + 15) / 16 * 16) * 5; }

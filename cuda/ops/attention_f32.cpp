@@ -5,7 +5,6 @@
 namespace fewbit::cuda {
 namespace {
 
-constexpr size_t kMostShared = 48 << 10;
 constexpr int64_t kMostBlocks = 4096;
 
 size_t block_bytes_of(const AttentionF32Params& p) { return size_t(kAttentionF32Queries) * p.tokens * sizeof(float); }

@@ -42,11 +42,14 @@ struct Device {
   int block_shared;     // bytes of shared memory a block can have (opted in to)
 };
 
+// Dynamic shared memory that a block has without asking.
+constexpr int kMostShared = 48 << 10;
+
 // The kernel takes one argument: the parameter struct of its op by value, at most 4 KiB.
 struct Launch {
   const char* kernel;  // fewbit_<op>_<variant>
   unsigned grid[3], block[3];
-  unsigned shared;  // bytes of dynamic shared memory; above 48 KiB the executor opts in
+  unsigned shared;  // bytes of dynamic shared memory; above kMostShared the executor opts in
 };
 
 // Device memory that an op wants besides its operands. It is shared by all ops of a session: contents do not survive.

@@ -5,14 +5,13 @@
 namespace fewbit::cuda {
 namespace {
 
-// Longer rows, and their constants, are read from global memory again.
-constexpr int kMostShared = 48 << 10;
 // Enough to keep a multiprocessor busy; more would only read the constants more often.
 constexpr unsigned kBlocks = 8;
 
 template <class Params>
 Launch launch(const Params& p, const Device& device, const char* const (&kernels)[3], int rows) {
   const int shared = (kLayerNormConstants + rows) * layernorm_pitch(p.width) * int(sizeof(float));
+  // Longer rows, and their constants, are read from global memory again.
   const bool cached = shared <= kMostShared;
   const bool vectors = aligned(p.x, 4 * sizeof *p.x.data) && aligned(p.y_float, 16) && aligned(p.y_codes, 4);
   const unsigned blocks = std::min(blocks_of(p.rows, rows), kBlocks * static_cast<unsigned>(device.multiprocessors));

@@ -1,11 +1,6 @@
 #include "cuda/ops/patchify.h"
 
 namespace fewbit::cuda {
-namespace {
-
-constexpr int64_t kMostShared = 48 << 10;
-
-}  // namespace
 
 Launch patchify_launch(const PatchifyParams& p, const Device&) {
   const bool vectors = p.patch_width % 4 == 0 && p.width % 4 == 0 &&

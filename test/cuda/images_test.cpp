@@ -49,6 +49,7 @@ TEST_CASE("the file of kernels has PTX of every source") {
 
 TEST_CASE("a file of kernels that is missing or broken is an error") {
   CHECK_THROWS_WITH(KernelFile("nowhere.fatbin"), doctest::Contains("built without nvcc"));
+  CHECK_THROWS_WITH(KernelFile("."), doctest::Contains("cannot be read"));
   check_broken("");
   check_broken("fatbin");
   const std::string whole = kernels();
