@@ -21,10 +21,12 @@ struct PatchifyParams {
 constexpr int kPatchifyThreads = 256;
 
 // Elements from patch to patch in shared memory, where rows of a patch (patch_width elements of `bytes` each) follow each other:
-// of consecutive patches the same row lies in consecutive banks.
+// of consecutive patches the same row lies in consecutive banks. Where rows of bytes end inside of a bank, the next patch begins
+// behind it.
 FEWBIT_HOST_DEVICE constexpr int patchify_pitch(int columns, int patch_width, int bytes) {
   const int bank = 4 / bytes * 32;  // elements of all banks
-  const int wanted = patch_width % bank, rest = columns % bank;
+  const int gap = bytes == 1 && patch_width % 4 ? 3 : 0;
+  const int wanted = (patch_width + gap) % bank, rest = columns % bank;
   return columns + (wanted - rest + bank) % bank;
 }
 
