@@ -1,4 +1,4 @@
-// The CUDA kernels of a transformer's block: `npm run bench:cuda`. On a GPU it measures times. On a simulator of the driver, which has
+// The CUDA kernels of a transformer's block: `npm run bench:cuda`. On a GPU it measures times, and those of whole models. On a simulator of the driver, which has
 // no time, it takes counters of whole launches; those, and what the compiler says about registers, are written to docs/cuda.md.
 //
 //   --check     compare with the limits below, write nothing, and exit with 1 when one is broken (on a simulator only)
@@ -117,7 +117,7 @@ function broken(kernels) {
     const odd = k.model.includes('odd')
     const efficiency = odd ? EFFICIENCY.odd : EFFICIENCY.whole
     want(k.loads >= efficiency && k.stores >= efficiency, `${name}: efficiency of loads ${k.loads} and stores ${k.stores}`)
-    want(odd || k.conflicts < CONFLICTS, `${name}: ${k.conflicts} cycles of bank conflicts a request`)
+    want(k.conflicts < CONFLICTS, `${name}: ${k.conflicts} cycles of bank conflicts a request`)
     want(k.traffic <= TRAFFIC, `${name}: ${k.traffic} times the bytes of its tensors`)
     want(k.counters.macs_tensor >= k.products || k.kernel.includes('simple'), `${name}: products outside of tensor cores`)
     if (['attention', 'attention of two scales'].includes(k.op))
@@ -179,6 +179,9 @@ function bounds(k, gpu) {
     instructions: k.instructions / (gpu.multiprocessors * SCHEDULERS * gpu.clock * share),
   }
 }
+
+/** Seconds at the peaks of products and of memory, for launches whose instructions nobody has counted. */
+const leastTime = ({ products, bytes }, gpu) => Math.max((2 * products) / gpu.operations, bytes / gpu.bytes)
 
 function roofline(kernels) {
   const ops = ['attention', 'attention of two scales', 'LayerNorm', 'qkv', 'projection', 'fc1', 'fc2']
@@ -294,8 +297,12 @@ if (simulated) {
   if (options.check) process.exitCode = found.length ? 1 : 0
   else if (!options.only) write(documentation(kernels, resources()))
 } else {
-  for (const { model, op, bits, products, bytes, milliseconds } of all)
-    console.log(
-      `${model}, ${op}, ${bits} bits: ${(1000 * milliseconds).toFixed(1)} us, ${((2e-9 * products) / milliseconds).toFixed(1)} TOP/s, ${((1e-6 * bytes) / milliseconds).toFixed(0)} GB/s`,
-    )
+  const [name, gpu] = Object.entries(GPUS).find(([name]) => new RegExp(`\\b${name}\\b`).test(device)) ?? []
+  for (const launch of all) {
+    const { model, op, bits, products, bytes, milliseconds } = launch
+    const rates = `${((2e-9 * products) / milliseconds).toFixed(1)} TOP/s, ${((1e-6 * bytes) / milliseconds).toFixed(0)} GB/s`
+    const share = gpu ? `, ${percent((1e3 * leastTime(launch, gpu)) / milliseconds)} of the roofline of ${name}` : ''
+    console.log(`${model}, ${op}, ${bits} bits: ${micro(milliseconds / 1e3)} us, ${rates}${share}`)
+  }
+  if (!options.only) await (await import('./cuda-models.mjs')).raceModels()
 }

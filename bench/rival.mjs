@@ -11,10 +11,10 @@ export async function loadRival() {
   }
 }
 
-/** A session with all of its optimizations on that many threads. */
-export function rivalSession(ort, bytes, threads) {
+/** A session with all of its optimizations on that many threads, on the CPU or on another provider. */
+export function rivalSession(ort, bytes, threads, provider = 'cpu') {
   return ort.InferenceSession.create(bytes, {
-    executionProviders: ['cpu'],
+    executionProviders: [provider],
     graphOptimizationLevel: 'all',
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
