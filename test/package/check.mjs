@@ -1,11 +1,14 @@
 // Packs the package, installs it without scripts into an empty folder and uses it from there both ways.
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
+/** Of the kernels for all architectures. */
+const MOST_KERNEL_BYTES = 6e6
+const kernels = join(root, 'build/Release/fewbit.fatbin')
 const temp = mkdtempSync(join(tmpdir(), 'fewbit-package-'))
 const env = { ...process.env }
 delete env.FEWBIT_ADDON
@@ -19,9 +22,7 @@ try {
     .split('\n')
   const wanted = [
     `package/prebuilds/${process.platform}-${process.arch}/fewbit.node`,
-    ...(existsSync(join(root, 'build/Release/fewbit.fatbin'))
-      ? [`package/prebuilds/${process.platform}-${process.arch}/fewbit.fatbin`]
-      : []),
+    ...(existsSync(kernels) ? [`package/prebuilds/${process.platform}-${process.arch}/fewbit.fatbin`] : []),
     ...[
       'lib/addon.cjs',
       'dist/esm/index.js',
@@ -32,6 +33,8 @@ try {
       'LICENSE',
     ].map((name) => `package/${name}`),
   ]
+  if (existsSync(kernels) && statSync(kernels).size >= MOST_KERNEL_BYTES)
+    throw new Error(`${kernels} is larger than ${MOST_KERNEL_BYTES} bytes`)
   for (const name of wanted) if (!files.includes(name)) throw new Error(`${name} is not in the tarball`)
   for (const name of files) if (/\/(test|build|node_modules|bench)\//.test(name)) throw new Error(`${name} is in the tarball`)
 
