@@ -6,13 +6,13 @@ import { describeOnSimulator } from '../support/cuda.js'
 
 const root = join(__dirname, '..', '..')
 
-describeOnSimulator()('kernels of a block of DeiT-Small', () => {
+describeOnSimulator()('kernels of transformers', () => {
   test('keep to the limits of instructions, traffic, sectors and banks', () => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, ['bench/cuda.mjs', '--check', '--only=DeiT-Small'], {
+    const { status, stdout, stderr } = spawnSync(process.execPath, ['bench/cuda.mjs', '--check'], {
       cwd: root,
       encoding: 'utf8',
     })
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
-    expect(stdout).toContain('DeiT-Small, weights of 8 bits')
+    for (const model of ['DeiT-Small', 'ViT-Base']) expect(stdout).toContain(`${model}, weights of 8 bits`)
   }, 600_000)
 })
