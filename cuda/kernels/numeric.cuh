@@ -24,10 +24,6 @@ __device__ static inline uint8_t encode_scaled(const Encoder& code, float v) {
 
 __device__ static inline uint8_t encode(const Encoder& code, float x) { return encode_scaled(code, x * code.inverse_step); }
 
-__device__ static inline uint8_t encode(const Encoder& code, float x, int column) {
-  return encode_scaled(code, x * (code.inverse_steps ? code.inverse_steps[column] : code.inverse_step));
-}
-
 __device__ static inline float round_to(const Rounding& code, float x) {
   return rintf(clamp(x * code.inverse_step, float(code.low), float(code.high))) * code.step;
 }
@@ -73,10 +69,9 @@ __device__ static inline int gelu_segment(float x, float* place) {
   return __float_as_uint(shifted) & (kGeluSegments - 1);
 }
 
-// segments: kGeluSegmentTable.coefficients, or a copy of it in shared memory.
-__device__ static inline float gelu(float x, const float4* segments = kGeluSegmentTable.coefficients) {
+__device__ static inline float gelu(float x) {
   float f;
-  const float4 c = segments[gelu_segment(x, &f)];
+  const float4 c = kGeluSegmentTable.coefficients[gelu_segment(x, &f)];
   const float r = __fmaf_rn(__fmaf_rn(__fmaf_rn(c.w, f, c.z), f, c.y), f, c.x);
   return (0.0f > x ? 0.0f : x) - r;
 }
