@@ -4,6 +4,7 @@
 // "<model> <op> <bits>".
 #include <algorithm>
 #include <cstdio>
+#include <exception>
 #include <string>
 
 #include "attention_codes_case.h"
@@ -128,10 +129,7 @@ void attention(const std::string& model, const std::string& op, const AttentionC
   report(subject, products, 4 * tasks * c.tokens * c.head_width + bias + tables * c.windows.count * c.tokens, p, launch);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  if (argc > 1) only = argv[1];
+void run() {
   fewbit::cuda::set_kernel_file(FEWBIT_FATBIN);
   const fewbit::cuda::Context::Scope scope(Context::of(0));
   timed = Context::of(0).name().rfind("ptxsim", 0) != 0;
@@ -155,4 +153,16 @@ int main(int argc, char** argv) {
   }
   linears("DeiT-Small, codes of 4 bits", 8, 197, 384, 4, 16);
   others();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc > 1) only = argv[1];
+  try {
+    run();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
 }

@@ -166,7 +166,7 @@ describeCuda('ops of DeiT-Tiny, 224 x 224, codes of all widths', () => {
     const graph = await buildGraph({ config, tensors: goldenSource(tensors) })
     const pixels = unit('hf-deit-tiny/pixel_values', 2 * imageSize(graph))
     await expectOps(graph, simpleScheme(graph, pixels.subarray(0, imageSize(graph))), pixels)
-  })
+  }, 300_000)
 })
 
 // Without a device nothing is said of the folder.
