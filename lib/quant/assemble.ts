@@ -41,13 +41,15 @@ export interface Divergence {
   spread: number
 }
 
+/** @returns with the divergence of each image, in their order */
 export async function measureDivergence(
   quantized: { graph: Graph; scheme: Scheme },
   calibration: Calibration,
   reference: Float32Array,
   options: RunOptions,
-): Promise<Divergence> {
+): Promise<Divergence & { each: Float64Array }> {
   const logits = await runGraph(quantized.graph, quantized.scheme, calibration.pixels, calibration.images, options)
-  const { mean, spread } = meanAndSpread(divergences(reference, logits, logits.length / calibration.images))
-  return { divergence: Math.max(mean, 0), spread }
+  const each = divergences(reference, logits, logits.length / calibration.images)
+  const { mean, spread } = meanAndSpread(each)
+  return { divergence: Math.max(mean, 0), spread, each }
 }

@@ -1,5 +1,6 @@
 import { allocateGreedy, type Unit as Choice } from '../codes/allocate.js'
 import { breather } from '../codes/breathe.js'
+import { meanAndSpread } from '../codes/divergence.js'
 import type { Observation } from '../codes/observation.js'
 import type { Graph } from '../graph/graph.js'
 import { isStored } from '../graph/operands.js'
@@ -10,7 +11,7 @@ import { columnImportance } from './choose.js'
 import { Damage } from './damage.js'
 import { type Information, measureInformation } from './information.js'
 import { edgeMoments } from './moments.js'
-import { type Calibration, observe } from './observe.js'
+import { type Calibration, firstImages, observe } from './observe.js'
 import { type ActivationOperand, findOperands, type Operands } from './operands.js'
 import { rotate } from './rotate.js'
 import { quantizeInSequence } from './sequential.js'
@@ -78,6 +79,8 @@ export interface DamageStore {
 export const WIDTHS = [8, 7, 6, 5, 4, 3, 2]
 /** Averages below this take 2-bit operands into account: what they do to each other is far from additive. */
 const NEEDS_TWO_BITS = 4
+/** Share of the calibration images that codes in sequence are found on: their divergence says little of other images, so that of the others decides. */
+const FITTED = 0.75
 /** The width of the patch embedding where all have one width, and of what is rounded in registers and never stored. */
 const WIDEST = 8
 
@@ -131,7 +134,7 @@ export class Search {
     const information = informed ? await measureInformation(smoothed.graph, found, calibration, observed.logits, run) : null
     const read = found.activations.filter(({ readers }) => readers.length > 0).map(({ name }) => name)
     const moments = await edgeMoments(smoothed.graph, read, calibration, run)
-    const stream = await drawStreamRows(smoothed.graph, found.activations, calibration, observed.logits, run)
+    const stream = await drawStreamRows(smoothed.graph, found.activations, calibration, observed.logits, run, fittedOf(calibration).images)
     const observations = withSamples(smoothed.observations, stream.samples)
     return new Search(
       smoothed.graph,
@@ -164,13 +167,18 @@ export class Search {
     }
     const onProgress = (done: number, total: number) => this.options.onProgress?.({ stage: 'quantize', done, total })
     const { float, found, observations, calibration, breathe } = this
+    const fitted = fittedOf(calibration)
     const sequential = await this.diverge(
-      await quantizeInSequence(float, found, observations, choice, calibration, breathe, { threads, signal, onProgress }),
+      await quantizeInSequence(float, found, observations, choice, fitted, breathe, { threads, signal, onProgress }),
     )
-    return sequential.divergence < parallel.divergence ? sequential : parallel
+    const unseen = ({ each }: { each: Float64Array }) => {
+      const others = each.slice(fitted.images)
+      return meanAndSpread(others.length > 0 ? others : each).mean
+    }
+    return unseen(sequential) < unseen(parallel) ? sequential : parallel
   }
 
-  private async diverge(quantized: { graph: Graph; scheme: Scheme }): Promise<QuantizedGraph> {
+  private async diverge(quantized: { graph: Graph; scheme: Scheme }): Promise<QuantizedGraph & { each: Float64Array }> {
     const { threads, signal } = this.options
     return { ...quantized, float: this.float, ...(await measureDivergence(quantized, this.calibration, this.logits, { threads, signal })) }
   }
@@ -219,6 +227,8 @@ export class Search {
     return damages
   }
 }
+
+const fittedOf = (calibration: Calibration): Calibration => firstImages(calibration, Math.ceil(FITTED * calibration.images))
 
 /** What is stored of the residual stream. */
 async function observeStream(

@@ -22,17 +22,21 @@ const ROWS = 1024
 /** By edge: numbers of rows of the first images, ascending. */
 export type StreamRows = Map<string, Int32Array>
 
-/** @param logits of the graph on the calibration images */
+/**
+ * @param logits of the graph on the calibration images
+ * @param most images that rows may be from
+ */
 export async function drawStreamRows(
   graph: Graph,
   activations: ActivationOperand[],
   calibration: Calibration,
   logits: Float32Array,
   { threads, signal }: RunOptions,
+  most = calibration.images,
 ): Promise<{ rows: StreamRows; samples: Map<string, Float32Array> }> {
   const edges = activations.filter(({ kind }) => kind === 'residual')
   if (edges.length === 0) return { rows: new Map(), samples: new Map() }
-  const first = firstImages(calibration, IMAGES)
+  const first = firstImages(calibration, Math.min(IMAGES, most))
   const { images, pixels } = first
   const breathe = breather(signal)
   const gradients = await fisher(
