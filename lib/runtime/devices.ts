@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import addon from '#addon'
+import { kindOf } from '../values.js'
 import type { NativePath, PlanOp } from './addon-types.js'
 import { chooseThreads } from './threads.js'
 
@@ -50,8 +51,11 @@ let warned = false
  */
 export function chooseDevice(name: DeviceName = 'cpu'): 'cpu' | `cuda:${number}` {
   if (name === 'cpu') return name
-  const wanted = /^cuda(?::(\d{1,3}))?$/.exec(name)
-  if (!wanted && name !== 'auto') throw new TypeError(`device must be 'cpu', 'cuda', 'cuda:1' (a number) or 'auto', not '${name}'`)
+  const wanted = typeof name === 'string' ? /^cuda(?::(\d{1,3}))?$/.exec(name) : null
+  if (!wanted && name !== 'auto')
+    throw new TypeError(
+      `device must be 'cpu', 'cuda', 'cuda:1' (a number) or 'auto', not ${typeof name === 'string' ? `'${name}'` : kindOf(name)}`,
+    )
   const { reason, devices } = addon.cuda()
   if (wanted) {
     const number = Number(wanted[1] ?? 0)

@@ -87,6 +87,7 @@ it.each([
   [{ threads: 0 }, /threads must be/],
   [{ device: 'cuda:99' as const }, /device 'cuda:99' cannot be used: .*Use 'cpu' or 'auto'/],
   [{ device: 'gpu' as never }, /device must be 'cpu', 'cuda', 'cuda:1' \(a number\) or 'auto', not 'gpu'/],
+  [{ device: ['cuda'] as never }, /device must be .*, not an array/],
   [{ isa: 'sse2' }, /isa 'sse2' is not known; known are portable/],
   [{ allocation: 'bogus' as never }, /allocation must be 'greedy' or 'even', not 'bogus'/],
 ])('refuses %j', async (options, message) => {
