@@ -27,13 +27,22 @@ export function correctBias(graph: Graph, float: Graph, node: LinearNode, error:
  * @param y [rows][width] in the quantized one
  * @returns [width]
  */
-export function drift(x: Float32Array, y: Float32Array, width: number, images: number): Float64Array {
+export async function drift(
+  x: Float32Array,
+  y: Float32Array,
+  width: number,
+  images: number,
+  breathe: () => Promise<void> | void,
+): Promise<Float64Array> {
   const rows = x.length / width
   const [mean, square] = [new Float64Array(width), new Float64Array(width)]
-  for (let i = 0; i < x.length; i++) {
-    const error = y[i] - x[i]
-    mean[i % width] += error / rows
-    square[i % width] += error ** 2 / rows
+  for (let t = 0; t < rows; t++) {
+    for (let j = 0, i = t * width; j < width; j++, i++) {
+      const error = y[i] - x[i]
+      mean[j] += error / rows
+      square[j] += error ** 2 / rows
+    }
+    if (t % 16 === 0) await breathe()
   }
   return mean.map((m, j) => (m === 0 ? 0 : m * Math.max(0, 1 - (square[j] - m * m) / images / (m * m))))
 }

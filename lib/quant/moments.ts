@@ -65,7 +65,10 @@ export async function jointMoments(
 async function columnsOf(samples: Float32Array, width: number, breathe: ReturnType<typeof breather>): Promise<Float32Array> {
   const rows = samples.length / width
   const mean = new Float64Array(width)
-  for (let i = 0; i < samples.length; i++) mean[i % width] += samples[i] / rows
+  for (let t = 0; t < rows; t++) {
+    for (let j = 0; j < width; j++) mean[j] += samples[t * width + j] / rows
+    if (t % 16 === 0) await breathe()
+  }
   const columns = new Float32Array(samples.length)
   const scale = Math.sqrt(1 / rows)
   for (let t = 0; t < rows; t++) {

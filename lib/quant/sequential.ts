@@ -135,7 +135,7 @@ class Sequence {
     const moments = await jointMoments(this.someRows(exact, width), this.someRows(values, width), width, this.breathe, this.options)
     this.rounded.set(name, {
       mean,
-      drift: drift(exact, values, width, this.calibration.images),
+      drift: await drift(exact, values, width, this.calibration.images, this.breathe),
       moments: moments.own,
       refit: this.refits(operand) ? await refit(moments, width, this.breathe, this.options) : null,
     })

@@ -59,11 +59,11 @@ it('leaves a weight alone whose inputs have no errors, or are all alike', async 
   }
 })
 
-it('takes a drift for real that all rows have, and not one that a single row has', () => {
+it('takes a drift for real that all rows have, and not one that a single row has', async () => {
   const [images, rows] = [8, 80]
   const x = normals(9, rows * 2)
   const y = x.map((v, i) => v + (i % 2 === 0 ? 0.5 + 0.01 * Math.sin(i) : i === 1 ? 40 : 0))
-  const [all, one] = drift(x, y, 2, images)
+  const [all, one] = await drift(x, y, 2, images, idle)
   expect(all).toBeCloseTo(0.5, 2)
   expect(one).toBe(0)
 })

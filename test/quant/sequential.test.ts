@@ -55,7 +55,7 @@ it('gives every operand its width, and a layer on coded inputs the mean output t
     exact.push(...(edges.get(node.input) as { data: Float64Array }).data)
   }
   const coded = exact.map((x) => nearestLevel(input, x) * input.step)
-  const drifted = drift(Float32Array.from(exact), Float32Array.from(coded), code.inputs, IMAGES)
+  const drifted = await drift(Float32Array.from(exact), Float32Array.from(coded), code.inputs, IMAGES, breathe)
   for (let o = 0; o < code.outputs; o++) {
     let difference = bias[o] - floatBias[o]
     for (let i = 0; i < code.inputs; i++) difference += weight[o * code.inputs + i] * drifted[i]
