@@ -30,6 +30,7 @@ struct Shape {
   bool fused = false;
   Activation activation = Activation::none;
   bool residual = false;
+  bool rounded = false;  // before the activation, as a fully quantized model does
 };
 
 constexpr Shape kShapes[] = {
@@ -43,6 +44,7 @@ constexpr Shape kShapes[] = {
     {"one row", 1, 8192, 16384},
     {"qkv to codes", 197, 384, 1152, true},
     {"fc1, gelu, to codes", 197, 384, 1536, true, Activation::gelu},
+    {"fc1, gelu of codes", 197, 384, 1536, true, Activation::gelu, false, true},
     {"fc2, residual", 197, 1536, 384, true, Activation::none, true},
 };
 
@@ -88,6 +90,7 @@ struct CodesRun {
     op.weight_bits = bits;
     op.correction = correction.data(), op.scale = scale.data(), op.bias = bias.data();
     op.activation = s.activation;
+    if (s.rounded) op.pre_activation = &pre_activation;
     if (s.residual) op.residual = y_float.get(), op.residual_stride = s.outputs;
     if (s.fused && !s.residual) {
       op.y_codes = y.get(), op.y_codes_stride = s.outputs;
@@ -101,6 +104,7 @@ struct CodesRun {
   Aligned<float> y_float;
   std::vector<int32_t> correction;
   std::vector<float> scale, bias;
+  Rounding pre_activation{20.0f, 0.05f, -128, 127};
   LinearCodes op{};
 };
 

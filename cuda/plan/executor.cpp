@@ -13,6 +13,9 @@
 namespace fewbit::cuda {
 namespace {
 
+// Of the input, a thread: what is copied in the time that it takes to wake it.
+constexpr size_t kCopyBytes = size_t(1) << 20;
+
 constexpr size_t kAlignment = 256;
 size_t round_up(int64_t bytes) { return (static_cast<size_t>(bytes) + kAlignment - 1) / kAlignment * kAlignment; }
 
@@ -42,10 +45,11 @@ class Executor::State {
     output_ = PinnedBuffer(plan.batch * plan.output_bytes);
   }
 
-  // The images of one pass.
-  void run(const uint8_t* input, uint8_t* output, int images, double* nanoseconds) {
+  // The images of one pass. copy(to, from, bytes) is for the input.
+  template <class Copy>
+  void run(const uint8_t* input, uint8_t* output, int images, double* nanoseconds, Copy copy) {
     const size_t input_bytes = images * plan_.input_bytes, output_bytes = images * plan_.output_bytes;
-    std::memcpy(input_.data(), input, input_bytes);
+    copy(input_.data(), input, input_bytes);
     Pass& pass = pass_of(images);
     if (nanoseconds)
       measure(pass, images, nanoseconds);
@@ -174,7 +178,7 @@ void Executor::release() {
   }
 }
 
-bool Executor::run(Team&, const RunArguments& arguments, const std::atomic<bool>& stop,
+bool Executor::run(Team& team, const RunArguments& arguments, const std::atomic<bool>& stop,
                    const std::function<void(int64_t images)>& progress) {
   try {
     if (state_ && generation_ != context_.generation()) release();
@@ -183,11 +187,17 @@ bool Executor::run(Team&, const RunArguments& arguments, const std::atomic<bool>
       generation_ = context_.generation();
       state_ = std::make_unique<State>(plan_, context_);
     }
+    const auto copy = [&](uint8_t* to, const uint8_t* from, size_t bytes) {
+      team.parallel_for(static_cast<int>((bytes + kCopyBytes - 1) / kCopyBytes), arguments.threads, [&](int task, int) {
+        const size_t begin = task * kCopyBytes;
+        std::memcpy(to + begin, from + begin, std::min(kCopyBytes, bytes - begin));
+      });
+    };
     for (int first = 0; first < arguments.images; first += plan_.batch) {
       if (stop.load(std::memory_order_relaxed)) return false;
       const int images = std::min(plan_.batch, arguments.images - first);
       state_->run(static_cast<const uint8_t*>(arguments.input) + first * plan_.input_bytes,
-                  static_cast<uint8_t*>(arguments.output) + first * plan_.output_bytes, images, arguments.nanoseconds);
+                  static_cast<uint8_t*>(arguments.output) + first * plan_.output_bytes, images, arguments.nanoseconds, copy);
       progress(first + images);
     }
     return true;

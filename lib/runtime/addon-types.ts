@@ -189,7 +189,7 @@ export interface NativeSession {
    * Queues a run and returns its number. `input` and `output` hold `images` times inputBytes and outputBytes. `nanoseconds` has an element for
    * each op, to which its time is added; with null nothing is measured. They belong to native code until
    * `done` is called, so nobody else may reach them. That happens exactly once and never before run returns: with null, or with an Error
-   * (code 'ABORTED' after cancel or dispose). `progress` gets the number of images finished, at most 20 times a second.
+   * (code 'ABORTED' after cancel or dispose, 'REFUSED' when a value of the input is not finite). `progress` gets the number of images finished, at most 20 times a second.
    */
   run(
     input: Float32Array,

@@ -42,7 +42,7 @@ export class Session {
   readonly threads: number
   private readonly imageInputs: number
   private readonly imageOutputs: number
-  private readonly inputs: InputCopier
+  private readonly inputs = new InputCopier()
   private readonly ops: Pick<OpTime, 'op' | 'name'>[]
   private native: NativeSession | null
 
@@ -53,7 +53,6 @@ export class Session {
     this.path = choosePath(path)
     this.imageInputs = plan.inputBytes / Float32Array.BYTES_PER_ELEMENT
     this.imageOutputs = plan.outputBytes / Float32Array.BYTES_PER_ELEMENT
-    this.inputs = new InputCopier(this.imageInputs)
     this.ops = plan.ops.map(({ op, name }) => ({ op, name }))
     this.native = ownErrors(() => addon.createSession(plan, this.device === 'cpu' ? this.path : this.device, this.threads))
   }
@@ -126,7 +125,7 @@ export class Session {
         if (failure) reject(failure.error)
         else if (signal?.aborted) reject(signal.reason)
         else if (error === null) resolve()
-        else reject(error.code === 'ABORTED' ? disposedError() : new Error(error.message, { cause: error }))
+        else reject(runError(error))
       }
       const abort = (): void => native.cancel(run)
       const run = ownErrors(() => native.run(input, output, images, threads, nanoseconds, onProgress ? report : null, done))
@@ -157,6 +156,12 @@ interface Queued extends SessionRunOptions {
   images: number
   threads: number
   nanoseconds: Float64Array | null
+}
+
+/** What a run that native code ended rejects with. */
+function runError(error: Error & { code?: string }): Error {
+  if (error.code === 'ABORTED') return disposedError()
+  return error.code === 'REFUSED' ? new RangeError(error.message) : new Error(error.message, { cause: error })
 }
 
 const disposedError = (): Error => new Error('the session was disposed')

@@ -141,9 +141,9 @@ napi_value outcome_value(Napi::Env env, const Outcome& outcome) {
     napi_get_null(env, &value);
     return value;
   }
-  const bool aborted = outcome.kind == Outcome::aborted;
+  const bool aborted = outcome.kind == Outcome::aborted, refused = outcome.kind == Outcome::refused;
   napi_value code = nullptr, message = nullptr;
-  if (aborted) napi_create_string_utf8(env, "ABORTED", NAPI_AUTO_LENGTH, &code);
+  if (aborted || refused) napi_create_string_utf8(env, aborted ? "ABORTED" : "REFUSED", NAPI_AUTO_LENGTH, &code);
   napi_create_string_utf8(env, aborted ? "the run was cancelled" : outcome.message.c_str(), NAPI_AUTO_LENGTH, &message);
   napi_create_error(env, code, message, &value);
   return value;

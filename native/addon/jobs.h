@@ -24,7 +24,7 @@ class Jobs : public std::enable_shared_from_this<Jobs> {
     const void* owner;               // who may cancel; stays alive until the job is finished, so keep it too
     std::vector<Napi::Object> keep;  // not collected before the job is finished
     Napi::Function progress;         // may be empty; called with what the job reports
-    Napi::Function done;             // called once, with null or an Error; code 'ABORTED' after a cancel
+    Napi::Function done;  // called once, with null or an Error; code 'ABORTED' after a cancel, 'REFUSED' for a bad input
   };
   // The number of the job. The process stays alive until done was called.
   int start(Napi::Env env, const Request& request);

@@ -7,6 +7,7 @@
 #include "addon/plan_reader.h"
 #include "cuda/plan/executor.h"
 #include "plan/executor.h"
+#include "plan/finite_input.h"
 
 namespace fewbit::addon {
 namespace {
@@ -19,6 +20,8 @@ class RunJob : public Job {
   RunJob(std::shared_ptr<Runner> runner, const RunArguments& arguments) : runner_(std::move(runner)), arguments_(arguments) {}
 
   void execute(Context& context) override {
+    require_finite(context.team, arguments_.threads, static_cast<const float*>(arguments_.input), arguments_.images,
+                   runner_->plan().input_bytes / int64_t(sizeof(float)));
     runner_->run(context.team, arguments_, stop_flag(), [&](int64_t images) { context.progress(images); });
   }
 

@@ -18,6 +18,7 @@ namespace {
 
 constexpr int kTileInputs = 64;
 constexpr int kWeightTile = 16 * kRowBytes;  // bytes
+constexpr int kSumRows = 32;                 // of a block of 2 x 2 tiles
 
 // rows: of x in tiles 4 and 5 and of the sums.
 TileConfig tile_config(int rows0, int rows1) {
@@ -82,22 +83,23 @@ void multiply(const uint8_t* x, ptrdiff_t x_stride, const TilePanel* w, int step
 
 }  // namespace
 
-// Scratch: decoded weights of the tile, then its sums.
+// Scratch: decoded weights of the tile, then the sums of a block of rows, which are finished while the first cache has them.
 void linear_codes_amx(const LinearCodes& op, int task, void* scratch) {
-  const Tile tile = linear_tile(op.rows, op.outputs, task);
+  const Tile tile = linear_tile(op, task);
   if (tile.row_end - tile.row_begin <= kFewRows) return fewbit::linear_codes_avx512(op, task, scratch);
   const int panels = ceil_div(tile.output_end - tile.output_begin, 16);
   const int steps = ceil_div(op.inputs, kTileInputs);
   int8_t* copy = static_cast<int8_t*>(scratch);
   int32_t* acc = reinterpret_cast<int32_t*>(copy + ptrdiff_t(steps) * kTileInputs * kTileOutputs);
+  const TileFinisher finish(op, tile);
 
   TilePanel weight[kTileOutputs / 16];
   for (int p = 0; p < panels; ++p)
     weight[p] = tile_panel(op, tile.output_begin + 16 * p, copy + ptrdiff_t(p) * steps * kWeightTile);
 
   int configured = 0;  // rows of x
-  for (int row = tile.row_begin; row < tile.row_end; row += 32) {
-    const int rows = tile.row_end - row < 32 ? tile.row_end - row : 32;
+  for (int row = tile.row_begin; row < tile.row_end; row += kSumRows) {
+    const int rows = tile.row_end - row < kSumRows ? tile.row_end - row : kSumRows;
     if (rows != configured) {
       tile_load_config(rows > 16 ? tile_config(16, rows - 16) : tile_config(rows, 16));
       configured = rows;
@@ -106,13 +108,11 @@ void linear_codes_amx(const LinearCodes& op, int task, void* scratch) {
     for (int p = 0; p < panels; p += 2) {
       const auto block =
           rows > 16 ? (panels - p > 1 ? multiply<2, 2> : multiply<2, 1>) : (panels - p > 1 ? multiply<1, 2> : multiply<1, 1>);
-      block(x, op.x_stride, weight + p, steps, acc + ptrdiff_t(row - tile.row_begin) * kTileOutputs + 16 * p);
+      block(x, op.x_stride, weight + p, steps, acc + 16 * p);
     }
+    finish(row, rows, acc);
   }
   tile_release();
-
-  finish_codes(op, EncoderF32x16(op.encode), tile.row_begin, tile.row_end - tile.row_begin, tile.output_begin, tile.output_end,
-               acc);
 }
 
 }  // namespace FEWBIT_AMX_NAMESPACE

@@ -157,7 +157,7 @@ void tile_rows(const LinearCodes& op, const Tile& tile, int32_t* acc, Multiply m
 }  // namespace
 
 void linear_codes_avx2(const LinearCodes& op, int task, void* scratch) {
-  const Tile tile = linear_tile(op.rows, op.outputs, task);
+  const Tile tile = linear_tile(op, task);
   const int panels = ceil_div(tile.output_end - tile.output_begin, kBlockOutputs);
   alignas(64) int32_t acc[kRows * kTileOutputs];
   if (op.weight_bits <= 6) {

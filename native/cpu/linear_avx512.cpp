@@ -157,20 +157,20 @@ WeightRows weight_rows(const LinearCodes& op, int output, int panels, void* scra
 }  // namespace
 
 void linear_codes_avx512(const LinearCodes& op, int task, void* scratch) {
-  const Tile tile = linear_tile(op.rows, op.outputs, task);
+  const Tile tile = linear_tile(op, task);
   const int panels = ceil_div(tile.output_end - tile.output_begin, 16);
-  const EncoderF32x16 encode(op.encode);
+  const TileFinisher finish(op, tile);
   alignas(64) int32_t acc[kRows * kTileOutputs];
   if (const int rows = tile.row_end - tile.row_begin; rows <= kFewRows && panels == kPanels && op.weight_bits < 8) {
     const uint8_t* x = op.x + tile.row_begin * op.x_stride;
     (rows == 1 ? multiply_packed<1> : multiply_packed<2>)(op, x, tile.output_begin, acc);
-    return finish_codes(op, encode, tile.row_begin, rows, tile.output_begin, tile.output_end, acc);
+    return finish(tile.row_begin, rows, acc);
   }
   const WeightRows weight = weight_rows(op, tile.output_begin, panels, scratch);
   for (int row = tile.row_begin; row < tile.row_end; row += kRows) {
     const int rows = tile.row_end - row < kRows ? tile.row_end - row : kRows;
     multiply_of(rows, panels)(op.x + row * op.x_stride, op.x_stride, weight, ceil_div(op.inputs, 4), acc);
-    finish_codes(op, encode, row, rows, tile.output_begin, tile.output_end, acc);
+    finish(row, rows, acc);
   }
 }
 

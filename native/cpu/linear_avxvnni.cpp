@@ -59,7 +59,7 @@ constexpr Multiply kMultiply[] = {multiply<1>, multiply<2>, multiply<3>, multipl
 
 // Weights of 8 bits are read in place, others decoded into scratch.
 void linear_codes_avxvnni(const LinearCodes& op, int task, void* scratch) {
-  const Tile tile = linear_tile(op.rows, op.outputs, task);
+  const Tile tile = linear_tile(op, task);
   const int panels = ceil_div(tile.output_end - tile.output_begin, kBlockOutputs);
   const ptrdiff_t packed_panel = panel_bytes(op.inputs, op.weight_bits), panel_stride = panel_bytes(op.inputs, 8);
   const uint8_t* packed = op.weight + tile.output_begin / kBlockOutputs * packed_panel;

@@ -29,9 +29,12 @@ struct Column {
         bias(load(op.bias + panel.output)),
         inverse(encode.inverse_steps(panel.output)) {}
 
+  // A vector of sums as floats.
+  F32x16 product(const int32_t* acc) const { return fma(to_floats(add(load(acc), correction)), scale, bias); }
+
   // y of one vector of sums, before it is stored.
   F32x16 finish(const LinearCodes& op, const RoundingF32x16& round, ptrdiff_t row, const int32_t* acc) const {
-    F32x16 y = fma(to_floats(add(load(acc), correction)), scale, bias);
+    F32x16 y = product(acc);
     if (op.pre_activation) y = pre_activation(op, round, y);
     if (op.activation == Activation::gelu) y = gelu(y);
     if (op.gain) y = mul(y, load(op.gain + panel.output));

@@ -46,7 +46,7 @@ Multiply multiply_of(int rows, int panels) {
 }
 
 inline void linear_f32(const LinearF32& op, int task) {
-  const Tile tile = linear_tile(op.rows, op.outputs, task);
+  const Tile tile = linear_tile(op, task);
   const int panels = ceil_div(tile.output_end - tile.output_begin, 16);
   const float* weight = op.weight + ptrdiff_t(tile.output_begin) * op.inputs;
   alignas(64) float acc[kRegisterRows * kTileOutputs];

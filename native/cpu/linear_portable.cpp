@@ -39,7 +39,7 @@ void unpack_panel(const uint8_t* packed, int bits, int inputs, int16_t* weight) 
 
 // Scratch: a panel of weights (32 bytes an input) and a row of x (2 bytes an input), of the 64 bytes an input it has.
 void linear_codes_portable(const LinearCodes& op, int task, void* scratch) {
-  const Tile tile = linear_tile(op.rows, op.outputs, task);
+  const Tile tile = linear_tile(op, task);
   const ptrdiff_t stride = ptrdiff_t(ceil_div(op.inputs, kBlockInputs)) * kBlockInputs;
   int16_t* weight = static_cast<int16_t*>(scratch);
   int16_t* x = weight + kBlockOutputs * stride;
@@ -106,7 +106,7 @@ void multiply(const float* x, ptrdiff_t x_stride, const float* w, int inputs, fl
 }  // namespace
 
 void linear_f32_portable(const LinearF32& op, int task, void*) {
-  const Tile tile = linear_tile(op.rows, op.outputs, task);
+  const Tile tile = linear_tile(op, task);
   for (int output = tile.output_begin; output < tile.output_end; output += 16) {
     const int outputs = tile.output_end - output < 16 ? tile.output_end - output : 16;
     const float* weight = op.weight + ptrdiff_t(output) * op.inputs;

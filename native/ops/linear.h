@@ -72,9 +72,8 @@ struct LinearF32 {
   ptrdiff_t y_stride;
 };
 
-// Work is cut into tiles of kTileRows x kTileOutputs; a task is one tile, and tasks may run at the same time. Tasks are
-// numbered along the rows first, so that neighbours share a panel of weights.
-constexpr int kTileRows = 96;
+// Work is cut into tiles of kTileRows x kTileOutputs; a task is one tile, and tasks may run at the same time.
+constexpr int kTileRows = 112;
 constexpr int kTileOutputs = 64;
 
 struct Tile {
@@ -83,11 +82,20 @@ struct Tile {
 
 static constexpr int linear_tasks(int rows, int outputs) { return ceil_div(rows, kTileRows) * ceil_div(outputs, kTileOutputs); }
 
-static constexpr Tile linear_tile(int rows, int outputs, int task) {
-  const int row = task % ceil_div(rows, kTileRows) * kTileRows;
-  const int output = task / ceil_div(rows, kTileRows) * kTileOutputs;
-  return {row, row + kTileRows < rows ? row + kTileRows : rows, output,
-          output + kTileOutputs < outputs ? output + kTileOutputs : outputs};
+// Of x, so much that it comes from far each time that all of it is read.
+constexpr ptrdiff_t kFarBytes = 1 << 20;
+
+// Neighbours share a panel of weights and take all rows in turn. Where that would fetch a large x for every panel, and the
+// weights are fewer, they share rows and take all outputs in turn.
+template <class Op>
+static constexpr Tile linear_tile(const Op& op, int task) {
+  const int row_tiles = ceil_div(op.rows, kTileRows), output_tiles = ceil_div(op.outputs, kTileOutputs);
+  const ptrdiff_t x_bytes = op.rows * op.x_stride * ptrdiff_t(sizeof *op.x);
+  const bool share_rows = op.rows > op.outputs && x_bytes > kFarBytes;
+  const int row = (share_rows ? task / output_tiles : task % row_tiles) * kTileRows;
+  const int output = (share_rows ? task % output_tiles : task / row_tiles) * kTileOutputs;
+  return {row, row + kTileRows < op.rows ? row + kTileRows : op.rows, output,
+          output + kTileOutputs < op.outputs ? output + kTileOutputs : op.outputs};
 }
 
 // Scratch a thread needs, 64-byte aligned; the most that a path asks for. AVX2: the weights of a tile and six rows of x in 16

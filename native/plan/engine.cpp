@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <exception>
 #include <new>
+#include <stdexcept>
 #include <thread>
 
 #ifdef _WIN32
@@ -31,6 +32,8 @@ Outcome execute(Job& job, Context& context) {
     return {job.cancelled() ? Outcome::aborted : Outcome::done, {}};
   } catch (const std::bad_alloc&) {
     return {Outcome::failed, "out of memory"};
+  } catch (const std::domain_error& error) {
+    return {Outcome::refused, error.what()};
   } catch (const std::exception& error) {
     return {Outcome::failed, error.what()};
   } catch (...) {

@@ -17,8 +17,8 @@
 namespace fewbit {
 
 struct Outcome {
-  enum Kind { done, aborted, failed } kind;
-  std::string message;  // why it failed
+  enum Kind { done, aborted, refused, failed } kind;
+  std::string message;  // why the input was refused, or the run failed
 };
 
 // Both are called on the coordinator, finished() exactly once; a job that is cancelled in the queue is finished on the
@@ -47,7 +47,8 @@ class Context {
 class Job {
  public:
   virtual ~Job() = default;
-  // May throw. Looks at cancelled() every few milliseconds and then returns at once.
+  // May throw; std::domain_error: the input is not what it must be. Looks at cancelled() every few milliseconds and then returns
+  // at once.
   virtual void execute(Context& context) = 0;
   void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }

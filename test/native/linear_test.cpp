@@ -23,7 +23,7 @@ void linear_codes_avxvnni(const LinearCodes& op, int task, void* scratch);
 namespace {
 
 // The edges of tiles, blocks and vectors.
-const int kRowEdges[] = {1, 5, 6, 7, 15, 16, 17, 31, 32, 33, 95, 96, 97, 197};
+const int kRowEdges[] = {1, 5, 6, 7, 15, 16, 17, 31, 32, 33, 95, 96, 97, 111, 112, 113, 197};
 const int kInputEdges[] = {1, 3, 4, 31, 32, 33, 63, 64, 65, 96, 160, 192};
 const int kOutputEdges[] = {1, 15, 16, 17, 33, 37, 63, 64, 65, 130};
 
@@ -73,6 +73,7 @@ struct CodesCase {
   int offset;
   bool extreme;  // x = 255, w = smallest
   bool residual_codes, steps, pre_activation;
+  int highest = 100;  // level before the activation
 };
 
 // One case: its operands, what the reference makes of them, and what an implementation makes of them. Rows of y lie at an
@@ -141,7 +142,7 @@ class CodesFixture {
       op.residual = c_.alias ? y_float : residual_.data();
     op.residual_stride = op.residual_codes_stride = residual_stride();
     op.residual_scale = residual_scale_.data(), op.residual_offset = c_.rows % 3 ? 128 : 0;
-    const Rounding rounding = {40.0f, 0.025f, -c_.offset, 100};
+    const Rounding rounding = {40.0f, 0.025f, -c_.offset, c_.highest};
     if (c_.pre_activation) op.pre_activation = &rounding;
     if (c_.bits % 2) op.pre_activation_factors = factors_.data();
     if (c_.y_float)
@@ -225,10 +226,13 @@ void for_edges(Check check) {
 }  // namespace
 
 TEST_CASE("linear tasks cover every output once") {
-  for_edges([](int rows, int, int outputs, unsigned) {
+  for_edges([](int rows, int, int outputs, unsigned k) {
     std::vector<int> seen(size_t(rows) * outputs);
+    LinearCodes op{};
+    op.rows = rows, op.outputs = outputs;
+    op.x_stride = k % 2 ? 64 : kFarBytes;
     for (int task = 0; task < linear_tasks(rows, outputs); ++task) {
-      const Tile tile = linear_tile(rows, outputs, task);
+      const Tile tile = linear_tile(op, task);
       for (int t = tile.row_begin; t < tile.row_end; ++t)
         for (int o = tile.output_begin; o < tile.output_end; ++o) ++seen.at(size_t(t) * outputs + o);
     }
@@ -257,6 +261,35 @@ TEST_CASE("linear codes: residuals in codes, a step for each column and a roundi
       c.residual_codes = k & 32, c.steps = k & 64, c.pre_activation = k & 128;
       c.alias = c.residual && c.y_float != c.residual_codes && k % 3 == 0;
       check_codes(c, k);
+    }
+  }
+}
+
+TEST_CASE("linear tasks share what is far") {
+  const auto tile_of = [](int rows, ptrdiff_t inputs, int task) {
+    LinearCodes op{};
+    op.rows = rows, op.outputs = 4 * kTileOutputs, op.x_stride = inputs;
+    return linear_tile(op, task);
+  };
+  const int rows = 8 * kTileRows;
+  // Little x: the next task has the next rows and the same weights.
+  CHECK(tile_of(rows, 64, 1).row_begin == kTileRows);
+  CHECK(tile_of(rows, 64, 1).output_begin == 0);
+  // Much: the next weights, unless those are more.
+  CHECK(tile_of(rows, 2048, 1).row_begin == 0);
+  CHECK(tile_of(rows, 2048, 1).output_begin == kTileOutputs);
+  CHECK(tile_of(kTileRows + 1, 1 << 20, 1).row_begin == kTileRows);
+}
+
+TEST_CASE("linear codes: a rounding before the activation that tells the byte") {
+  for (int outputs : {64, 130}) {
+    for (int highest : {100, 127, 128, 255}) {  // 256 levels and more, from 0 and from -128
+      for (unsigned k = 0; k < 8; ++k) {
+        CodesCase c = {22,    96,          outputs,         8,     bool(k & 1), false, false,
+                       false, bool(k & 2), k & 4 ? 128 : 0, false, false,       false, true};
+        c.highest = highest;
+        check_codes(c, k);
+      }
     }
   }
 }
