@@ -222,7 +222,7 @@ instructions at ${SCHEDULERS} a cycle and multiprocessor. Computation is taken t
 - instructions: ${example.instructions} / (${gpu.multiprocessors} x ${SCHEDULERS} x ${gpu.clock.toExponential(2)} x ${share.toFixed(2)}) = ${micro(all.instructions)} us
 
 The counters are those of the tiles chosen for ${GPUS.A100.multiprocessors} multiprocessors; other devices choose for theirs. On an H100 \`mma.sync\` reaches about two thirds of the
-peak, which belongs to \`wgmma\`. Nothing here was measured on a GPU.`
+peak, which belongs to \`wgmma\`.`
 }
 
 function documentation(kernels, compiled) {
