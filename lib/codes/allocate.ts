@@ -22,25 +22,28 @@ const LEAST_DAMAGE = 1e-7
  */
 export function allocateGreedy(units: Unit[], average: number): number[] {
   const total = units.reduce((sum, unit) => sum + unit.elements, 0)
-  const monotone = units.map((unit) => {
-    let worst = 0
-    return unit.damage.map((d) => {
-      worst = Math.max(worst, d)
-      return worst
-    })
-  })
+  const damages = units.map(({ damage }) => monotone(damage))
   const choice = units.map(() => 0)
   let cost = units.reduce((sum, unit) => sum + unit.bits[0] * unit.elements, 0)
   while (cost > average * total + 1e-9) {
-    const step = bestStep(units, monotone, choice)
-    if (step === null) {
-      const least = cost / total
-      throw new Error(`an average of ${average} bits (averageBits) cannot be reached: the narrowest codes average ${least.toFixed(2)} bits`)
-    }
+    const step = bestStep(units, damages, choice)
+    if (step === null) throw unreachable(average, cost / total)
     cost -= units[step.unit].elements * (units[step.unit].bits[choice[step.unit]] - units[step.unit].bits[step.to])
     choice[step.unit] = step.to
   }
   return choice.map((c, u) => units[u].bits[c])
+}
+
+export const unreachable = (average: number, least: number): Error =>
+  new Error(`an average of ${average} bits (averageBits) cannot be reached: the narrowest codes average ${least.toFixed(2)} bits`)
+
+/** @param damage widest first */
+export function monotone(damage: number[]): number[] {
+  let worst = 0
+  return damage.map((each) => {
+    worst = Math.max(worst, each)
+    return worst
+  })
 }
 
 /**
