@@ -106,11 +106,11 @@ async function quantizedWell(float, calibrate) {
 async function quantizedSoon(float) {
   const { channels, height, width } = float.input
   const calibration = { pixels: randomValues(2 * channels * height * width, 1), images: 2 }
-  const less = { rotate: false, split: false, smooth: false, informed: false, compensate: false, sequential: false }
-  const search = await Search.prepare(float.parts.graph, calibration, { ...less, coverage: 'partial' })
+  const without = new Set(['rotation', 'splitting', 'smoothing', 'fisher', 'compensation', 'allocation', 'sequence'])
+  const search = await Search.prepare(float.parts.graph, calibration, { without, coverage: 'partial' })
   const models = []
   for (const [name, averageBits] of Object.entries(QUANTIZED)) {
-    const { graph, scheme } = await search.quantize({ averageBits, even: true })
+    const { graph, scheme } = await search.quantize({ averageBits })
     models.push({ name, model: new Model({ ...float.parts, graph, scheme }) })
   }
   return models

@@ -1,5 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander'
-import type { DeviceName } from '../index.js'
+import type { DeviceName, Part } from '../index.js'
+import { PARTS } from '../quant/parts.js'
 
 /** Options that more than one command has, and the strict numbers behind them: '4 ', '0x4', '4.0' and '' are not integers here. */
 
@@ -24,6 +25,13 @@ function deviceName(text: string): DeviceName {
   throw new InvalidArgumentError('It must be one of cpu, cuda, auto, or cuda:1 for the second device.')
 }
 
+function parts(text: string): Part[] {
+  const given = text.split(',') as Part[]
+  const unknown = given.find((part) => !PARTS.includes(part))
+  if (unknown !== undefined) throw new InvalidArgumentError(`It must be a list of ${PARTS.join(', ')}.`)
+  return given
+}
+
 const MAX_SEED = 2 ** 32 - 1
 
 /** Makes a fresh Option each time: commander keeps state in them. */
@@ -46,6 +54,7 @@ export const options = {
     new Option('--preset <name>', 'how codes are chosen; mptq and tsptq as published, minmax is the baseline')
       .choices(['best', 'mptq', 'tsptq', 'minmax'])
       .default('best'),
+  without: () => new Option('--without <parts>', `parts of best to leave out, separated by commas: ${PARTS.join(', ')}`).argParser(parts),
   coverage: () =>
     new Option('--coverage <name>', 'full: all that is stored is codes; partial: operands of matrix products only')
       .choices(['full', 'partial'])

@@ -7,6 +7,7 @@ import {
   type LayerLatency,
   load,
   type Model,
+  type Part,
   type Preset,
   type Quantization,
   type QuantizationReport,
@@ -22,6 +23,7 @@ interface Options extends BitOptions {
   calibrate: string
   output: string
   preset: Preset
+  without?: Part[]
   coverage: 'full' | 'partial'
   weightBits?: number
   activationBits?: number
@@ -46,6 +48,7 @@ export function quantizeCommand(terminal: Terminal): Command {
     .requiredOption('-o, --output <file>', 'the file to write')
     .option('--report <file>', 'write an HTML report of all layers, too (needs the package echarts)')
     .addOption(options.preset())
+    .addOption(options.without())
     .addOption(options.coverage())
     .addOption(options.bits())
     .addOption(options.weightBits())
@@ -118,7 +121,7 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
             ['file', output],
             ['size', formatBytes(bytes)],
             ['bits', `weights ${weightBits.toFixed(2)}, activations ${activationBits.toFixed(2)} on average`],
-            ['preset', `${made.preset}, ${coverage} coverage`],
+            ['preset', `${[made.preset, ...made.without.map((part) => `without ${part}`)].join(', ')}, ${coverage} coverage`],
             ['divergence', `${made.divergence.toPrecision(3)} nats from the float model's predictions`],
             ...(made.floor === null ? [] : [['drop', describeFloor(made.floor)] as [string, string]]),
             ['time', `${seconds.toFixed(1)} s`],

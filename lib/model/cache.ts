@@ -10,6 +10,7 @@ import type { Graph } from '../graph/graph.js'
 import type { Scheme } from '../graph/scheme.js'
 import type { Divergence } from '../quant/assemble.js'
 import type { Calibration } from '../quant/observe.js'
+import type { Part } from '../quant/parts.js'
 import type { PublicWidths, Quantizer } from '../quant/quantizer.js'
 import { type DamageStore, type QuantizedGraph, WIDTHS } from '../quant/search.js'
 import { choosePath } from '../runtime/devices.js'
@@ -38,6 +39,8 @@ export interface CacheKey {
   preset: string
   coverage: Scheme['coverage']
   allocation: string
+  /** In the order of PARTS (parts.ts), each once. */
+  without: readonly Part[]
 }
 
 export class Cache {

@@ -1,3 +1,4 @@
+import { PARTS, type Part } from '../quant/parts.js'
 import { PRESETS } from '../quant/published/parts.js'
 import type { Preset } from '../quant/quantizer.js'
 import { isAmount, isObject, type JsonObject } from '../values.js'
@@ -6,6 +7,8 @@ import type { FloorReached } from './floor.js'
 /** How a quantized model came to be. All but the warnings is kept in its file. */
 export interface Quantization {
   preset: Preset
+  /** Parts of the preset `best` that were left out. */
+  without: Part[]
   /** Mean KL divergence to the float model on the calibration images, nats. */
   divergence: number
   /** Standard deviation of that divergence from image to image, nats; 0 for a single image. */
@@ -22,10 +25,11 @@ export function quantizationToJson({ warnings: _, ...kept }: Quantization): Json
 /** @returns null for what another version of the package wrote, or none */
 export function quantizationFromJson(json: unknown): Quantization | null {
   if (!isObject(json)) return null
-  const { preset, divergence, spread, floor } = json
+  const { preset, without = [], divergence, spread, floor } = json
   if (preset !== 'best' && !Object.hasOwn(PRESETS, String(preset))) return null
   if (!isAmount(divergence) || !isAmount(spread)) return null
-  return { preset: preset as Preset, divergence, spread, floor: floorFromJson(floor), warnings: [] }
+  if (!Array.isArray(without) || !without.every((part) => PARTS.includes(part))) return null
+  return { preset: preset as Preset, without, divergence, spread, floor: floorFromJson(floor), warnings: [] }
 }
 
 function floorFromJson(json: unknown): FloorReached | null {

@@ -1,10 +1,12 @@
 import type { Dataset } from '../images/dataset.js'
 import type { ImageInput } from '../images/image.js'
 import type { LayerLatency } from '../quant/latency.js'
+import { PARTS, type Part } from '../quant/parts.js'
 import { PRESETS } from '../quant/published/parts.js'
 import type { Preset, PublicWidths } from '../quant/quantizer.js'
 import type { Progress } from '../quant/search.js'
 import { checkSeed } from '../random.js'
+import { kindOf, show } from '../values.js'
 import { checkDevice } from './device.js'
 import type { DeviceOptions } from './model.js'
 import type { QuantizationReport } from './report.js'
@@ -34,6 +36,12 @@ export interface QuantizeOptions extends DeviceOptions {
   averageBits?: number
   /** See {@link QuantizerOptions.allocation}; only with 'best'. */
   allocation?: 'greedy' | 'even'
+  /**
+   * Only with 'best': parts that are left out, to see what each of them buys; none by default. In the order of their steps: 'rotation', 'splitting',
+   * 'smoothing', 'fisher', 'stream-rows', 'v2sf', 'o2sf', 'codebooks', 'head-steps', 'row-steps', 'compensation', 'bias', 'allocation' (not with `maxDrop` or
+   * the objective 'latency'), 'sequence' (with it goes 'refit'), 'refit'. docs/quantization.md says what each does and what it buys.
+   */
+  without?: readonly Part[]
   /**
    * What widths are searched for, with `averageBits` or `maxDrop`; only with 'best' and 'greedy'.
    *
@@ -82,7 +90,7 @@ export interface QuantizeOptions extends DeviceOptions {
 
 const KNOWN: Record<keyof QuantizeOptions, true> = {
   ...{ calibrate: true, calibrationImages: true, seed: true, preset: true, coverage: true, allocation: true, cache: true, objective: true },
-  ...{ bits: true, weightBits: true, activationBits: true, averageBits: true, maxDrop: true, validate: true },
+  ...{ without: true, bits: true, weightBits: true, activationBits: true, averageBits: true, maxDrop: true, validate: true },
   ...{ device: true, threads: true, isa: true, signal: true },
   ...{ onReport: true, onProgress: true, onEstimate: true, onWarning: true, onLatency: true },
 }
@@ -97,6 +105,7 @@ export function checkOptions(options: QuantizeOptions): void {
   if (options.calibrate === undefined) throw new TypeError('calibrate is required: images that are like those the model will see')
   checkDevice(options)
   checkChoices(options)
+  checkWithout(options)
   checkWidths(options)
   checkObjective(options)
   checkFloor(options)
@@ -124,6 +133,20 @@ function checkChoices({ preset, coverage, allocation, objective }: QuantizeOptio
   if (allocation !== undefined && !isBest(preset)) throw new TypeError(`allocation is an option of the preset best, not of ${preset}`)
 }
 
+function checkWithout({ without, preset }: QuantizeOptions): void {
+  if (without === undefined) return
+  if (!Array.isArray(without)) throw new TypeError(`without must be a list of parts, not ${kindOf(without)}`)
+  for (const part of without) {
+    if (PARTS.includes(part)) continue
+    throw new TypeError(`without: the preset best has no part ${show(part)}; its parts are ${PARTS.join(', ')}`)
+  }
+  if (!isBest(preset)) throw new TypeError(`without leaves out parts of the preset best, not of ${preset}`)
+}
+
+/** Whether widths for an average follow from the damage they do. */
+export const looksForWidths = ({ allocation, without }: QuantizeOptions): boolean =>
+  allocation !== 'even' && !without?.includes('allocation')
+
 const isBest = (preset: QuantizeOptions['preset']): boolean => preset === undefined || preset === 'best'
 
 function checkWidths(options: QuantizeOptions): void {
@@ -142,23 +165,26 @@ function checkWidths(options: QuantizeOptions): void {
   }
 }
 
-function checkObjective({ objective, preset, allocation, averageBits, maxDrop }: QuantizeOptions): void {
+function checkObjective(options: QuantizeOptions): void {
+  const { objective, preset, averageBits, maxDrop } = options
   if (objective !== 'latency') return
-  if (!isBest(preset) || allocation === 'even')
+  if (!isBest(preset) || !looksForWidths(options))
     throw new TypeError("the objective 'latency' needs the preset best and the allocation 'greedy'")
   if (averageBits === undefined && maxDrop === undefined) {
     throw new TypeError("the objective 'latency' chooses widths: give averageBits or maxDrop, which say how many bits are left to choose")
   }
 }
 
-function checkFloor({ maxDrop, validate, preset, allocation, weightBits, activationBits }: QuantizeOptions): void {
+function checkFloor(options: QuantizeOptions): void {
+  const { maxDrop, validate, preset, weightBits, activationBits } = options
   if (maxDrop === undefined) {
     if (validate !== undefined) throw new TypeError('validate is what maxDrop is measured on: give maxDrop, too')
     return
   }
   if (!(maxDrop >= 0 && maxDrop <= 100)) throw new RangeError(`maxDrop must be percentage points from 0 to 100, not ${maxDrop}`)
   if (!isBest(preset)) throw new TypeError(`maxDrop is an option of the preset best, not of ${preset}`)
-  if (allocation === 'even') throw new TypeError("maxDrop and the allocation 'even', which does not look at the data, exclude each other")
+  if (!looksForWidths(options))
+    throw new TypeError("maxDrop and the allocation 'even', which does not look at the data, exclude each other")
   if (weightBits !== undefined || activationBits !== undefined) {
     throw new TypeError(
       'maxDrop chooses widths itself: with it, give the least as averageBits or bits, not as weightBits and activationBits',

@@ -3,7 +3,8 @@ import { estimateSeconds, measureSpeed } from '../quant/estimate.js'
 import { mostMeasurements } from '../quant/floor.js'
 import { type LayerLatency, measureLatency, worthwhileWidths } from '../quant/latency.js'
 import type { Calibration } from '../quant/observe.js'
-import { type PublicWidths, type Quantizer, quantizerOf } from '../quant/quantizer.js'
+import { PARTS, type Part } from '../quant/parts.js'
+import { type PublicWidths, type Quantizer, type QuantizerOptions, quantizerOf } from '../quant/quantizer.js'
 import { type DamageStore, type QuantizedGraph, widthsTried } from '../quant/search.js'
 import { kindOf } from '../values.js'
 import { adviceLines } from './advice.js'
@@ -14,7 +15,7 @@ import { type FloorReached, keepAccuracy } from './floor.js'
 import { load } from './load.js'
 import { Model, type ModelParts } from './model.js'
 import type { Quantization } from './quantization.js'
-import { checkOptions, leastOf, type QuantizeOptions, widthsOf } from './quantize-options.js'
+import { checkOptions, leastOf, looksForWidths, type QuantizeOptions, widthsOf } from './quantize-options.js'
 import { measureReport } from './report.js'
 import { calibrationWarnings, modelWarnings } from './warnings.js'
 
@@ -50,7 +51,7 @@ interface Made {
 /** One call of {@link quantize}, all that it needs at hand. */
 class Job {
   private readonly warnings: string[] = []
-  private readonly settings: { preset: Quantization['preset']; coverage: 'partial' | 'full'; allocation: 'greedy' | 'even' }
+  private readonly settings: Pick<QuantizerOptions, 'preset' | 'coverage'> & { allocation: 'greedy' | 'even'; without: Part[] }
   private readonly running: { threads?: number; signal?: AbortSignal }
   /** Of the objective 'latency'. */
   private latency: LayerLatency[] | null = null
@@ -62,7 +63,7 @@ class Job {
     private readonly options: QuantizeOptions,
   ) {
     const { preset = 'best', coverage = 'full', allocation = 'greedy', threads, signal } = options
-    this.settings = { preset, coverage, allocation }
+    this.settings = { preset, coverage, allocation, without: PARTS.filter((part) => options.without?.includes(part)) }
     this.running = { threads, signal }
   }
 
@@ -80,7 +81,8 @@ class Job {
       const { made, floor } = await this.choose(cache ? cache.around(quantizer) : quantizer, images)
       for (const warning of calibrationWarnings(this.draw, made.graph)) this.warn(warning)
       const { divergence, spread } = made.graph
-      const quantization: Quantization = { preset: this.settings.preset, divergence, spread, floor, warnings: this.warnings }
+      const { preset, without } = this.settings
+      const quantization: Quantization = { preset, without, divergence, spread, floor, warnings: this.warnings }
       await this.report(made, quantization, quantizer)
       return { ...parts, graph: made.graph.graph, scheme: made.graph.scheme, quantization }
     } finally {
@@ -127,11 +129,11 @@ class Job {
   private async estimate(validation: Dataset | null): Promise<void> {
     const { onEstimate } = this.options
     if (!onEstimate) return
-    const { preset, coverage, allocation } = this.settings
+    const { preset, coverage } = this.settings
     const { graph } = this.float.parts
     const work = {
       ...{ preset, coverage, images: this.calibration.images, validated: validation?.length ?? 0 },
-      widths: allocation === 'greedy' && (validation !== null || 'averageBits' in widthsOf(this.options)),
+      widths: looksForWidths(this.options) && (validation !== null || 'averageBits' in widthsOf(this.options)),
       quantizations: validation ? mostMeasurements(leastOf(this.options)) : 1,
     }
     onEstimate(estimateSeconds(graph, work, await measureSpeed(graph, this.calibration, this.running)))

@@ -7,6 +7,7 @@ import type { WeightCode } from '../graph/scheme.js'
 import { CodeSearch, encodeWeight } from './choose.js'
 import type { ActivationOperand, WeightOperand } from './operands.js'
 import { tensorOf } from './operands.js'
+import { NOTHING, type Without } from './parts.js'
 
 /**
  * The best code of every operand at every width, found once each, layer by layer, on calibration data of the float model: what widths are chosen by.
@@ -34,8 +35,8 @@ export class Candidates {
     /** E[x x^T] of what layers read, by edge, [width][width]. */
     readonly moments: Map<string, Float32Array>,
     private readonly breathe: ReturnType<typeof breather>,
-    private readonly compensate: boolean,
     private readonly importance: (operand: ActivationOperand) => ArrayLike<number> | null,
+    private readonly without: Without = NOTHING,
   ) {}
 
   async activation(operand: ActivationOperand, bits: number): Promise<Found> {
@@ -61,13 +62,13 @@ export class Candidates {
     if (!candidate) {
       const tensor = tensorOf(this.graph, operand.name)
       const { mean, meanSquare } = this.observation(operand.input.name)
-      const compensator = this.compensate && bits < 8 ? await this.compensator(operand.input) : null
-      const { code, levels } = await encodeWeight(tensor, meanSquare, bits, compensator, this.breathe)
+      const compensator = !this.without.has('compensation') && bits < 8 ? await this.compensator(operand.input) : null
+      const { code, levels } = await encodeWeight(tensor, meanSquare, bits, compensator, this.breathe, this.without)
       const { outputs, inputs, steps } = code
       const meanError = new Float32Array(outputs)
       for (let i = 0; i < levels.length; i++) {
         const o = Math.floor(i / inputs)
-        meanError[o] += (levels[i] * steps[o] - tensor.data[i]) * mean[i % inputs]
+        if (!this.without.has('bias')) meanError[o] += (levels[i] * steps[o] - tensor.data[i]) * mean[i % inputs]
       }
       candidate = { code, meanError }
       this.weights.set(key, candidate)
@@ -104,7 +105,7 @@ export class Candidates {
   private async searchOf(operand: ActivationOperand): Promise<CodeSearch> {
     let search = this.searches.get(operand.name)
     if (!search) {
-      search = await CodeSearch.of(operand, this.observation(operand.name), this.importance(operand), this.breathe)
+      search = await CodeSearch.of(operand, this.observation(operand.name), this.importance(operand), this.breathe, this.without)
       this.searches.set(operand.name, search)
     }
     return search

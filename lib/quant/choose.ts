@@ -5,12 +5,14 @@ import type { Observation } from '../codes/observation.js'
 import { searchOutliers, searchReach } from '../codes/outliers.js'
 import { type Found, searchCodebook, searchSymmetric, searchTwoScale, searchUniform } from '../codes/search.js'
 import { StreamLoss } from '../codes/stream-loss.js'
-import { encodeRow, searchRow } from '../codes/weights.js'
+import { encodeRow, type RowCode, searchRow } from '../codes/weights.js'
 import type { Graph, Tensor } from '../graph/graph.js'
+import { isStored } from '../graph/operands.js'
 import type { WeightCode } from '../graph/scheme.js'
 import { packWeight, unpackWeight } from '../runtime/blobs.js'
 import { headUnits, inUnits } from './head-steps.js'
 import { type ActivationOperand, tensorOf } from './operands.js'
+import { NOTHING, type Without } from './parts.js'
 import { rowWeights } from './row-weights.js'
 
 /**
@@ -35,6 +37,7 @@ export class CodeSearch {
     private readonly importance: ArrayLike<number> | null,
     private readonly histogram: Histogram,
     private readonly breathe: ReturnType<typeof breather>,
+    private readonly without: Without,
     /** [heads] in which the values of the histogram are given, or null: as they are. */
     private readonly units: Float64Array | null = null,
   ) {}
@@ -45,12 +48,13 @@ export class CodeSearch {
     observation: Observation,
     importance: ArrayLike<number> | null,
     breathe: ReturnType<typeof breather>,
+    without: Without,
   ): Promise<CodeSearch> {
     const histogram = await Histogram.of(observation, importance, breathe, rowWeights(operand, observation))
-    const search = new CodeSearch(operand, observation, importance, histogram, breathe)
-    const headed = await headUnits(operand, observation, importance, breathe)
+    const search = new CodeSearch(operand, observation, importance, histogram, breathe, without)
+    const headed = without.has('head-steps') ? null : await headUnits(operand, observation, importance, breathe)
     if (!headed) return search
-    const other = new CodeSearch(operand, observation, importance, headed.histogram, breathe, headed.units)
+    const other = new CodeSearch(operand, observation, importance, headed.histogram, breathe, without, headed.units)
     return (await other.best(COMPARED_BITS)).loss < (await search.best(COMPARED_BITS)).loss ? other : search
   }
 
@@ -63,12 +67,12 @@ export class CodeSearch {
   async best(bits: number): Promise<Found> {
     const { kind } = this.operand
     await this.breathe()
-    if (kind === 'logits') return searchSymmetric(this.histogram, bits)
-    if (kind === 'gelu input') return searchReach(this.observation, bits, this.importance, this.breathe)
+    if (kind === 'gelu input' && !this.without.has('o2sf')) return searchReach(this.observation, bits, this.importance, this.breathe)
+    if (!isStored(this.operand)) return searchSymmetric(this.histogram, bits)
     const highest = ['query', 'key', 'value'].includes(kind) ? HIGHEST_SIGNED : HIGHEST_UNSIGNED
-    const twoScale = kind === 'probabilities' || kind === 'gelu output'
+    const twoScale = (kind === 'probabilities' || kind === 'gelu output') && !this.without.has('v2sf')
     const simple = twoScale ? searchTwoScale(this.histogram, bits) : searchUniform(this.histogram, bits, highest)
-    const found = searchCodebook(this.histogram, bits, simple, highest)
+    const found = this.without.has('codebooks') ? simple : searchCodebook(this.histogram, bits, simple, highest)
     if (kind === 'residual') return this.bestOfStream(bits, found)
     return this.units ? { ...found, code: inUnits(found.code, this.units) } : found
   }
@@ -78,7 +82,7 @@ export class CodeSearch {
     const { elements, width, factors } = this.operand
     const losses = new StreamLoss(this.observation, this.importance, elements / width, this.breathe)
     const found = { code, loss: await losses.of(code) }
-    if (!factors) return found
+    if (!factors || this.without.has('o2sf')) return found
     const outliers = await searchOutliers(this.observation, bits, losses)
     return outliers.loss < found.loss ? outliers : found
   }
@@ -117,20 +121,32 @@ export async function encodeWeight(
   bits: number,
   compensator: Compensator | null,
   breathe: ReturnType<typeof breather>,
+  without = NOTHING,
 ): Promise<{ code: WeightCode; levels: Int8Array }> {
   const [outputs, inputs] = shape
   const levels = new Int8Array(data.length)
   const steps = new Float32Array(outputs)
+  const one = without.has('row-steps') ? searchTensor({ shape, data }, meanSquare, bits) : null
   for (let o = 0; o < outputs; o++) {
     const row = data.subarray(o * inputs, (o + 1) * inputs)
     const target = levels.subarray(o * inputs, (o + 1) * inputs)
-    const { step } = searchRow(row, meanSquare, bits)
+    const { step } = one ?? searchRow(row, meanSquare, bits)
     if (compensator) encodeRowCompensated(row, step, bits, compensator, target)
     else encodeRow(row, step, bits, target)
     steps[o] = step
     await breathe()
   }
   return { code: { bits, outputs, inputs, packed: packWeight(levels, outputs, inputs, bits), steps }, levels }
+}
+
+/** The one step of least error for all rows. */
+function searchTensor({ data }: Tensor, meanSquare: ArrayLike<number>, bits: number): RowCode {
+  const { length } = meanSquare
+  return searchRow(
+    data,
+    Float64Array.from(data, (_, i) => meanSquare[i % length]),
+    bits,
+  )
 }
 
 /** The tensor that a code stands for. */

@@ -1,14 +1,17 @@
+import type { Observation } from '../codes/observation.js'
 import type { Graph } from '../graph/graph.js'
+import { columnImportance } from './choose.js'
 import { fisher, signGradients } from './fisher.js'
 import type { Calibration, RunOptions } from './observe.js'
 import { type ActivationOperand, type Operands, tensorOf } from './operands.js'
 
 /**
- * How much the predictions mind errors of each column of an edge: E[g^2] with g the gradient of a log-likelihood at labels drawn from the model (fisher.ts).
+ * How much the predictions mind errors of each column of an edge: E[g^2] with g the gradient of a log-likelihood at labels drawn from the model (fisher.ts), or
+ * a stand-in.
  */
 export interface Information {
   /** [width of the edge]; null for what softmax reads, whose gradients stay in registers */
-  columns(operand: ActivationOperand): Float64Array | null
+  columns(operand: ActivationOperand): ArrayLike<number> | null
   /** [outputs] of a linear layer */
   outputs(edge: string): Float64Array
 }
@@ -41,4 +44,13 @@ export async function measureInformation(
     return sum
   }
   return { outputs, columns: (operand) => found.get(operand.name)?.meanSquare ?? behind(operand) }
+}
+
+/** Where gradients are not asked for: errors count by what they add to the output of the product that reads them, all outputs alike. */
+export function outputErrors(graph: Graph, observations: Map<string, Observation>): Information {
+  const meanSquare = (edge: string) => (observations.get(edge) as Observation).meanSquare
+  return {
+    columns: (operand) => columnImportance(graph, operand, meanSquare),
+    outputs: (edge) => new Float64Array(graph.edges.get(edge)?.width as number).fill(1),
+  }
 }

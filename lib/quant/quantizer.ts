@@ -1,6 +1,7 @@
 import type { Graph } from '../graph/graph.js'
 import type { Scheme } from '../graph/scheme.js'
 import type { Calibration } from './observe.js'
+import type { Part, Without } from './parts.js'
 import type { PublishedPreset } from './published/parts.js'
 import { quantizeAsPublished } from './published/quantize.js'
 import { type DamageStore, type Progress, type QuantizedGraph, Search } from './search.js'
@@ -22,6 +23,8 @@ export interface QuantizerOptions {
    * narrower one for the largest operands, without looking at the data and is meant for timing random weights.
    */
   allocation?: 'greedy' | 'even'
+  /** Only with `best`: parts that are left out, see PARTS in parts.ts. */
+  without?: readonly Part[]
   /** Only with `best`, which measures damages. */
   store?: DamageStore
   threads?: number
@@ -29,25 +32,26 @@ export interface QuantizerOptions {
   onProgress?: (progress: Progress) => void
 }
 
+/** Without a look at the data for widths, the rest is not worth its time. */
+const FOR_TIMES: Part[] = ['allocation', 'fisher', 'sequence', 'compensation']
+
 export type Quantizer = (widths: PublicWidths) => Promise<QuantizedGraph>
 
 /** @returns a function of the widths; what `best` measures once for all of them is measured when the first are asked for */
 export function quantizerOf(float: Graph, calibration: Calibration, options: QuantizerOptions): Quantizer {
-  const { preset, coverage, allocation, store, ...run } = options
+  const { preset, coverage, allocation, without, store, ...run } = options
   if (preset !== 'best') {
     return async (widths) => {
       const published = await quantizeAsPublished(float, calibration, { preset, coverage, ...widths, ...run })
       return { ...published, float: published.graph }
     }
   }
-  const even = allocation === 'even'
-  // Widths that do not look at the data need only what codes do.
-  const parts = even ? { informed: false, sequential: false, compensate: false } : {}
+  const left: Without = new Set([...(without ?? []), ...(allocation === 'even' ? FOR_TIMES : [])])
   let search: Promise<Search> | undefined
   return async (widths) => {
-    search ??= Search.prepare(float, calibration, { ...run, ...parts, store, coverage })
+    search ??= Search.prepare(float, calibration, { ...run, without: left, store, coverage })
     const prepared = await search
-    if ('averageBits' in widths) return prepared.quantize({ ...widths, even })
+    if ('averageBits' in widths) return prepared.quantize(widths)
     return prepared.quantize(({ kind }) => (kind === 'weight' ? widths.weightBits : widths.activationBits))
   }
 }

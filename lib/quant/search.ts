@@ -7,12 +7,12 @@ import { isStored } from '../graph/operands.js'
 import type { Scheme } from '../graph/scheme.js'
 import { assemble, type Divergence, measureDivergence, type Unit } from './assemble.js'
 import { Candidates } from './candidates.js'
-import { columnImportance } from './choose.js'
 import { Damage } from './damage.js'
-import { type Information, measureInformation } from './information.js'
+import { type Information, measureInformation, outputErrors } from './information.js'
 import { edgeMoments } from './moments.js'
 import { type Calibration, firstImages, observe } from './observe.js'
-import { type ActivationOperand, findOperands, type Operands } from './operands.js'
+import { findOperands, type Operands } from './operands.js'
+import { NOTHING, type Without } from './parts.js'
 import { rotate } from './rotate.js'
 import { quantizeInSequence } from './sequential.js'
 import { smooth } from './smooth.js'
@@ -29,26 +29,10 @@ export interface Progress {
   total: number
 }
 
-/** Parts that can be left out; all are there by default. */
-export interface Parts {
-  /** Rotate the residual stream. */
-  rotate?: boolean
-  /** Split outlier channels of MLPs. */
-  split?: boolean
-  /** Move factors of channels between layers (SQ-b). */
-  smooth?: boolean
-  /** Weigh errors by Fisher information; widths cannot be chosen without. */
-  informed?: boolean
-  /** Compensate the rounding of weights; costs seconds. */
-  compensate?: boolean
-  /** Fit weights to the errors of what they multiply, in the sequence. */
-  refit?: boolean
-  /** Quantize also layer after layer, each on the outputs of the quantized ones before it, and keep what diverges less. */
-  sequential?: boolean
-}
-
-export interface SearchOptions extends Parts {
+export interface SearchOptions {
   coverage: Scheme['coverage']
+  /** Parts that are left out. */
+  without?: Without
   store?: DamageStore
   threads?: number
   signal?: AbortSignal
@@ -59,7 +43,7 @@ export interface SearchOptions extends Parts {
  * The width of every operand, or a bound on the average of weights and that of activations. `among` names for each weight the widths that it may have;
  * activations, which are bytes at any width, then keep the widest, and the bound is that of weights alone.
  */
-export type Widths = ((operand: Unit) => number) | { averageBits: number; even?: boolean; among?: Record<string, number[]> }
+export type Widths = ((operand: Unit) => number) | { averageBits: number; among?: Record<string, number[]> }
 
 export interface QuantizedGraph extends Divergence {
   graph: Graph
@@ -90,7 +74,7 @@ export const widthsTried = (averageBits: number): number[] => WIDTHS.filter((wid
 export class Search {
   private readonly units: Unit[]
   private readonly candidates: Candidates
-  private readonly damage: Damage | null
+  private readonly damage: Damage
   /** By unit: at each of WIDTHS. */
   private readonly damages = new Map<Unit, number[]>()
 
@@ -100,41 +84,42 @@ export class Search {
     private readonly found: Operands,
     private readonly observations: Map<string, Observation>,
     moments: Map<string, Float32Array>,
-    private readonly information: Information | null,
+    private readonly information: Information,
     private readonly streamRows: StreamRows,
     private readonly calibration: Calibration,
     private readonly logits: Float32Array,
     private readonly breathe: ReturnType<typeof breather>,
     private readonly options: SearchOptions,
   ) {
-    const { threads, signal } = options
+    const { threads, signal, without } = options
     this.units = [...found.weights, ...found.activations]
-    this.candidates = new Candidates(float, observations, moments, breathe, options.compensate !== false, (operand) =>
-      this.importance(operand),
-    )
-    this.damage = information && new Damage(float, this.candidates, information, breathe, { threads, signal })
+    this.candidates = new Candidates(float, observations, moments, breathe, information.columns, without)
+    this.damage = new Damage(float, this.candidates, information, breathe, { threads, signal })
   }
 
   static async prepare(model: Graph, calibration: Calibration, options: SearchOptions): Promise<Search> {
-    const { threads, signal, coverage } = options
+    const { threads, signal, coverage, without = NOTHING } = options
     const breathe = breather(signal)
     const run = { threads, signal }
-    const based =
-      options.rotate === false ? model : await rotate(model, { ...run, observations: await observeStream(model, calibration, options) })
+    const based = without.has('rotation')
+      ? model
+      : await rotate(model, { ...run, observations: await observeStream(model, calibration, options) })
     const operands = findOperands(based, coverage).activations
     const onProgress = (done: number, total: number) => options.onProgress?.({ stage: 'observe', done, total })
     const observed = await observe(based, operands, calibration, { ...run, onProgress })
     const whole = { graph: based, observations: observed.observations }
-    const split = options.split === false ? whole : splitChannels(based, observed.observations)
+    const split = without.has('splitting') ? whole : splitChannels(based, observed.observations)
     const channels = findOperands(split.graph, coverage).activations
-    const smoothed = options.smooth === false ? split : await smooth(split.graph, channels, split.observations, breathe)
+    const smoothed = without.has('smoothing') ? split : await smooth(split.graph, channels, split.observations, breathe)
     options.onProgress?.({ stage: 'smooth', done: 1, total: 1 })
     const found = findOperands(smoothed.graph, coverage)
-    const informed = options.informed !== false
-    const information = informed ? await measureInformation(smoothed.graph, found, calibration, observed.logits, run) : null
+    const information = without.has('fisher')
+      ? outputErrors(smoothed.graph, smoothed.observations)
+      : await measureInformation(smoothed.graph, found, calibration, observed.logits, run)
     const read = found.activations.filter(({ readers }) => readers.length > 0).map(({ name }) => name)
     const moments = await edgeMoments(smoothed.graph, read, calibration, run)
-    const stream = await drawStreamRows(smoothed.graph, found.activations, calibration, observed.logits, run, fittedOf(calibration).images)
+    const drawn = without.has('stream-rows') ? [] : found.activations
+    const stream = await drawStreamRows(smoothed.graph, drawn, calibration, observed.logits, run, fittedOf(calibration).images)
     const observations = withSamples(smoothed.observations, stream.samples)
     return new Search(
       smoothed.graph,
@@ -152,17 +137,15 @@ export class Search {
 
   /** The model at these widths. */
   async quantize(widths: Widths): Promise<QuantizedGraph> {
-    const { threads, signal, coverage, compensate, refit } = this.options
+    const { threads, signal, coverage, without = NOTHING } = this.options
     const bits = typeof widths === 'function' ? this.units.map((unit) => this.widthOf(unit, widths)) : await this.allocate(widths)
     const parallel = await this.diverge(await assemble(this.float, this.units, bits, this.candidates, coverage))
-    if (this.options.sequential === false) return parallel
+    if (without.has('sequence')) return parallel
     const chosen = new Map(this.units.map(({ name }, u) => [name, bits[u]]))
     const choice = {
-      coverage,
+      ...{ coverage, without },
       bits: (name: string) => chosen.get(name) as number,
-      compensate: compensate !== false,
-      refit: refit !== false,
-      importance: (operand: ActivationOperand) => this.importance(operand),
+      importance: this.information.columns,
       streamRows: this.streamRows,
     }
     const onProgress = (done: number, total: number) => this.options.onProgress?.({ stage: 'quantize', done, total })
@@ -183,17 +166,13 @@ export class Search {
     return { ...quantized, float: this.float, ...(await measureDivergence(quantized, this.calibration, this.logits, { threads, signal })) }
   }
 
-  private importance(operand: ActivationOperand): ArrayLike<number> | null {
-    if (this.information) return this.information.columns(operand)
-    return columnImportance(this.float, operand, (edge) => (this.observations.get(edge) as Observation).meanSquare)
-  }
-
   private widthOf(unit: Unit, widths: (operand: Unit) => number): number {
     return !isStored(unit) || readsImage(this.float, unit) ? WIDEST : widths(unit)
   }
 
-  private async allocate({ averageBits, even, among }: Exclude<Widths, (operand: Unit) => number>): Promise<number[]> {
+  private async allocate({ averageBits, among }: Exclude<Widths, (operand: Unit) => number>): Promise<number[]> {
     const bits = this.units.map(() => WIDEST)
+    const even = this.options.without?.has('allocation')
     const tried = even ? [Math.ceil(averageBits), Math.floor(averageBits)] : widthsTried(averageBits)
     const choices = new Map<Unit, Choice>()
     const stored = this.units.filter((unit) => isStored(unit) && (!among || unit.kind === 'weight'))
@@ -218,7 +197,6 @@ export class Search {
   }
 
   private async damagesOf(unit: Unit): Promise<number[]> {
-    if (!this.damage) throw new Error('widths cannot be chosen without Fisher information')
     const key = `${unit.kind} ${unit.name}`
     const known = this.damages.get(unit) ?? this.options.store?.get(key)
     const damages = known ?? (await this.damage.of(unit, WIDTHS))

@@ -11,6 +11,7 @@ import { evaluateNode, type Values } from './evaluate.js'
 import { jointMoments } from './moments.js'
 import { type Calibration, type RunOptions, SAMPLE_ROWS, sampleStride } from './observe.js'
 import { type ActivationOperand, type LinearNode, type Operands, tensorOf } from './operands.js'
+import type { Without } from './parts.js'
 import { type Refit, refit } from './refit.js'
 import { rowsOf, type StreamRows } from './stream-rows.js'
 
@@ -18,9 +19,7 @@ import { rowsOf, type StreamRows } from './stream-rows.js'
 export interface Choice {
   coverage: Scheme['coverage']
   bits(operand: string): number
-  compensate: boolean
-  /** Fit weights to the errors of their inputs (refit.ts), those that are rounded to less than 8 bits. */
-  refit: boolean
+  without: Without
   /** Of errors of the columns of an edge; null: all alike. */
   importance(operand: ActivationOperand): ArrayLike<number> | null
   streamRows: StreamRows
@@ -115,7 +114,7 @@ class Sequence {
   private async chooseObserved(name: string): Promise<void> {
     const operand = this.activations.get(name)
     if (!operand) return
-    const search = await CodeSearch.of(operand, this.observations.get(name) as Observation, null, this.breathe)
+    const search = await CodeSearch.of(operand, this.observations.get(name) as Observation, null, this.breathe, this.choice.without)
     this.scheme.edges.set(name, (await search.best(this.choice.bits(name))).code)
   }
 
@@ -125,7 +124,7 @@ class Sequence {
     const drawn = this.choice.streamRows.get(name)
     const seen = await this.observe(values, width)
     const observation = drawn ? { ...seen, samples: rowsOf(values, width, drawn) } : seen
-    const search = await CodeSearch.of(operand, observation, this.choice.importance(operand), this.breathe)
+    const search = await CodeSearch.of(operand, observation, this.choice.importance(operand), this.breathe, this.choice.without)
     const { code } = await search.best(this.choice.bits(name))
     this.scheme.edges.set(name, code)
     await roundValues(values, code, width, this.breathe)
@@ -143,7 +142,7 @@ class Sequence {
 
   /** Whether weights that read it are fitted: those with 8 bits hardly gain, and stay what they are. */
   private refits({ readers }: ActivationOperand): boolean {
-    return this.choice.refit && readers.some(({ weight }) => this.choice.bits(weight) < 8)
+    return !this.choice.without.has('refit') && readers.some(({ weight }) => this.choice.bits(weight) < 8)
   }
 
   /** All, or every nth. */
@@ -165,20 +164,22 @@ class Sequence {
     const input = this.activations.get(this.stored(node.input).edge) as ActivationOperand
     const { mean, drift, moments, refit } = this.rounded.get(input.name) as Rounded
     const { width } = input
+    const { without } = this.choice
     const bits = this.choice.bits(node.weight)
-    const factor = this.choice.compensate && bits < 8 ? await compensator(moments, width, this.breathe) : null
+    const factor = !without.has('compensation') && bits < 8 ? await compensator(moments, width, this.breathe) : null
     const weight = tensorOf(this.float, node.weight)
     const variances = Float64Array.from({ length: width }, (_, j) => moments[j * width + j])
     const target = refit && bits < 8 ? await refit.apply(weight) : weight
-    const { code, levels } = await encodeWeight(target, variances, bits, factor, this.breathe)
+    const { code, levels } = await encodeWeight(target, variances, bits, factor, this.breathe, without)
     this.scheme.weights.set(node.weight, code)
 
     const decoded = new Float32Array(levels.length)
     const error = new Float64Array(code.outputs)
+    const corrected = !without.has('bias')
     for (let o = 0; o < code.outputs; o++) {
       for (let i = o * width; i < (o + 1) * width; i++) {
         decoded[i] = levels[i] * code.steps[o]
-        error[o] += (decoded[i] - weight.data[i]) * mean[i % width] + weight.data[i] * drift[i % width]
+        if (corrected) error[o] += (decoded[i] - weight.data[i]) * mean[i % width] + weight.data[i] * drift[i % width]
       }
       await this.breathe()
     }

@@ -22,8 +22,7 @@ it('gives every operand its width, and a layer on coded inputs the mean output t
   const choice = {
     coverage: 'partial' as const,
     bits: (name: string) => (name.endsWith('weight') ? 3 : 4),
-    compensate: true,
-    refit: true,
+    without: new Set<never>(),
     streamRows: new Map(),
     importance: (operand: Parameters<typeof columnImportance>[1]) =>
       columnImportance(graph, operand, () => new Float64Array(operand.width).fill(1)),

@@ -1,0 +1,42 @@
+/**
+ * What the preset `best` is made of, in the order of its steps, so that each part can be left out and measured alone.
+ */
+export const PARTS = [
+  /** The residual stream is turned, so that no channel reaches much farther than the others. */
+  'rotation',
+  /** Outlier channels of an MLP become several. */
+  'splitting',
+  /** Factors and shifts of channels move between layers (SQ-b). */
+  'smoothing',
+  /** Errors are weighed by Fisher information; without it, by what they add to the outputs of products. */
+  'fisher',
+  /** With full coverage, codes of the residual stream are chosen on rows that the predictions mind most; without it, on rows spread evenly. */
+  'stream-rows',
+  /** Two steps for values of softmax and GELU, by magnitude (V-2SF). */
+  'v2sf',
+  /** With full coverage, two steps for channels of the residual stream and of what GELU reads (O-2SF). */
+  'o2sf',
+  /** Free levels where they err less. */
+  'codebooks',
+  /** A step for each head of attention where it errs less. */
+  'head-steps',
+  /** A step for each row of a weight; without it, one for the whole weight. */
+  'row-steps',
+  /** Columns of a weight make up for the rounding of earlier ones (GPTQ). */
+  'compensation',
+  /** Biases make up for what quantization adds to the mean of a layer's outputs. */
+  'bias',
+  /** For an average, widths are chosen by the damage that they do; without it, by size alone. */
+  'allocation',
+  /** Codes are found once more on what the quantized layers before make of the images, and kept where they diverge less. */
+  'sequence',
+  /** In the sequence, weights are fitted to the errors of what they multiply (ERQ). */
+  'refit',
+] as const
+
+export type Part = (typeof PARTS)[number]
+
+/** Parts that are left out. */
+export type Without = ReadonlySet<Part>
+
+export const NOTHING: Without = new Set()
