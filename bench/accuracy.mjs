@@ -3,6 +3,15 @@ import { meanDivergence } from '../dist/esm/codes/divergence.js'
 import { loadBatch } from '../dist/esm/images/batch.js'
 import { openDataset, quantize } from '../dist/esm/index.js'
 
+const CIFAR = { calibrate: 'cifar10', test: 'cifar10/test_batch.bin' }
+const PHOTOS = { calibrate: 'imagenet-like/calibration', test: 'imagenet-like/test' }
+/** Checkpoints, and their images; paths are in SHARED (runner.mjs). */
+export const MODELS = [
+  { name: 'vit-cifar10', ...CIFAR },
+  { name: 'swin-cifar10', ...CIFAR },
+  { name: 'vit-tiny-imagenet', ...PHOTOS },
+]
+
 /** Images decoded together. */
 const AT_ONCE = 50
 
@@ -54,4 +63,9 @@ export async function evaluate(model, { pixels, labels }) {
     return row.indexOf(Math.max(...row)) === label
   })
   return { top1: hits.length / labels.length, logits }
+}
+
+/** The means of these fields over some results. */
+export function meanOf(found, fields) {
+  return Object.fromEntries(fields.map((field) => [field, found.reduce((sum, one) => sum + one[field], 0) / found.length]))
 }
