@@ -108,6 +108,16 @@ describe('quantize', () => {
     expect(outcome.stdout).toMatch(/weights 6\.\d\d, activations 8\.00/)
   })
 
+  test('parts of the preset can be left out, and the output says so', async () => {
+    const options = ['--bits', '4', '--calibration-images', '8', '--without', 'sequence,bias']
+    const outcome = await quantize(at('less.fewbit'), ...options)
+    expect(outcome.stdout).toMatch(/^preset +best, without bias, without sequence, full coverage\n/m)
+    expect(oneJsonLine(await quantize(at('less.fewbit'), ...options, '--json'))).toMatchObject({
+      preset: 'best',
+      without: ['bias', 'sequence'],
+    })
+  })
+
   test('what excludes each other exits with 1 and names both', async () => {
     const outcome = await quantize(at('never.fewbit'), '--preset', 'mptq', '--max-drop', '1')
     expect(outcome).toMatchObject({ code: 1, stdout: '' })

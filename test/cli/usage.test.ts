@@ -29,6 +29,8 @@ describe('usage errors exit with 2 and say what is wrong on stderr', () => {
     [[...QUANTIZE, '--activation-bits', '4', '--average-bits', '4'], /--activation-bits.*cannot be used with.*--average-bits/],
     [[...QUANTIZE, '--preset', 'better'], /best, mptq, tsptq, minmax/],
     [[...QUANTIZE, '--coverage', 'most'], /full, partial/],
+    [[...QUANTIZE, '--without', 'refit,bits'], /--without.*a list of rotation, .*refit/],
+    [[...QUANTIZE, '--without', ''], /--without.*a list of/],
     [[...QUANTIZE, '--max-drop', '-1'], /number from 0 to 100/],
     [[...QUANTIZE, '--max-drop', '101'], /number from 0 to 100/],
     [[...QUANTIZE, '--threads', '0'], /whole number from 1 to 256/],

@@ -55,6 +55,16 @@ it('keeps other widths, images and presets apart, and damages for all widths', a
   expect((await readdir(cache)).filter((name) => name.startsWith('model'))).toHaveLength(4)
 })
 
+it('keeps models without parts apart, in whatever order these are named', async () => {
+  const cache = join(folder.path, 'parts')
+  await call(cache)
+  const less = await call(cache, { without: ['bias', 'fisher'] })
+  expect(less.stages).toContain('measure')
+  expect(less.logits).not.toEqual(expected)
+  expect(await readdir(cache)).toHaveLength(4)
+  expect(await call(cache, { without: ['fisher', 'bias', 'fisher'] })).toEqual({ ...less, stages: ['read'] })
+})
+
 it('goes on where a search was interrupted', async () => {
   const cache = join(folder.path, 'interrupted')
   const abort = new AbortController()

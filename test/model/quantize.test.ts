@@ -33,6 +33,15 @@ describe('presets, coverage and widths', () => {
     small.dispose()
   })
 
+  it('and parts that are left out are told by the file, each once', async () => {
+    const small = await quantize(float, { calibrate, bits: 4, without: ['refit', 'head-steps', 'refit'] })
+    expect(small.quantization?.without).toEqual(['head-steps', 'refit'])
+    const file = `${folder.path}/less.fewbit`
+    await small.save(file)
+    expect((await load(file)).quantization).toEqual(small.quantization)
+    expect(small.info().operands).not.toEqual((await quantize(float, { calibrate, bits: 4 })).info().operands)
+  })
+
   it('are told by the file', async () => {
     const small = await quantize(float, { calibrate, preset: 'minmax' })
     const file = `${folder.path}/told.fewbit`
@@ -55,6 +64,12 @@ it.each<[object, RegExp]>([
   [{ preset: 'tsptq', averageBits: 4 }, /tsptq has one width for all operands/],
   [{ preset: 'mptq', averageBits: 2.5 }, /from 3 to 8/],
   [{ preset: 'mptq', allocation: 'even' }, /allocation is an option of the preset best, not of mptq/],
+  [{ without: ['refit', 'bits'] }, /the preset best has no part "bits"; its parts are rotation, .*sequence, refit/],
+  [{ without: [['refit']] }, /has no part \["refit"\]/],
+  [{ without: 'refit' }, /without must be a list of parts, not a string/],
+  [{ without: [], preset: 'mptq' }, /without leaves out parts of the preset best, not of mptq/],
+  [{ without: ['allocation'], maxDrop: 1 }, /exclude each other/],
+  [{ without: ['allocation'], objective: 'latency', averageBits: 5 }, /needs the preset best and the allocation 'greedy'/],
   [{ maxDrop: -1 }, /maxDrop must be percentage points from 0 to 100, not -1/],
   [{ maxDrop: Number.NaN }, /maxDrop must be/],
   [{ maxDrop: 1, preset: 'mptq' }, /maxDrop is an option of the preset best/],

@@ -3,39 +3,40 @@ import { drift } from '../../lib/quant/bias.js'
 import { columnImportance } from '../../lib/quant/choose.js'
 import { observe } from '../../lib/quant/observe.js'
 import { findOperands, type LinearNode } from '../../lib/quant/operands.js'
+import type { Part } from '../../lib/quant/parts.js'
 import { quantizeInSequence } from '../../lib/quant/sequential.js'
 import { unpackWeight } from '../../lib/runtime/blobs.js'
 import { nearestLevel } from '../support/coded-reference.js'
 import { normals } from '../support/random.js'
 import { runReference } from '../support/reference.js'
+import { isRounded } from '../support/rounded.js'
 import { smallVit } from '../support/small-vit.js'
 
 const IMAGES = 6
 
-it('gives every operand its width, and a layer on coded inputs the mean output that the float weight would have on them, but for their drift', async () => {
+const breathe = breather()
+
+/** The small model with 3 bits for weights and 4 for activations. */
+async function inSequence(without: Part[] = []) {
   const graph = await smallVit()
   const { rows, width } = graph.edges.get(graph.input) as { rows: number; width: number }
-  const pixels = normals(3, IMAGES * rows * width)
+  const calibration = { pixels: normals(3, IMAGES * rows * width), images: IMAGES }
   const operands = findOperands(graph)
-  const { observations } = await observe(graph, operands.activations, { pixels, images: IMAGES })
-  const breathe = breather()
+  const { observations } = await observe(graph, operands.activations, calibration)
   const choice = {
     coverage: 'partial' as const,
     bits: (name: string) => (name.endsWith('weight') ? 3 : 4),
-    without: new Set<never>(),
+    without: new Set(without),
     streamRows: new Map(),
     importance: (operand: Parameters<typeof columnImportance>[1]) =>
       columnImportance(graph, operand, () => new Float64Array(operand.width).fill(1)),
   }
-  const { graph: quantized, scheme } = await quantizeInSequence(
-    graph,
-    operands,
-    observations,
-    choice,
-    { pixels, images: IMAGES },
-    breathe,
-    {},
-  )
+  const quantized = await quantizeInSequence(graph, operands, observations, choice, calibration, breathe, {})
+  return { graph, operands, pixels: calibration.pixels, rows, width, quantized: quantized.graph, scheme: quantized.scheme }
+}
+
+it('gives every operand its width, and a layer on coded inputs the mean output that the float weight would have on them, but for their drift', async () => {
+  const { graph, operands, pixels, rows, width, quantized, scheme } = await inSequence()
   for (const { name } of operands.weights) expect(scheme.weights.get(name)?.bits).toBe(3)
   for (const { name } of operands.activations) expect(scheme.edges.get(name)?.bits).toBe(4)
 
@@ -64,4 +65,14 @@ it('gives every operand its width, and a layer on coded inputs the mean output t
     })
     expect(Math.abs(difference)).toBeLessThan(1e-4)
   }
+})
+
+it('moves weights off their nearest levels to make up for errors, and without refit and compensation leaves them there', async () => {
+  const rounded = async (without: Part[]) => {
+    const { graph, scheme } = await inSequence(without)
+    return isRounded(graph, scheme)
+  }
+  expect(await rounded(['refit', 'compensation'])).toBe(true)
+  expect(await rounded(['refit'])).toBe(false)
+  expect(await rounded(['compensation'])).toBe(false)
 })
