@@ -59,11 +59,16 @@ async function measure({ name, calibrate, test }) {
   }
 }
 
-/** A part that is left out and does not raise the divergence did not help. */
+/** Of the divergence: less comes and goes with the calibration images. */
+const NOTICEABLE = 0.05
+
+/** What the part that is left out does to the divergence where it is there. */
 function verdict({ divergence, against, without }) {
   if (without === '') return ''
   if (divergence === against.divergence) return 'does nothing'
-  return divergence > against.divergence ? 'helps' : 'harms'
+  const more = divergence / against.divergence - 1
+  if (Math.abs(more) < NOTICEABLE) return 'hardly matters'
+  return more > 0 ? 'helps' : 'harms'
 }
 
 function signed(value, digits) {
