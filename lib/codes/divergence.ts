@@ -17,6 +17,17 @@ export function divergences(reference: Float32Array, logits: Float32Array, class
   })
 }
 
+/**
+ * Mean squared difference of the logits of each image, less what is the same for all classes, which softmax does not see. Says much less of predictions than their
+ * divergence, but all classes speak in it and not the likely ones alone: of two models the better one shows on a quarter as many images, or fewer.
+ */
+export function logitDistances(reference: Float32Array, logits: Float32Array, classes: number): Float64Array {
+  return Float64Array.from({ length: reference.length / classes }, (_, b) => {
+    const difference = Float64Array.from({ length: classes }, (_, i) => logits[b * classes + i] - reference[b * classes + i])
+    return meanAndSpread(difference).spread ** 2 * (1 - 1 / classes)
+  })
+}
+
 /** Mean and standard deviation (n - 1; 0 for a single value). */
 export function meanAndSpread(values: Float64Array): { mean: number; spread: number } {
   const mean = values.reduce((sum, x) => sum + x, 0) / values.length

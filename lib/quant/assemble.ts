@@ -1,4 +1,4 @@
-import { divergences, meanAndSpread } from '../codes/divergence.js'
+import { divergences, logitDistances, meanAndSpread } from '../codes/divergence.js'
 import type { Graph } from '../graph/graph.js'
 import type { Scheme } from '../graph/scheme.js'
 import { correctBias } from './bias.js'
@@ -41,15 +41,15 @@ export interface Divergence {
   spread: number
 }
 
-/** @returns with the divergence of each image, in their order */
+/** @returns with the distance of each image's logits from the float model's ({@link logitDistances}), in their order */
 export async function measureDivergence(
   quantized: { graph: Graph; scheme: Scheme },
   calibration: Calibration,
   reference: Float32Array,
   options: RunOptions,
-): Promise<Divergence & { each: Float64Array }> {
+): Promise<Divergence & { distances: Float64Array }> {
   const logits = await runGraph(quantized.graph, quantized.scheme, calibration.pixels, calibration.images, options)
-  const each = divergences(reference, logits, logits.length / calibration.images)
-  const { mean, spread } = meanAndSpread(each)
-  return { divergence: Math.max(mean, 0), spread, each }
+  const classes = logits.length / calibration.images
+  const { mean, spread } = meanAndSpread(divergences(reference, logits, classes))
+  return { divergence: Math.max(mean, 0), spread, distances: logitDistances(reference, logits, classes) }
 }

@@ -19,7 +19,7 @@ export interface WeightCandidate {
   meanError: Float32Array
 }
 
-/** Doubles of compensators that are kept, 512 MiB; beyond, the oldest are made again when they are needed. */
+/** Doubles of compensators (two matrices each) that are kept, 512 MiB; beyond, the oldest are made again when they are needed. */
 const MOST_KEPT = 1 << 26
 
 export class Candidates {
@@ -88,11 +88,11 @@ export class Candidates {
 
   /** All but the newest compensators, as many as it takes. */
   private forget(): void {
-    let kept = [...this.compensators.values()].reduce((sum, { factor }) => sum + factor.length, 0)
+    let kept = [...this.compensators.values()].reduce((sum, { factor }) => sum + 2 * factor.length, 0)
     for (const [oldest, { factor }] of this.compensators) {
       if (kept <= MOST_KEPT || this.compensators.size === 1) return
       this.compensators.delete(oldest)
-      kept -= factor.length
+      kept -= 2 * factor.length
     }
   }
 

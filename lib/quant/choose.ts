@@ -1,5 +1,6 @@
 import type { breather } from '../codes/breathe.js'
 import { type Compensator, encodeRowCompensated } from '../codes/compensate.js'
+import { encodeRowSearched } from '../codes/descend.js'
 import { Histogram } from '../codes/histogram.js'
 import type { Observation } from '../codes/observation.js'
 import { searchOutliers, searchReach } from '../codes/outliers.js'
@@ -131,9 +132,10 @@ export async function encodeWeight(
     const row = data.subarray(o * inputs, (o + 1) * inputs)
     const target = levels.subarray(o * inputs, (o + 1) * inputs)
     const { step } = one ?? searchRow(row, meanSquare, bits)
-    if (compensator) encodeRowCompensated(row, step, bits, compensator, target)
-    else encodeRow(row, step, bits, target)
     steps[o] = step
+    if (!compensator) encodeRow(row, step, bits, target)
+    else if (one || without.has('descent')) encodeRowCompensated(row, step, bits, compensator, target)
+    else steps[o] = await encodeRowSearched(row, step, bits, compensator, target, breathe)
     await breathe()
   }
   return { code: { bits, outputs, inputs, packed: packWeight(levels, outputs, inputs, bits), steps }, levels }

@@ -24,6 +24,8 @@ export const PARTS = [
   'row-steps',
   /** Columns of a weight make up for the rounding of earlier ones (GPTQ). */
   'compensation',
+  /** With compensation and row-steps, the step of a row and single levels are searched once more. */
+  'descent',
   /** Biases make up for what quantization adds to the mean of a layer's outputs. */
   'bias',
   /** For an average, widths are chosen by the damage that they do; without it, by size alone. */

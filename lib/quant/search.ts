@@ -1,4 +1,4 @@
-import { allocateGreedy, type Unit as Choice } from '../codes/allocate.js'
+import { type Unit as Alternatives, allocateGreedy } from '../codes/allocate.js'
 import { breather } from '../codes/breathe.js'
 import { meanAndSpread } from '../codes/divergence.js'
 import type { Observation } from '../codes/observation.js'
@@ -14,7 +14,7 @@ import { type Calibration, firstImages, observe } from './observe.js'
 import { findOperands, type Operands } from './operands.js'
 import { NOTHING, type Without } from './parts.js'
 import { rotate } from './rotate.js'
-import { quantizeInSequence } from './sequential.js'
+import { type Choice, quantizeInSequence } from './sequential.js'
 import { smooth } from './smooth.js'
 import { splitChannels } from './split.js'
 import { drawStreamRows, type StreamRows, withSamples } from './stream-rows.js'
@@ -63,7 +63,10 @@ export interface DamageStore {
 export const WIDTHS = [8, 7, 6, 5, 4, 3, 2]
 /** Averages below this take 2-bit operands into account: what they do to each other is far from additive. */
 const NEEDS_TWO_BITS = 4
-/** Share of the calibration images that codes in sequence are found on: their divergence says little of other images, so that of the others decides. */
+/**
+ * Share of the calibration images that codes in sequence are tried on: how well they do there says little of other images, so the others decide
+ * whether the model is found in sequence, on all of them.
+ */
 const FITTED = 0.75
 /** The width of the patch embedding where all have one width, and of what is rounded in registers and never stored. */
 const WIDEST = 8
@@ -137,31 +140,32 @@ export class Search {
 
   /** The model at these widths. */
   async quantize(widths: Widths): Promise<QuantizedGraph> {
-    const { threads, signal, coverage, without = NOTHING } = this.options
+    const { coverage, without = NOTHING } = this.options
     const bits = typeof widths === 'function' ? this.units.map((unit) => this.widthOf(unit, widths)) : await this.allocate(widths)
     const parallel = await this.diverge(await assemble(this.float, this.units, bits, this.candidates, coverage))
     if (without.has('sequence')) return parallel
     const chosen = new Map(this.units.map(({ name }, u) => [name, bits[u]]))
-    const choice = {
+    const choice: Choice = {
       ...{ coverage, without },
       bits: (name: string) => chosen.get(name) as number,
       importance: this.information.columns,
       streamRows: this.streamRows,
     }
-    const onProgress = (done: number, total: number) => this.options.onProgress?.({ stage: 'quantize', done, total })
-    const { float, found, observations, calibration, breathe } = this
-    const fitted = fittedOf(calibration)
-    const sequential = await this.diverge(
-      await quantizeInSequence(float, found, observations, choice, fitted, breathe, { threads, signal, onProgress }),
-    )
-    const unseen = ({ each }: { each: Float64Array }) => {
-      const others = each.slice(fitted.images)
-      return meanAndSpread(others.length > 0 ? others : each).mean
-    }
-    return unseen(sequential) < unseen(parallel) ? sequential : parallel
+    const trial = await this.quantizeOn(fittedOf(this.calibration), choice, 0)
+    if (unfitted(trial, this.calibration) >= unfitted(parallel, this.calibration)) return parallel
+    return fittedOf(this.calibration).images < this.calibration.images ? this.quantizeOn(this.calibration, choice, 1) : trial
   }
 
-  private async diverge(quantized: { graph: Graph; scheme: Scheme }): Promise<QuantizedGraph & { each: Float64Array }> {
+  /** In sequence. @param turn 0 or 1: of two, for the progress */
+  private async quantizeOn(images: Calibration, choice: Choice, turn: number): Promise<QuantizedGraph & { distances: Float64Array }> {
+    const { threads, signal } = this.options
+    const { float, found, observations, breathe } = this
+    const onProgress = (done: number, total: number) =>
+      this.options.onProgress?.({ stage: 'quantize', done: done + turn * total, total: 2 * total })
+    return this.diverge(await quantizeInSequence(float, found, observations, choice, images, breathe, { threads, signal, onProgress }))
+  }
+
+  private async diverge(quantized: { graph: Graph; scheme: Scheme }): Promise<QuantizedGraph & { distances: Float64Array }> {
     const { threads, signal } = this.options
     return { ...quantized, float: this.float, ...(await measureDivergence(quantized, this.calibration, this.logits, { threads, signal })) }
   }
@@ -174,7 +178,7 @@ export class Search {
     const bits = this.units.map(() => WIDEST)
     const even = this.options.without?.has('allocation')
     const tried = even ? [Math.ceil(averageBits), Math.floor(averageBits)] : widthsTried(averageBits)
-    const choices = new Map<Unit, Choice>()
+    const choices = new Map<Unit, Alternatives>()
     const stored = this.units.filter((unit) => isStored(unit) && (!among || unit.kind === 'weight'))
     for (const [u, unit] of stored.entries()) {
       const widths = among?.[unit.name] ?? tried
@@ -186,7 +190,7 @@ export class Search {
     for (const weights of among ? [true] : [true, false]) {
       const members = stored.filter(({ kind }) => (kind === 'weight') === weights)
       const chosen = allocateGreedy(
-        members.map((unit) => choices.get(unit) as Choice),
+        members.map((unit) => choices.get(unit) as Alternatives),
         averageBits,
       )
       members.forEach((unit, i) => {
@@ -207,6 +211,12 @@ export class Search {
 }
 
 const fittedOf = (calibration: Calibration): Calibration => firstImages(calibration, Math.ceil(FITTED * calibration.images))
+
+/** How far logits are from the float model's on the images that codes in sequence are not tried on; on all when there are no others. */
+function unfitted({ distances }: { distances: Float64Array }, calibration: Calibration): number {
+  const others = distances.slice(fittedOf(calibration).images)
+  return meanAndSpread(others.length > 0 ? others : distances).mean
+}
 
 /** What is stored of the residual stream. */
 async function observeStream(

@@ -33,11 +33,14 @@ function moments(samples: Float32Array): Float64Array {
 
 it('factors the inverse of the damped second moments, columns of most energy first', async () => {
   const h = moments(inputs())
-  const { order, factor: u } = await compensator(h, WIDTH, idle)
+  const { order, factor: u, damped } = await compensator(h, WIDTH, idle)
   expect([...order].sort((i, j) => i - j)).toEqual(Array.from({ length: WIDTH }, (_, i) => i))
   const energies = Array.from(order, (j) => h[j * WIDTH + j])
   expect(energies).toEqual([...energies].sort((a, b) => b - a))
-  const damping = (0.02 * energies.reduce((a, b) => a + b)) / WIDTH
+  const damping = (0.15 * energies.reduce((a, b) => a + b)) / WIDTH
+  damped.forEach((x, i) => {
+    expect(x - h[i]).toBeCloseTo(i % (WIDTH + 1) === 0 ? damping : 0, 12)
+  })
   // U^T U H must be the identity.
   for (let i = 0; i < WIDTH; i++) {
     for (let j = 0; j < WIDTH; j++) {
@@ -78,4 +81,20 @@ it('removes most of the output error that plain rounding leaves on correlated in
     expect(Math.min(...levels)).toBeGreaterThanOrEqual(-8)
   }
   expect(compensated).toBeLessThan(0.35 * plain)
+})
+
+it('returns the error of what it rounded, and gives up above a bound', async () => {
+  const known = await compensator(moments(inputs()), WIDTH, idle)
+  const row = normals(5, WIDTH)
+  const levels = new Int8Array(WIDTH)
+  const loss = encodeRowCompensated(row, 0.35, 4, known, levels)
+  let expected = 0
+  for (let i = 0; i < WIDTH; i++) {
+    for (let j = 0; j < WIDTH; j++) {
+      expected += known.damped[i * WIDTH + j] * (row[i] - levels[i] * 0.35) * (row[j] - levels[j] * 0.35)
+    }
+  }
+  expect(loss / expected).toBeCloseTo(1, 9)
+  expect(encodeRowCompensated(row, 0.35, 4, known, levels, loss * 1.0001)).toBe(loss)
+  expect(encodeRowCompensated(row, 0.35, 4, known, levels, loss * 0.9999)).toBe(Number.POSITIVE_INFINITY)
 })
