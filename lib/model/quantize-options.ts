@@ -3,7 +3,7 @@ import type { ImageInput } from '../images/image.js'
 import type { LayerLatency } from '../quant/latency.js'
 import { PARTS, type Part } from '../quant/parts.js'
 import { PRESETS } from '../quant/published/parts.js'
-import type { Preset, PublicWidths } from '../quant/quantizer.js'
+import type { Allocation, Preset, PublicWidths } from '../quant/quantizer.js'
 import type { Progress } from '../quant/search.js'
 import { checkSeed } from '../random.js'
 import { kindOf, show } from '../values.js'
@@ -35,7 +35,7 @@ export interface QuantizeOptions extends DeviceOptions {
   /** Bounds the average of weights and, separately, that of activations, 2..8 (mptq: 3..8); the widths are searched. Not for tsptq and minmax. */
   averageBits?: number
   /** See {@link QuantizerOptions.allocation}; only with 'best'. */
-  allocation?: 'greedy' | 'even'
+  allocation?: Allocation
   /**
    * Only with 'best': parts that are left out, to see what each of them buys; none by default. In the order of their steps: 'rotation', 'splitting',
    * 'smoothing', 'fisher', 'stream-rows', 'v2sf', 'o2sf', 'codebooks', 'head-steps', 'row-steps', 'compensation', 'descent', 'bias', 'allocation' (not with `maxDrop`
@@ -125,7 +125,7 @@ function checkKnown(options: object): void {
 
 function checkChoices({ preset, coverage, allocation, objective }: QuantizeOptions): void {
   const choices = { preset: [preset, ['best', ...Object.keys(PRESETS).reverse()]], coverage: [coverage, ['full', 'partial']] } as const
-  const searches = { allocation: [allocation, ['greedy', 'even']], objective: [objective, ['bits', 'latency']] } as const
+  const searches = { allocation: [allocation, ['knapsack', 'greedy', 'even']], objective: [objective, ['bits', 'latency']] } as const
   for (const [name, [value, known]] of Object.entries({ ...choices, ...searches })) {
     if (value === undefined || (known as readonly string[]).includes(value)) continue
     throw new TypeError(`${name} must be ${known.map((each) => `'${each}'`).join(' or ')}, not '${value}'`)
@@ -169,7 +169,7 @@ function checkObjective(options: QuantizeOptions): void {
   const { objective, preset, averageBits, maxDrop } = options
   if (objective !== 'latency') return
   if (!isBest(preset) || !looksForWidths(options))
-    throw new TypeError("the objective 'latency' needs the preset best and the allocation 'greedy'")
+    throw new TypeError("the objective 'latency' needs the preset best and an allocation that looks at the data, not 'even'")
   if (averageBits === undefined && maxDrop === undefined) {
     throw new TypeError("the objective 'latency' chooses widths: give averageBits or maxDrop, which say how many bits are left to choose")
   }

@@ -4,7 +4,7 @@ import { mostMeasurements } from '../quant/floor.js'
 import { type LayerLatency, measureLatency, worthwhileWidths } from '../quant/latency.js'
 import type { Calibration } from '../quant/observe.js'
 import { PARTS, type Part } from '../quant/parts.js'
-import { type PublicWidths, type Quantizer, type QuantizerOptions, quantizerOf } from '../quant/quantizer.js'
+import { type Allocation, type PublicWidths, type Quantizer, type QuantizerOptions, quantizerOf } from '../quant/quantizer.js'
 import { type DamageStore, type QuantizedGraph, widthsTried } from '../quant/search.js'
 import { kindOf } from '../values.js'
 import { adviceLines } from './advice.js'
@@ -51,7 +51,7 @@ interface Made {
 /** One call of {@link quantize}, all that it needs at hand. */
 class Job {
   private readonly warnings: string[] = []
-  private readonly settings: Pick<QuantizerOptions, 'preset' | 'coverage'> & { allocation: 'greedy' | 'even'; without: Part[] }
+  private readonly settings: Pick<QuantizerOptions, 'preset' | 'coverage'> & { allocation: Allocation; without: Part[] }
   private readonly running: { threads?: number; signal?: AbortSignal }
   /** Of the objective 'latency'. */
   private latency: LayerLatency[] | null = null
@@ -62,7 +62,7 @@ class Job {
     private readonly calibration: Calibration,
     private readonly options: QuantizeOptions,
   ) {
-    const { preset = 'best', coverage = 'full', allocation = 'greedy', threads, signal } = options
+    const { preset = 'best', coverage = 'full', allocation = 'knapsack', threads, signal } = options
     this.settings = { preset, coverage, allocation, without: PARTS.filter((part) => options.without?.includes(part)) }
     this.running = { threads, signal }
   }

@@ -15,14 +15,17 @@ export type Preset = 'best' | PublishedPreset
 /** Of all weights and of all activations, 2..8; or bounds on the averages of both, with `among` only that of weights (see Widths in search.ts). */
 export type PublicWidths = { weightBits: number; activationBits: number } | { averageBits: number; among?: Record<string, number[]> }
 
+export type Allocation = 'knapsack' | 'greedy' | 'even'
+
 export interface QuantizerOptions {
   preset: Preset
   coverage: Scheme['coverage']
   /**
-   * Only with `best`: how an average is spread, 'greedy' by the damage that narrower codes do (default), or 'even', which takes the two nearest widths, the
-   * narrower one for the largest operands, without looking at the data and is meant for timing random weights.
+   * Only with `best`: how an average is spread. By the damage that narrower codes do, with the least sum of it ('knapsack', the default), or step by step
+   * where a bit does least ('greedy', as MPTQ-ViT does); or 'even', which takes the two nearest widths, the narrower one for the largest operands, without
+   * looking at the data and is meant for timing random weights.
    */
-  allocation?: 'greedy' | 'even'
+  allocation?: Allocation
   /** Only with `best`: parts that are left out, see PARTS in parts.ts. */
   without?: readonly Part[]
   /** Only with `best`, which measures damages. */
@@ -49,7 +52,7 @@ export function quantizerOf(float: Graph, calibration: Calibration, options: Qua
   const left: Without = new Set([...(without ?? []), ...(allocation === 'even' ? FOR_TIMES : [])])
   let search: Promise<Search> | undefined
   return async (widths) => {
-    search ??= Search.prepare(float, calibration, { ...run, without: left, store, coverage })
+    search ??= Search.prepare(float, calibration, { ...run, without: left, greedy: allocation === 'greedy', store, coverage })
     const prepared = await search
     if ('averageBits' in widths) return prepared.quantize(widths)
     return prepared.quantize(({ kind }) => (kind === 'weight' ? widths.weightBits : widths.activationBits))

@@ -1,6 +1,7 @@
 import { type Unit as Alternatives, allocateGreedy } from '../codes/allocate.js'
 import { breather } from '../codes/breathe.js'
 import { meanAndSpread } from '../codes/divergence.js'
+import { allocateKnapsack } from '../codes/knapsack.js'
 import type { Observation } from '../codes/observation.js'
 import type { Graph } from '../graph/graph.js'
 import { isStored } from '../graph/operands.js'
@@ -33,6 +34,8 @@ export interface SearchOptions {
   coverage: Scheme['coverage']
   /** Parts that are left out. */
   without?: Without
+  /** For an average: widths step by step where a bit does least, not with the least sum of damages. */
+  greedy?: boolean
   store?: DamageStore
   threads?: number
   signal?: AbortSignal
@@ -189,10 +192,9 @@ export class Search {
     }
     for (const weights of among ? [true] : [true, false]) {
       const members = stored.filter(({ kind }) => (kind === 'weight') === weights)
-      const chosen = allocateGreedy(
-        members.map((unit) => choices.get(unit) as Alternatives),
-        averageBits,
-      )
+      const alternatives = members.map((unit) => choices.get(unit) as Alternatives)
+      const stepwise = even || this.options.greedy
+      const chosen = stepwise ? allocateGreedy(alternatives, averageBits) : await allocateKnapsack(alternatives, averageBits, this.breathe)
       members.forEach((unit, i) => {
         bits[this.units.indexOf(unit)] = chosen[i]
       })

@@ -89,7 +89,7 @@ it.each([
   [{ device: 'gpu' as never }, /device must be 'cpu', 'cuda', 'cuda:1' \(a number\) or 'auto', not 'gpu'/],
   [{ device: ['cuda'] as never }, /device must be .*, not an array/],
   [{ isa: 'sse2' }, /isa 'sse2' is not known; known are portable/],
-  [{ allocation: 'bogus' as never }, /allocation must be 'greedy' or 'even', not 'bogus'/],
+  [{ allocation: 'bogus' as never }, /allocation must be 'knapsack' or 'greedy' or 'even', not 'bogus'/],
 ])('refuses %j', async (options, message) => {
   await expect(quantize(float, { calibrate, ...options })).rejects.toThrow(message)
 })

@@ -69,7 +69,7 @@ it.each<[object, RegExp]>([
   [{ without: 'refit' }, /without must be a list of parts, not a string/],
   [{ without: [], preset: 'mptq' }, /without leaves out parts of the preset best, not of mptq/],
   [{ without: ['allocation'], maxDrop: 1 }, /exclude each other/],
-  [{ without: ['allocation'], objective: 'latency', averageBits: 5 }, /needs the preset best and the allocation 'greedy'/],
+  [{ without: ['allocation'], objective: 'latency', averageBits: 5 }, /needs the preset best and an allocation that looks at the data/],
   [{ maxDrop: -1 }, /maxDrop must be percentage points from 0 to 100, not -1/],
   [{ maxDrop: Number.NaN }, /maxDrop must be/],
   [{ maxDrop: 1, preset: 'mptq' }, /maxDrop is an option of the preset best/],

@@ -59,7 +59,7 @@ test.each([
   [{ bits: 4 }, /'latency' chooses widths: give averageBits or maxDrop/],
   [{}, /give averageBits or maxDrop/],
   [{ averageBits: 4, preset: 'mptq' }, /needs the preset best/],
-  [{ averageBits: 4, allocation: 'even' }, /allocation 'greedy'/],
+  [{ averageBits: 4, allocation: 'even' }, /an allocation that looks at the data/],
   [{ averageBits: 4, objective: 'speed' }, /objective must be 'bits' or 'latency', not 'speed'/],
 ])('with %j it is refused', async (options, message) => {
   const model = await tinyModel()
