@@ -99,8 +99,9 @@ export class Search {
   ) {
     const { threads, signal, without } = options
     this.units = [...found.weights, ...found.activations]
-    this.candidates = new Candidates(float, observations, moments, breathe, information.columns, without)
-    this.damage = new Damage(float, this.candidates, information, breathe, { threads, signal })
+    const run = { threads, signal }
+    this.candidates = new Candidates(float, observations, moments, breathe, information.columns, run, without)
+    this.damage = new Damage(float, this.candidates, information, breathe, run)
   }
 
   static async prepare(model: Graph, calibration: Calibration, options: SearchOptions): Promise<Search> {

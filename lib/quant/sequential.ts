@@ -170,7 +170,7 @@ class Sequence {
     const weight = tensorOf(this.float, node.weight)
     const variances = Float64Array.from({ length: width }, (_, j) => moments[j * width + j])
     const target = refit && bits < 8 ? await refit.apply(weight) : weight
-    const { code, levels } = await encodeWeight(target, variances, bits, factor, this.breathe, without)
+    const { code, levels } = await encodeWeight(target, variances, bits, factor, this.breathe, without, this.options)
     this.scheme.weights.set(node.weight, code)
 
     const decoded = new Float32Array(levels.length)
