@@ -1,4 +1,5 @@
 import { roundHalfEven } from '../graph/encoder.js'
+import type { Tensor } from '../graph/graph.js'
 import { cholesky, invertLower } from './cholesky.js'
 
 /**
@@ -22,7 +23,7 @@ export interface Compensator {
   /** U for the columns in this order, [width][width]. */
   factor: Float64Array
   /** H, columns as they come, [width][width]. */
-  damped: Float64Array
+  damped: Tensor
 }
 
 /**
@@ -50,37 +51,73 @@ export async function compensator(moments: Float64Array, width: number, breathe:
   for (let i = 0; i < width; i++) {
     for (let j = i; j < width; j++) factor[i * width + j] = inverse[(width - 1 - i) * width + (width - 1 - j)]
   }
-  return { order, factor, damped }
+  return { order, factor, damped: { shape: [width, width], data: Float32Array.from(damped) } }
 }
 
+/** Columns that are rounded before what they leave to those behind them is passed on, all at once. */
+const BLOCK = 64
+
+/** x W^T for x [rows][inputs] and W [outputs][inputs] */
+export type Multiply = (x: Float32Array, weight: Tensor) => Promise<Float32Array>
+
 /**
- * Rounds one weight row with compensation.
+ * Rounds weight rows with compensation.
  *
- * @param row [width] float weights
- * @param target [width] levels in -2^(bits-1) .. 2^(bits-1)-1
- * @param most where the error is known to be more than this, nothing is finished
- * @returns e^T H e of the whole row, e = w - q: the sum of e^2 above; infinite when it is more than `most`
+ * @param rows [rows][width] float weights
+ * @param steps [rows]
+ * @returns levels in -2^(bits-1) .. 2^(bits-1)-1, [rows][width], and for each row e^T H e with e = w - q, which is the sum of e^2 above
  */
-export function encodeRowCompensated(
-  row: Float32Array,
-  step: number,
+export async function encodeRowsCompensated(
+  rows: Float32Array,
+  steps: Float32Array,
   bits: number,
   { order, factor }: Compensator,
-  target: Int8Array,
-  most = Number.POSITIVE_INFINITY,
-): number {
-  const width = row.length
-  let loss = 0
+  multiply: Multiply,
+  breathe: () => Promise<void> | void,
+): Promise<{ levels: Int8Array; losses: Float64Array }> {
+  const width = order.length
   const half = 2 ** (bits - 1)
-  const w = Float64Array.from(order, (j) => row[j])
-  for (let j = 0; j < width; j++) {
-    const level = Math.min(Math.max(roundHalfEven(w[j] / step), -half), half - 1)
-    target[order[j]] = level
-    const at = j * width
-    const error = (w[j] - level * step) / factor[at + j]
-    loss += error * error
-    if (loss > most) return Number.POSITIVE_INFINITY
-    for (let k = j + 1; k < width; k++) w[k] -= error * factor[at + k]
+  const w = new Float32Array(rows.length)
+  for (let from = 0; from < rows.length; from += width) for (let j = 0; j < width; j++) w[from + j] = rows[from + order[j]]
+  const levels = new Int8Array(rows.length)
+  const losses = new Float64Array(steps.length)
+  for (let first = 0; first < width; first += BLOCK) {
+    const last = Math.min(first + BLOCK, width)
+    const errors = new Float32Array(steps.length * (last - first))
+    for (let r = 0, i = 0; r < steps.length; r++) {
+      const [row, step] = [w.subarray(r * width, (r + 1) * width), steps[r]]
+      for (let j = first; j < last; j++, i++) {
+        const level = Math.min(Math.max(roundHalfEven(row[j] / step), -half), half - 1)
+        levels[r * width + order[j]] = level
+        const error = (row[j] - level * step) / factor[j * width + j]
+        losses[r] += error * error
+        for (let k = j + 1; k < last; k++) row[k] -= error * factor[j * width + k]
+        errors[i] = error
+      }
+      await breathe()
+    }
+    if (last < width) await subtractFrom(w, last, width, await multiply(errors, behind(factor, first, last, width)), breathe)
   }
-  return loss
+  return { levels, losses }
+}
+
+/** U of the columns behind a block, transposed: [width - last][last - first] */
+function behind(factor: Float64Array, first: number, last: number, width: number): Tensor {
+  const data = new Float32Array((width - last) * (last - first))
+  for (let k = last, i = 0; k < width; k++) for (let j = first; j < last; j++, i++) data[i] = factor[j * width + k]
+  return { shape: [width - last, last - first], data }
+}
+
+/** Subtracts from the columns of each row that begin at `last`. */
+async function subtractFrom(
+  w: Float32Array,
+  last: number,
+  width: number,
+  passed: Float32Array,
+  breathe: () => Promise<void> | void,
+): Promise<void> {
+  for (let from = 0, i = 0; from < w.length; from += width) {
+    for (let k = last; k < width; k++, i++) w[from + k] -= passed[i]
+    await breathe()
+  }
 }

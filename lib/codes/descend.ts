@@ -1,5 +1,6 @@
+import type { Tensor } from '../graph/graph.js'
 import { isStep } from './code.js'
-import { type Compensator, encodeRowCompensated } from './compensate.js'
+import { type Compensator, encodeRowsCompensated, type Multiply } from './compensate.js'
 
 /**
  * Weight rows with less error than one pass of compensation leaves: at the best of a few steps, and with levels that are moved once more when all are known.
@@ -7,54 +8,56 @@ import { type Compensator, encodeRowCompensated } from './compensate.js'
 
 /** Of the step that is best without compensation. Which of them is best with it is mostly luck, different for each row. */
 const STEPS = [1, 1.04, 0.96, 1.08, 0.92]
-/** Levels moved in a row of n weights, n times this at most; a tenth of n is usual. */
-const MOVES = 2
+/** Levels moved in a row of n weights, n times this at most; a twentieth of n is usual. */
+const MOVES = 1
 
 /**
- * @param row [width] float weights
- * @param start the step by which others are tried
- * @param target [width] levels in -2^(bits-1) .. 2^(bits-1)-1
- * @returns the step
+ * @param weight [outputs][width]
+ * @param starts [outputs], the steps by which others are tried
+ * @returns levels in -2^(bits-1) .. 2^(bits-1)-1, [outputs][width], and the steps
  */
-export async function encodeRowSearched(
-  row: Float32Array,
-  start: number,
+export async function encodeRowsSearched(
+  { shape: [outputs, width], data }: Tensor,
+  starts: Float32Array,
   bits: number,
   compensator: Compensator,
-  target: Int8Array,
+  multiply: Multiply,
   breathe: () => Promise<void> | void,
-): Promise<number> {
-  const tried = new Int8Array(row.length)
-  let [least, best] = [Number.POSITIVE_INFINITY, start]
+): Promise<{ levels: Int8Array; steps: Float32Array }> {
+  const steps = starts.slice()
+  const levels = new Int8Array(data.length)
+  const least = new Float64Array(outputs).fill(Number.POSITIVE_INFINITY)
   for (const factor of STEPS) {
-    const step = Math.fround(factor * start)
-    if (!isStep(step)) continue
-    const loss = encodeRowCompensated(row, step, bits, compensator, tried, least)
-    if (loss < least) {
-      ;[least, best] = [loss, step]
-      target.set(tried)
+    const tried = starts.map((start) => (isStep(Math.fround(factor * start)) ? factor * start : start))
+    const found = await encodeRowsCompensated(data, tried, bits, compensator, multiply, breathe)
+    for (let o = 0; o < outputs; o++) {
+      if (!(found.losses[o] < least[o])) continue
+      least[o] = found.losses[o]
+      steps[o] = tried[o]
+      levels.set(found.levels.subarray(o * width, (o + 1) * width), o * width)
     }
+  }
+  const errors = data.map((w, i) => w - levels[i] * steps[Math.floor(i / width)])
+  const gradients = await multiply(errors, compensator.damped)
+  for (let o = 0; o < outputs; o++) {
+    const [from, to] = [o * width, (o + 1) * width]
+    descend(levels.subarray(from, to), gradients.subarray(from, to), steps[o], bits, compensator.damped.data)
     await breathe()
   }
-  descend(row, best, bits, compensator, target)
-  await breathe()
-  return best
+  return { levels, steps }
 }
 
 /**
- * Moves levels by one, first the one that helps most, for as long as that lowers e^T H e with e = w - q: compensation settles column after column and takes nothing
- * back. A level that goes up by d = 1 or -1 changes the sum by s^2 H_jj - 2 d s (H e)_j, s being the step.
+ * Moves levels of a row by one, first the one that helps most, for as long as that lowers e^T H e with e = w - q: compensation settles column after column and takes
+ * nothing back. A level that goes up by d = 1 or -1 changes the sum by s^2 H_jj - 2 d s (H e)_j, s being the step.
  *
  * @param levels [width], changed
+ * @param gradient H e, [width], changed
+ * @param damped H, [width][width]
  */
-export function descend(row: Float32Array, step: number, bits: number, { damped }: Compensator, levels: Int8Array): void {
-  const width = row.length
+function descend(levels: Int8Array, gradient: Float32Array, step: number, bits: number, damped: Float32Array): void {
+  const width = levels.length
   const half = 2 ** (bits - 1)
-  const gradient = new Float64Array(width)
-  for (let i = 0; i < width; i++) {
-    const error = row[i] - levels[i] * step
-    for (let j = 0; j < width; j++) gradient[j] += error * damped[i * width + j]
-  }
   for (let move = 0; move < MOVES * width; move++) {
     let [most, column, direction] = [0, -1, 0]
     for (let j = 0; j < width; j++) {

@@ -5,6 +5,7 @@ import type { Found } from '../codes/search.js'
 import type { Graph } from '../graph/graph.js'
 import type { WeightCode } from '../graph/scheme.js'
 import { CodeSearch, encodeWeight } from './choose.js'
+import type { RunOptions } from './observe.js'
 import type { ActivationOperand, WeightOperand } from './operands.js'
 import { tensorOf } from './operands.js'
 import { NOTHING, type Without } from './parts.js'
@@ -36,6 +37,7 @@ export class Candidates {
     readonly moments: Map<string, Float32Array>,
     private readonly breathe: ReturnType<typeof breather>,
     private readonly importance: (operand: ActivationOperand) => ArrayLike<number> | null,
+    private readonly options: RunOptions,
     private readonly without: Without = NOTHING,
   ) {}
 
@@ -63,7 +65,7 @@ export class Candidates {
       const tensor = tensorOf(this.graph, operand.name)
       const { mean, meanSquare } = this.observation(operand.input.name)
       const compensator = !this.without.has('compensation') && bits < 8 ? await this.compensator(operand.input) : null
-      const { code, levels } = await encodeWeight(tensor, meanSquare, bits, compensator, this.breathe, this.without)
+      const { code, levels } = await encodeWeight(tensor, meanSquare, bits, compensator, this.breathe, this.without, this.options)
       const { outputs, inputs, steps } = code
       const meanError = new Float32Array(outputs)
       for (let i = 0; i < levels.length; i++) {

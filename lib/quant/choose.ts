@@ -1,6 +1,6 @@
 import type { breather } from '../codes/breathe.js'
-import { type Compensator, encodeRowCompensated } from '../codes/compensate.js'
-import { encodeRowSearched } from '../codes/descend.js'
+import { type Compensator, encodeRowsCompensated } from '../codes/compensate.js'
+import { encodeRowsSearched } from '../codes/descend.js'
 import { Histogram } from '../codes/histogram.js'
 import type { Observation } from '../codes/observation.js'
 import { searchOutliers, searchReach } from '../codes/outliers.js'
@@ -12,8 +12,10 @@ import { isStored } from '../graph/operands.js'
 import type { WeightCode } from '../graph/scheme.js'
 import { packWeight, unpackWeight } from '../runtime/blobs.js'
 import { headUnits, inUnits } from './head-steps.js'
+import type { RunOptions } from './observe.js'
 import { type ActivationOperand, tensorOf } from './operands.js'
 import { NOTHING, type Without } from './parts.js'
+import { multiplyRows } from './product.js'
 import { rowWeights } from './row-weights.js'
 
 /**
@@ -123,22 +125,30 @@ export async function encodeWeight(
   compensator: Compensator | null,
   breathe: ReturnType<typeof breather>,
   without = NOTHING,
+  options: RunOptions = {},
 ): Promise<{ code: WeightCode; levels: Int8Array }> {
   const [outputs, inputs] = shape
-  const levels = new Int8Array(data.length)
-  const steps = new Float32Array(outputs)
   const one = without.has('row-steps') ? searchTensor({ shape, data }, meanSquare, bits) : null
+  const starts = new Float32Array(outputs)
   for (let o = 0; o < outputs; o++) {
-    const row = data.subarray(o * inputs, (o + 1) * inputs)
-    const target = levels.subarray(o * inputs, (o + 1) * inputs)
-    const { step } = one ?? searchRow(row, meanSquare, bits)
-    steps[o] = step
-    if (!compensator) encodeRow(row, step, bits, target)
-    else if (one || without.has('descent')) encodeRowCompensated(row, step, bits, compensator, target)
-    else steps[o] = await encodeRowSearched(row, step, bits, compensator, target, breathe)
+    starts[o] = (one ?? searchRow(data.subarray(o * inputs, (o + 1) * inputs), meanSquare, bits)).step
     await breathe()
   }
+  const { levels, steps } = await roundRows()
   return { code: { bits, outputs, inputs, packed: packWeight(levels, outputs, inputs, bits), steps }, levels }
+
+  async function roundRows(): Promise<{ levels: Int8Array; steps: Float32Array }> {
+    const multiply = (x: Float32Array, weight: Tensor) => multiplyRows(x, weight, options)
+    if (compensator && !one && !without.has('descent')) {
+      return encodeRowsSearched({ shape, data }, starts, bits, compensator, multiply, breathe)
+    }
+    if (compensator) return { ...(await encodeRowsCompensated(data, starts, bits, compensator, multiply, breathe)), steps: starts }
+    const levels = new Int8Array(data.length)
+    for (let from = 0, o = 0; o < outputs; o++, from += inputs) {
+      encodeRow(data.subarray(from, from + inputs), starts[o], bits, levels.subarray(from, from + inputs))
+    }
+    return { levels, steps: starts }
+  }
 }
 
 /** The one step of least error for all rows. */

@@ -70,8 +70,8 @@ type Costs = Partial<Amounts>
 const COSTS: Record<Preset, Record<'prepare' | 'widths' | 'quantize', Costs>> = {
   best: {
     prepare: { passes: 14, columns: 7e-4 },
-    widths: { compensation: 5e-9, values: 1.5e-7 },
-    quantize: { passes: 19, compensation: 6e-9, values: 5e-8 },
+    widths: { compensation: 6e-9, values: 1.5e-7 },
+    quantize: { passes: 37, compensation: 1e-8, values: 8e-8 },
   },
   mptq: {
     prepare: { passes: 6, columns: 4e-4 },

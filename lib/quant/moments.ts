@@ -61,6 +61,13 @@ export async function jointMoments(
   return { cross: await momentsOf(a, b, width, options), own: await momentsOf(b, b, width, options) }
 }
 
+/** Of as many rows each. */
+export const meanMoments = (parts: JointMoments[]): JointMoments => {
+  const mean = (of: (part: JointMoments) => Float64Array) =>
+    of(parts[0]).map((_, i) => parts.reduce((sum, part) => sum + of(part)[i] / parts.length, 0))
+  return { cross: mean(({ cross }) => cross), own: mean(({ own }) => own) }
+}
+
 /** [width][rows], without the means, times 1 / sqrt(rows). */
 async function columnsOf(samples: Float32Array, width: number, breathe: ReturnType<typeof breather>): Promise<Float32Array> {
   const rows = samples.length / width

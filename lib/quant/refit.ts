@@ -1,7 +1,7 @@
 import type { breather } from '../codes/breathe.js'
 import { cholesky, invertLower } from '../codes/cholesky.js'
 import type { Tensor } from '../graph/graph.js'
-import type { JointMoments } from './moments.js'
+import { type JointMoments, meanMoments } from './moments.js'
 import type { RunOptions } from './observe.js'
 import { multiplyRows } from './product.js'
 
@@ -12,11 +12,8 @@ import { multiplyRows } from './product.js'
  *   W' = argmin E|W x - W' y|^2 + lambda |W' - W|^2  =  W + W (Cov[x, y] - Cov[y, y]) (Cov[y, y] + lambda I)^-1
  */
 
-/**
- * lambda as a fraction of the mean variance of y_j: far more than what keeps the inverse stable. Rows of an image share their errors, so few images hold few independent ones,
- * and with less the weights learn these images' errors by heart.
- */
-const RIDGE = 10
+/** lambda as a fraction of the mean variance of y_j: far more than what keeps the inverse stable, since directions of y with little variance have few errors to learn from. */
+const RIDGE = 3
 
 /** What a layer's weights are multiplied with to make up for the errors of its inputs. */
 export interface Refit {
@@ -24,13 +21,24 @@ export interface Refit {
   apply(weight: Tensor): Promise<Tensor>
 }
 
-/** @param moments of x and y */
+/**
+ * Rows of an image share their errors, so that many rows hold few independent ones, and part of what they call for is these images' chance. Two halves of the images tell how
+ * much: with c_1 and c_2 the changes of W that each calls for, and their mean c applied, the part alpha of c that both agree on is kept,
+ *
+ *   alpha = <c_1, c_2> / <c, c>,  <a, b> = tr(a Cov[y, y] b^T),
+ *
+ * which is the factor of least expected error at the output when c_1 and c_2 are the right change plus independent errors.
+ *
+ * @param halves moments of x and y on as many images each; without two of them nothing is changed
+ */
 export async function refit(
-  { cross, own }: JointMoments,
+  halves: JointMoments[],
   width: number,
   breathe: ReturnType<typeof breather>,
   options: RunOptions,
 ): Promise<Refit> {
+  if (halves.length < 2) return { apply: async (weight) => weight }
+  const { own } = meanMoments(halves)
   let trace = 0
   for (let j = 0; j < width; j++) trace += own[j * width + j]
   const damped = own.slice()
@@ -42,13 +50,23 @@ export async function refit(
   for (let i = 0; i < width; i++) for (let j = 0; j <= i; j++) columns[j * width + i] = inverse[i * width + j]
   const square = (data: Float32Array): Tensor => ({ shape: [width, width], data })
   const inverted = await multiplyRows(columns, square(columns), options)
-  const difference = Float32Array.from(cross, (c, i) => c - own[i])
-  // multiplyRows takes its second factor transposed: this is the transpose of what W is multiplied with.
-  const correction = square(await multiplyRows(inverted, square(difference), options))
+  const corrections: Tensor[] = []
+  for (const { cross, own } of halves) {
+    const difference = Float32Array.from(cross, (c, i) => c - own[i])
+    // multiplyRows takes its second factor transposed: this is the transpose of what W is multiplied with.
+    corrections.push(square(await multiplyRows(inverted, square(difference), options)))
+  }
+  const covariance = square(Float32Array.from(own))
   return {
     apply: async ({ shape, data }) => {
-      const change = await multiplyRows(data, correction, options)
-      return { shape, data: data.map((w, i) => w + change[i]) }
+      const [first, second] = [await multiplyRows(data, corrections[0], options), await multiplyRows(data, corrections[1], options)]
+      const change = first.map((c, i) => (c + second[i]) / 2)
+      const agreed = dot(await multiplyRows(first, covariance, options), second)
+      const all = dot(await multiplyRows(change, covariance, options), change)
+      const alpha = all > 0 ? Math.min(Math.max(agreed / all, 0), 1) : 0
+      return { shape, data: data.map((w, i) => w + alpha * change[i]) }
     },
   }
 }
+
+const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, x, i) => sum + x * b[i], 0)

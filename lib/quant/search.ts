@@ -99,8 +99,9 @@ export class Search {
   ) {
     const { threads, signal, without } = options
     this.units = [...found.weights, ...found.activations]
-    this.candidates = new Candidates(float, observations, moments, breathe, information.columns, without)
-    this.damage = new Damage(float, this.candidates, information, breathe, { threads, signal })
+    const run = { threads, signal }
+    this.candidates = new Candidates(float, observations, moments, breathe, information.columns, run, without)
+    this.damage = new Damage(float, this.candidates, information, breathe, run)
   }
 
   static async prepare(model: Graph, calibration: Calibration, options: SearchOptions): Promise<Search> {
@@ -123,7 +124,8 @@ export class Search {
       ? outputErrors(smoothed.graph, smoothed.observations)
       : await measureInformation(smoothed.graph, found, calibration, observed.logits, run)
     const read = found.activations.filter(({ readers }) => readers.length > 0).map(({ name }) => name)
-    const moments = await edgeMoments(smoothed.graph, read, calibration, run)
+    // Of the same images as in the sequence, so that the others judge both models alike.
+    const moments = await edgeMoments(smoothed.graph, read, fittedOf(calibration), run)
     const drawn = without.has('stream-rows') ? [] : found.activations
     const stream = await drawStreamRows(smoothed.graph, drawn, calibration, observed.logits, run, fittedOf(calibration).images)
     const observations = withSamples(smoothed.observations, stream.samples)

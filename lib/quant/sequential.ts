@@ -8,7 +8,7 @@ import { logitsOf, probabilitiesOf, type Scheme } from '../graph/scheme.js'
 import { correctBias, drift } from './bias.js'
 import { CodeSearch, encodeWeight } from './choose.js'
 import { evaluateNode, type Values } from './evaluate.js'
-import { jointMoments } from './moments.js'
+import { type JointMoments, jointMoments, meanMoments } from './moments.js'
 import { type Calibration, type RunOptions, SAMPLE_ROWS, sampleStride } from './observe.js'
 import { type ActivationOperand, type LinearNode, type Operands, tensorOf } from './operands.js'
 import type { Without } from './parts.js'
@@ -131,18 +131,30 @@ class Sequence {
     if (operand.readers.length === 0) return
     const { mean } = await this.observe(values, width)
     const exact = this.exact.get(name) as Values
-    const moments = await jointMoments(this.someRows(exact, width), this.someRows(values, width), width, this.breathe, this.options)
+    const halves = await this.momentsOf(exact, values, width)
     this.rounded.set(name, {
       mean,
       drift: await drift(exact, values, width, this.calibration.images, this.breathe),
-      moments: moments.own,
-      refit: this.refits(operand) ? await refit(moments, width, this.breathe, this.options) : null,
+      moments: meanMoments(halves).own,
+      refit: this.refits(operand) ? await refit(halves, width, this.breathe, this.options) : null,
     })
   }
 
   /** Whether weights that read it are fitted: those with 8 bits hardly gain, and stay what they are. */
   private refits({ readers }: ActivationOperand): boolean {
     return !this.choice.without.has('refit') && readers.some(({ weight }) => this.choice.bits(weight) < 8)
+  }
+
+  /** Of each half of the images; one of two if they are odd in number goes without the last image, and a single image is all. */
+  private async momentsOf(x: Values, y: Values, width: number): Promise<JointMoments[]> {
+    const { images } = this.calibration
+    const size = (Math.floor(images / 2) || 1) * (x.length / images)
+    const halves: JointMoments[] = []
+    for (let from = 0; from + size <= x.length; from += size) {
+      const [a, b] = [x, y].map((all) => this.someRows(all.subarray(from, from + size), width))
+      halves.push(await jointMoments(a, b, width, this.breathe, this.options))
+    }
+    return halves
   }
 
   /** All, or every nth. */
@@ -170,7 +182,7 @@ class Sequence {
     const weight = tensorOf(this.float, node.weight)
     const variances = Float64Array.from({ length: width }, (_, j) => moments[j * width + j])
     const target = refit && bits < 8 ? await refit.apply(weight) : weight
-    const { code, levels } = await encodeWeight(target, variances, bits, factor, this.breathe, without)
+    const { code, levels } = await encodeWeight(target, variances, bits, factor, this.breathe, without, this.options)
     this.scheme.weights.set(node.weight, code)
 
     const decoded = new Float32Array(levels.length)
