@@ -10,6 +10,7 @@ import { assemble, type Divergence, measureDivergence, type Unit } from './assem
 import { Candidates } from './candidates.js'
 import { Damage } from './damage.js'
 import { type Information, measureInformation, outputErrors } from './information.js'
+import { kindsOf, scaleKinds } from './kinds.js'
 import { edgeMoments } from './moments.js'
 import { type Calibration, firstImages, observe } from './observe.js'
 import { findOperands, type Operands } from './operands.js'
@@ -180,28 +181,44 @@ export class Search {
   }
 
   private async allocate({ averageBits, among }: Exclude<Widths, (operand: Unit) => number>): Promise<number[]> {
-    const bits = this.units.map(() => WIDEST)
-    const even = this.options.without?.has('allocation')
+    const even = this.options.without?.has('allocation') ?? false
     const tried = even ? [Math.ceil(averageBits), Math.floor(averageBits)] : widthsTried(averageBits)
-    const choices = new Map<Unit, Alternatives>()
+    const alternatives = new Map<Unit, Alternatives>()
     const stored = this.units.filter((unit) => isStored(unit) && (!among || unit.kind === 'weight'))
-    for (const [u, unit] of stored.entries()) {
+    const scaled = !even && !among
+    const total = stored.length + (scaled ? kindsOf(stored.filter(({ kind }) => kind !== 'weight')).length : 0)
+    let done = 0
+    const report = () => {
+      this.options.signal?.throwIfAborted()
+      this.options.onProgress?.({ stage: 'measure', done: ++done, total })
+    }
+    for (const unit of stored) {
       const widths = among?.[unit.name] ?? tried
       const all = even ? widths.map(() => 0) : await this.damagesOf(unit)
-      choices.set(unit, { elements: unit.elements, bits: widths, damage: widths.map((w) => (even ? 0 : all[WIDTHS.indexOf(w)])) })
-      this.options.signal?.throwIfAborted()
-      this.options.onProgress?.({ stage: 'measure', done: u + 1, total: stored.length })
+      alternatives.set(unit, { elements: unit.elements, bits: widths, damage: widths.map((w) => (even ? 0 : all[WIDTHS.indexOf(w)])) })
+      report()
     }
-    for (const weights of among ? [true] : [true, false]) {
-      const members = stored.filter(({ kind }) => (kind === 'weight') === weights)
-      const alternatives = members.map((unit) => choices.get(unit) as Alternatives)
+    const bits = await this.spread(alternatives, averageBits, even)
+    if (!scaled) return bits
+    const { float, units, candidates, options } = this
+    const distance = async (bits: number[]) =>
+      meanAndSpread((await this.diverge(await assemble(float, units, bits, candidates, options.coverage))).distances).mean
+    const activations = new Map([...alternatives].filter(([{ kind }]) => kind !== 'weight'))
+    const scaledDamages = await scaleKinds(units, bits, activations, distance, report)
+    return this.spread(new Map([...alternatives, ...scaledDamages]), averageBits, even)
+  }
+
+  /** Bounds the averages of weights and of activations. */
+  private async spread(alternatives: Map<Unit, Alternatives>, averageBits: number, even: boolean): Promise<number[]> {
+    const chosen = new Map<Unit, number>()
+    for (const weights of [true, false]) {
+      const members = [...alternatives].filter(([{ kind }]) => (kind === 'weight') === weights)
+      const each = members.map(([, alternative]) => alternative)
       const stepwise = even || this.options.greedy
-      const chosen = stepwise ? allocateGreedy(alternatives, averageBits) : await allocateKnapsack(alternatives, averageBits, this.breathe)
-      members.forEach((unit, i) => {
-        bits[this.units.indexOf(unit)] = chosen[i]
-      })
+      const bits = stepwise ? allocateGreedy(each, averageBits) : await allocateKnapsack(each, averageBits, this.breathe)
+      members.forEach(([unit], i) => chosen.set(unit, bits[i]))
     }
-    return bits
+    return this.units.map((unit) => chosen.get(unit) ?? WIDEST)
   }
 
   private async damagesOf(unit: Unit): Promise<number[]> {

@@ -4,66 +4,62 @@ import { kindsOf, scaleKinds } from '../../lib/quant/kinds.js'
 
 const WIDTHS = [8, 6, 4]
 const operand = (kind: string, name: string) => ({ kind, name }) as Unit
-const units = [operand('query', 'q0'), operand('query', 'q1'), operand('value', 'v0'), operand('logits', 'fixed')]
+const units = [operand('query', 'q0'), operand('query', 'q1'), operand('value', 'v0'), operand('weight', 'w')]
 const told = (damage: number[]): Alternatives => ({ elements: 10, bits: WIDTHS, damage })
 const alternatives = new Map([
-  [units[0], told([0.1, 1, 4])],
+  [units[0], told([0.1, 1.1, 4])],
   [units[1], told([0, 2, 8])],
-  [units[2], told([0, 1, 4])],
+  [units[2], told([0, 9, 20])],
 ])
-const bits = [6, 4, 6, 8]
+/** Queries add 1 + 8 to the damage at the widest, and values 9. */
+const bits = [6, 4, 6, 5]
 
-/** A model in which queries do three times the damage that is told, and values a tenth; all else does 5. */
-const truth: Record<string, number> = { query: 3, value: 0.1 }
-function divergence(bits: number[]): number {
-  const each = units.map((unit, u) => truth[unit.kind] * (alternatives.get(unit)?.damage[WIDTHS.indexOf(bits[u])] ?? 0) || 0)
-  return each.reduce((a, b) => a + b, 5)
+/** The distance of a model in which each kind does so many times the damage that is told; all else does 5. */
+const model =
+  (truth: Record<string, number>) =>
+  async (bits: number[]): Promise<number> => {
+    const damages = units.map((unit, u) => (truth[unit.kind] ?? 0) * (alternatives.get(unit)?.damage[WIDTHS.indexOf(bits[u])] ?? 0))
+    return damages.reduce((a, b) => a + b, 5)
+  }
+
+async function scales(distance: (bits: number[]) => Promise<number>): Promise<number[]> {
+  const scaled = await scaleKinds(units, bits, alternatives, distance, () => {})
+  return [...alternatives].map(([unit, { damage, elements }]) => {
+    const found = scaled.get(unit) as Alternatives
+    expect(found).toMatchObject({ bits: WIDTHS, elements })
+    const factors = damage.map((each, i) => found.damage[i] / each).filter(Number.isFinite)
+    for (const factor of factors) expect(factor).toBeCloseTo(factors[0], 12)
+    return factors[0]
+  })
 }
 
-test('damages become those of a model in which kinds do more or less than is told', async () => {
-  const asked: number[][] = []
-  const measure = async (bits: number[]) => {
-    asked.push(bits)
-    return divergence(bits)
-  }
-  let measured = 0
-  const scaled = await scaleKinds(units, bits, alternatives, measure, () => measured++)
-  expect(kindsOf(alternatives)).toEqual(['query', 'value'])
-  expect(measured).toBe(2)
-  for (const [unit, { damage, bits, elements }] of scaled) {
-    expect({ bits, elements }).toEqual({ bits: WIDTHS, elements: 10 })
-    // To within what is added for noise.
-    damage.forEach((each, i) => {
-      const expected = truth[unit.kind] * (alternatives.get(unit)?.damage[i] as number)
-      if (unit.kind === 'query') expect(each).toBeCloseTo(expected, 1)
-      else expect(each).toBeCloseTo((0.125 / 0.1) * expected, 6) // an eighth is the least
-    })
-  }
-  // All at their widest, then one kind after the other at the bits of the first allocation; what has no choice stays.
-  expect(asked).toEqual([
-    [8, 8, 8, 8],
-    [6, 4, 8, 8],
-    [8, 8, 6, 8],
-  ])
+test('where damages are as told, in whatever unit, they stay', async () => {
+  for (const unit of [1, 700]) for (const scale of await scales(model({ query: unit, value: unit }))) expect(scale).toBeCloseTo(1, 12)
 })
 
-test('a difference that few images do not tell changes little, and a gain from rounding counts as none', async () => {
-  const small = new Map([[units[0], told([0, 1e-5, 2e-5])]])
-  const [[, noisy]] = await scaleKinds(
-    units,
-    bits,
-    small,
-    async (bits) => (bits[0] === 8 ? 0 : 2e-4),
-    () => {},
-  )
-  expect(noisy.damage[1] / 1e-5).toBeCloseTo(1.1, 1)
-  const [[, better]] = await scaleKinds(
-    units,
-    bits,
-    small,
-    async (bits) => (bits[0] === 8 ? 0.1 : 0),
-    () => {},
-  )
-  expect(better.damage[1]).toBeGreaterThan(0)
-  expect(better.damage[1]).toBeLessThan(1e-5)
+test('a kind that does three times as much beside another gets nearly that, both queries alike', async () => {
+  const [q0, q1, v0] = await scales(model({ query: 6, value: 2 }))
+  expect(q1).toBe(q0)
+  // Three quarters and a quarter of the whole, where halves were told; a twentieth is noise.
+  expect(q0 / v0).toBeCloseTo((0.75 + 0.05) / (0.25 + 0.05), 9)
+})
+
+test('a kind whose rounding seems to help, or a model that rounding does nothing to', async () => {
+  const [, , value] = await scales(model({ query: 1, value: -1 }))
+  expect(value).toBeCloseTo(0.05 / 0.55, 9)
+  for (const scale of await scales(async () => 5)) expect(scale).toBeCloseTo(0.05 / 0.55, 9)
+})
+
+test('each kind is measured once, by itself, the others at their widest and what has no choice as it is', async () => {
+  const asked: number[][] = []
+  let measured = 0
+  const distance = async (bits: number[]) => asked.push(bits)
+  await scaleKinds(units, bits, alternatives, distance, () => measured++)
+  expect(kindsOf([...alternatives.keys()])).toEqual(['query', 'value'])
+  expect(measured).toBe(2)
+  expect(asked).toEqual([
+    [8, 8, 8, 5],
+    [6, 4, 8, 5],
+    [8, 8, 6, 5],
+  ])
 })
