@@ -43,7 +43,7 @@ export interface QuantizeOptions extends DeviceOptions {
    */
   without?: readonly Part[]
   /**
-   * What widths are searched for, with `averageBits` or `maxDrop`; only with 'best' and 'greedy'.
+   * What widths are searched for, with `averageBits` or `maxDrop`; only with 'best', and not with the allocation 'even'.
    *
    * - 'bits' (default): as few bits of weights and of activations as the bounds ask for
    * - 'latency': first each layer is timed at each width on this machine. A width for which a narrower one is faster loses both time and bytes, and is never

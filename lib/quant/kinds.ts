@@ -33,21 +33,18 @@ export async function scaleKinds(
     for (const [unit, damages] of alternatives) if (unit.kind === each.kind) each.told += addedDamage(damages, bits[units.indexOf(unit)])
     onMeasured()
   }
-  const scaleOf = new Map(kinds.map(({ kind, measured, told }) => [kind, scale(share(measured, 'measured'), share(told, 'told'))]))
+  const total = (of: 'measured' | 'told') => kinds.reduce((sum, kind) => sum + kind[of], 0)
+  const [measured, told] = [total('measured'), total('told')]
+  const scaleOf = new Map(kinds.map((each) => [each.kind, (share(each.measured, measured) + NOISE) / (share(each.told, told) + NOISE)]))
   return new Map(
     [...alternatives].map(([unit, each]) => {
       const scale = scaleOf.get(unit.kind) as number
       return [unit, { ...each, damage: each.damage.map((damage) => damage * scale) }]
     }),
   )
-
-  function share(value: number, of: 'measured' | 'told'): number {
-    const total = kinds.reduce((sum, kind) => sum + kind[of], 0)
-    return total > 0 ? value / total : 0
-  }
 }
 
-const scale = (measured: number, told: number): number => (measured + NOISE) / (told + NOISE)
+const share = (value: number, total: number): number => (total > 0 ? value / total : 0)
 
 export const kindsOf = (units: Unit[]): Unit['kind'][] => [...new Set(units.map(({ kind }) => kind))]
 

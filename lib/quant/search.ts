@@ -185,8 +185,8 @@ export class Search {
     const tried = even ? [Math.ceil(averageBits), Math.floor(averageBits)] : widthsTried(averageBits)
     const alternatives = new Map<Unit, Alternatives>()
     const stored = this.units.filter((unit) => isStored(unit) && (!among || unit.kind === 'weight'))
-    const scaled = !even && !among
-    const total = stored.length + (scaled ? kindsOf(stored.filter(({ kind }) => kind !== 'weight')).length : 0)
+    const activations = stored.filter(({ kind }) => kind !== 'weight')
+    const total = stored.length + (even ? 0 : kindsOf(activations).length)
     let done = 0
     const report = () => {
       this.options.signal?.throwIfAborted()
@@ -199,13 +199,13 @@ export class Search {
       report()
     }
     const bits = await this.spread(alternatives, averageBits, even)
-    if (!scaled) return bits
+    if (even || activations.length === 0) return bits
     const { float, units, candidates, options } = this
     const distance = async (bits: number[]) =>
       meanAndSpread((await this.diverge(await assemble(float, units, bits, candidates, options.coverage))).distances).mean
-    const activations = new Map([...alternatives].filter(([{ kind }]) => kind !== 'weight'))
-    const scaledDamages = await scaleKinds(units, bits, activations, distance, report)
-    return this.spread(new Map([...alternatives, ...scaledDamages]), averageBits, even)
+    const told = new Map(activations.map((unit) => [unit, alternatives.get(unit) as Alternatives]))
+    const scaled = await scaleKinds(units, bits, told, distance, report)
+    return this.spread(new Map([...alternatives, ...scaled]), averageBits, even)
   }
 
   /** Bounds the averages of weights and of activations. */

@@ -1,23 +1,6 @@
 import { allocateGreedy, type Unit } from '../../lib/codes/allocate.js'
+import { average, bruteForce, damageOf } from '../support/allocations.js'
 import { uniforms } from '../support/random.js'
-
-const average = (units: Unit[], bits: number[]) =>
-  units.reduce((sum, unit, u) => sum + unit.elements * bits[u], 0) / units.reduce((sum, unit) => sum + unit.elements, 0)
-
-const damageOf = (units: Unit[], bits: number[]) => units.reduce((sum, unit, u) => sum + unit.damage[unit.bits.indexOf(bits[u])], 0)
-
-function bruteForce(units: Unit[], bound: number): number {
-  let best = Number.POSITIVE_INFINITY
-  const walk = (bits: number[]) => {
-    if (bits.length === units.length) {
-      if (average(units, bits) <= bound) best = Math.min(best, damageOf(units, bits))
-      return
-    }
-    for (const b of units[bits.length].bits) walk([...bits, b])
-  }
-  walk([])
-  return best
-}
 
 it('meets the bound, and is near the best of all allocations', () => {
   for (let seed = 0; seed < 20; seed++) {

@@ -1,25 +1,8 @@
 import { allocateGreedy, type Unit } from '../../lib/codes/allocate.js'
 import { breather } from '../../lib/codes/breathe.js'
 import { allocateKnapsack } from '../../lib/codes/knapsack.js'
+import { average, bruteForce, damageOf } from '../support/allocations.js'
 import { uniforms } from '../support/random.js'
-
-const average = (units: Unit[], bits: number[]) =>
-  units.reduce((sum, unit, u) => sum + unit.elements * bits[u], 0) / units.reduce((sum, unit) => sum + unit.elements, 0)
-
-const damageOf = (units: Unit[], bits: number[]) => units.reduce((sum, unit, u) => sum + unit.damage[unit.bits.indexOf(bits[u])], 0)
-
-function bruteForce(units: Unit[], bound: number): number {
-  let best = Number.POSITIVE_INFINITY
-  const walk = (bits: number[]) => {
-    if (bits.length === units.length) {
-      if (average(units, bits) <= bound) best = Math.min(best, damageOf(units, bits))
-      return
-    }
-    for (const b of units[bits.length].bits) walk([...bits, b])
-  }
-  walk([])
-  return best
-}
 
 const draw = (seed: number, count: number, elements: (u: number) => number): Unit[] => {
   const u = uniforms(seed, 3 * count)
