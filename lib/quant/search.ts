@@ -148,8 +148,13 @@ export class Search {
   async quantize(widths: Widths): Promise<QuantizedGraph> {
     const { coverage, without = NOTHING } = this.options
     const bits = typeof widths === 'function' ? this.units.map((unit) => this.widthOf(unit, widths)) : await this.allocate(widths)
-    const parallel = await this.diverge(await assemble(this.float, this.units, bits, this.candidates, coverage))
-    if (without.has('sequence')) return parallel
+    const fitted = fittedOf(this.calibration)
+    const turns = without.has('sequence') ? 0 : fitted.images < this.calibration.images ? 2 : 1
+    const [operands, nodes] = [this.units.length, this.float.nodes.length]
+    const total = operands + turns * nodes
+    const report = (done: number) => this.options.onProgress?.({ stage: 'quantize', done, total })
+    const parallel = await this.diverge(await assemble(this.float, this.units, bits, this.candidates, coverage, report))
+    if (turns === 0) return parallel
     const chosen = new Map(this.units.map(({ name }, u) => [name, bits[u]]))
     const choice: Choice = {
       ...{ coverage, without },
@@ -157,17 +162,22 @@ export class Search {
       importance: this.information.columns,
       streamRows: this.streamRows,
     }
-    const trial = await this.quantizeOn(fittedOf(this.calibration), choice, 0)
-    if (unfitted(trial, this.calibration) >= unfitted(parallel, this.calibration)) return parallel
-    return fittedOf(this.calibration).images < this.calibration.images ? this.quantizeOn(this.calibration, choice, 1) : trial
+    const trial = await this.quantizeOn(fitted, choice, (done) => report(operands + done))
+    if (unfitted(trial, this.calibration) < unfitted(parallel, this.calibration)) {
+      return turns === 2 ? this.quantizeOn(this.calibration, choice, (done) => report(operands + nodes + done)) : trial
+    }
+    report(total)
+    return parallel
   }
 
-  /** In sequence. @param turn 0 or 1: of two, for the progress */
-  private async quantizeOn(images: Calibration, choice: Choice, turn: number): Promise<QuantizedGraph & { distances: Float64Array }> {
+  /** In sequence. */
+  private async quantizeOn(
+    images: Calibration,
+    choice: Choice,
+    onProgress: (done: number) => void,
+  ): Promise<QuantizedGraph & { distances: Float64Array }> {
     const { threads, signal } = this.options
     const { float, found, observations, breathe } = this
-    const onProgress = (done: number, total: number) =>
-      this.options.onProgress?.({ stage: 'quantize', done: done + turn * total, total: 2 * total })
     return this.diverge(await quantizeInSequence(float, found, observations, choice, images, breathe, { threads, signal, onProgress }))
   }
 
