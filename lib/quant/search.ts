@@ -109,39 +109,18 @@ export class Search {
     const { threads, signal, coverage, without = NOTHING } = options
     const breathe = breather(signal)
     const run = { threads, signal }
-    const based = without.has('rotation')
-      ? model
-      : await rotate(model, { ...run, observations: await observeStream(model, calibration, options) })
-    const operands = findOperands(based, coverage).activations
-    const onProgress = (done: number, total: number) => options.onProgress?.({ stage: 'observe', done, total })
-    const observed = await observe(based, operands, calibration, { ...run, onProgress })
-    const whole = { graph: based, observations: observed.observations }
-    const split = without.has('splitting') ? whole : splitChannels(based, observed.observations)
-    const channels = findOperands(split.graph, coverage).activations
-    const smoothed = without.has('smoothing') ? split : await smooth(split.graph, channels, split.observations, breathe)
-    options.onProgress?.({ stage: 'smooth', done: 1, total: 1 })
-    const found = findOperands(smoothed.graph, coverage)
+    const { graph, observations: observed, logits } = await reshape(model, calibration, breathe, options)
+    const found = findOperands(graph, coverage)
     const information = without.has('fisher')
-      ? outputErrors(smoothed.graph, smoothed.observations)
-      : await measureInformation(smoothed.graph, found, calibration, observed.logits, run)
+      ? outputErrors(graph, observed)
+      : await measureInformation(graph, found, calibration, logits, run)
     const read = found.activations.filter(({ readers }) => readers.length > 0).map(({ name }) => name)
     // Of the same images as in the sequence, so that the others judge both models alike.
-    const moments = await edgeMoments(smoothed.graph, read, fittedOf(calibration), run)
+    const moments = await edgeMoments(graph, read, fittedOf(calibration), run)
     const drawn = without.has('stream-rows') ? [] : found.activations
-    const stream = await drawStreamRows(smoothed.graph, drawn, calibration, observed.logits, run, fittedOf(calibration).images)
-    const observations = withSamples(smoothed.observations, stream.samples)
-    return new Search(
-      smoothed.graph,
-      found,
-      observations,
-      moments,
-      information,
-      stream.rows,
-      calibration,
-      observed.logits,
-      breathe,
-      options,
-    )
+    const stream = await drawStreamRows(graph, drawn, calibration, logits, run, fittedOf(calibration).images)
+    const observations = withSamples(observed, stream.samples)
+    return new Search(graph, found, observations, moments, information, stream.rows, calibration, logits, breathe, options)
   }
 
   /** The model at these widths. */
@@ -247,6 +226,28 @@ const fittedOf = (calibration: Calibration): Calibration => firstImages(calibrat
 function unfitted({ distances }: { distances: Float64Array }, calibration: Calibration): number {
   const others = distances.slice(fittedOf(calibration).images)
   return meanAndSpread(others.length > 0 ? others : distances).mean
+}
+
+/** The model rotated, split and smoothed, which computes what it computed, with what is seen on its edges and its logits. */
+async function reshape(
+  model: Graph,
+  calibration: Calibration,
+  breathe: ReturnType<typeof breather>,
+  options: SearchOptions,
+): Promise<{ graph: Graph; observations: Map<string, Observation>; logits: Float32Array }> {
+  const { threads, signal, coverage, without = NOTHING } = options
+  const run = { threads, signal }
+  const based = without.has('rotation')
+    ? model
+    : await rotate(model, { ...run, observations: await observeStream(model, calibration, options) })
+  const operands = findOperands(based, coverage).activations
+  const onProgress = (done: number, total: number) => options.onProgress?.({ stage: 'observe', done, total })
+  const { observations, logits } = await observe(based, operands, calibration, { ...run, onProgress })
+  const split = without.has('splitting') ? { graph: based, observations } : splitChannels(based, observations)
+  const channels = findOperands(split.graph, coverage).activations
+  const smoothed = without.has('smoothing') ? split : await smooth(split.graph, channels, split.observations, breathe)
+  options.onProgress?.({ stage: 'smooth', done: 1, total: 1 })
+  return { ...smoothed, logits }
 }
 
 /** What is stored of the residual stream. */
