@@ -116,6 +116,13 @@ describe('quantize', () => {
       preset: 'best',
       without: ['bias', 'sequence'],
     })
+    expect((await fewbit(['info', at('less.fewbit')])).stdout).toMatch(
+      /^quantized +full coverage, preset best, without bias, without sequence$/m,
+    )
+    expect(oneJsonLine(await fewbit(['info', at('less.fewbit'), '--json']))).toMatchObject({
+      preset: 'best',
+      without: ['bias', 'sequence'],
+    })
   })
 
   test('what excludes each other exits with 1 and names both', async () => {

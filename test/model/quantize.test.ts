@@ -1,4 +1,5 @@
 import { load, type Model, memoryDataset, type QuantizeOptions, quantize } from '../../lib/index.js'
+import { quantizationFromJson } from '../../lib/model/quantization.js'
 import { temporaryFolder } from '../support/folder.js'
 import { answered, noise, tinyModel } from '../support/tiny-model.js'
 
@@ -38,8 +39,19 @@ describe('presets, coverage and widths', () => {
     expect(small.quantization?.without).toEqual(['head-steps', 'refit'])
     const file = `${folder.path}/less.fewbit`
     await small.save(file)
-    expect((await load(file)).quantization).toEqual(small.quantization)
+    const back = await load(file)
+    expect(back.quantization).toEqual(small.quantization)
+    expect([back.info().without, small.info().without, float.info().without]).toEqual([
+      ['head-steps', 'refit'],
+      ['head-steps', 'refit'],
+      [],
+    ])
     expect(small.info().operands).not.toEqual((await quantize(float, { calibrate, bits: 4 })).info().operands)
+  })
+
+  it('of files that do not say what was left out are taken to be whole', () => {
+    const known = { preset: 'best', divergence: 0.1, spread: 0.2, floor: null }
+    expect(quantizationFromJson(known)).toEqual({ ...known, without: [], warnings: [] })
   })
 
   it('are told by the file', async () => {
