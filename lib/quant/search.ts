@@ -134,6 +134,8 @@ export class Search {
     const report = (done: number) => this.options.onProgress?.({ stage: 'quantize', done, total })
     const parallel = await this.diverge(await assemble(this.float, this.units, bits, this.candidates, coverage, report))
     if (turns === 0) return parallel
+    // The sequence holds as much of its own.
+    this.candidates.release()
     const chosen = new Map(this.units.map(({ name }, u) => [name, bits[u]]))
     const choice: Choice = {
       ...{ coverage, without },
