@@ -222,7 +222,10 @@ export class Search {
   }
 }
 
-const fittedOf = (calibration: Calibration): Calibration => firstImages(calibration, Math.ceil(FITTED * calibration.images))
+/** Of so many calibration images those that codes in sequence are tried on. */
+export const fittedImages = (images: number): number => Math.ceil(FITTED * images)
+
+const fittedOf = (calibration: Calibration): Calibration => firstImages(calibration, fittedImages(calibration.images))
 
 /** How far logits are from the float model's on the images that codes in sequence are not tried on; on all when there are no others. */
 function unfitted({ distances }: { distances: Float64Array }, calibration: Calibration): number {

@@ -418,6 +418,14 @@ describe('bad input: one message without a stack, nothing on stdout, exit code 1
     }
   })
 
+  test('a cache that cannot be made', async () => {
+    writeFileSync(at('file'), '')
+    await failing(
+      ['quantize', DIGITS, '--calibrate', at('calibration'), '-o', at('x.fewbit'), '--cache', at('file/below')],
+      /cannot be made/,
+    )
+  })
+
   test('data that does not exist, or is empty', async () => {
     await failing(['eval', at('digits.fewbit'), '--data', at('nowhere')], /nowhere/)
     const empty = mkdtempSync(at('empty-'))
