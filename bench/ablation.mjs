@@ -18,6 +18,9 @@ const SETTINGS = [
 /** Whose means over the draws make a row. */
 const MEASURED = ['drop', 'divergence', 'weightBits', 'activationBits', 'seconds']
 
+/** Of the divergence: less comes and goes with the calibration images. */
+const NOTICEABLE = 0.05
+
 const bench = new Bench('ablation', {
   ...{ draws: { type: 'string', default: '1' }, model: { type: 'string' }, setting: { type: 'string' }, without: { type: 'string' } },
 })
@@ -58,9 +61,6 @@ async function measure({ name, calibrate, test }) {
     float.dispose()
   }
 }
-
-/** Of the divergence: less comes and goes with the calibration images. */
-const NOTICEABLE = 0.05
 
 /** What the part that is left out does to the divergence where it is there. */
 function verdict({ divergence, against, without }) {

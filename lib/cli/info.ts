@@ -1,6 +1,6 @@
 import { Command } from 'commander'
 import { load } from '../index.js'
-import { formatBytes, formatCount, pairs, table } from '../report/terminal.js'
+import { formatBytes, formatCount, formatPreset, pairs, table } from '../report/terminal.js'
 import { options } from './options.js'
 import { print, printJson, type Terminal } from './terminal.js'
 
@@ -27,7 +27,10 @@ async function action(terminal: Terminal, file: string, json: boolean): Promise<
         ['labels', formatCount(info.labels)],
         ['parameters', formatCount(info.parameters)],
         ['size', formatBytes(info.bytes)],
-        ['quantized', info.quantized ? `${info.coverage} coverage${info.preset ? `, preset ${info.preset}` : ''}` : 'no'],
+        [
+          'quantized',
+          info.quantized ? `${info.coverage} coverage${info.preset ? `, preset ${formatPreset(info.preset, info.without)}` : ''}` : 'no',
+        ],
         ['bits', `weights ${info.weightBits.toFixed(2)}, activations ${info.activationBits.toFixed(2)} on average`],
       ]),
     )

@@ -15,7 +15,7 @@ import {
   reportHtml,
 } from '../index.js'
 import { loadCharts } from '../report/charts.js'
-import { formatBytes, formatDuration, formatMs, pairs, printable, table } from '../report/terminal.js'
+import { formatBytes, formatDuration, formatMs, formatPreset, pairs, printable, table } from '../report/terminal.js'
 import { type BitOptions, options } from './options.js'
 import { print, printJson, type Terminal, withProgress } from './terminal.js'
 
@@ -121,7 +121,7 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
             ['file', output],
             ['size', formatBytes(bytes)],
             ['bits', `weights ${weightBits.toFixed(2)}, activations ${activationBits.toFixed(2)} on average`],
-            ['preset', `${[made.preset, ...made.without.map((part) => `without ${part}`)].join(', ')}, ${coverage} coverage`],
+            ['preset', `${formatPreset(made.preset, made.without)}, ${coverage} coverage`],
             ['divergence', `${made.divergence.toPrecision(3)} nats from the float model's predictions`],
             ...(made.floor === null ? [] : [['drop', describeFloor(made.floor)] as [string, string]]),
             ['time', `${seconds.toFixed(1)} s`],

@@ -15,12 +15,13 @@ export interface Observation {
 /** The width of the edge whose observer has a state of so many bytes. */
 export const observedWidth = (stateBytes: number, sampleRows: number): number => (stateBytes - 8) / (4 * 8 + 4 * sampleRows)
 
+/** @param state samples of the result are a view of it */
 export function parseObservation(state: Uint8Array, width: number, sampleRows: number, sampleStride: number): Observation {
   const doubles = new Float64Array(state.buffer, state.byteOffset, 1 + 4 * width)
   const count = doubles[0]
   const part = (i: number) => doubles.slice(1 + i * width, 1 + (i + 1) * width)
   const kept = Math.min(sampleRows, Math.ceil(count / sampleStride))
-  const samples = new Float32Array(state.buffer, state.byteOffset + 8 * (1 + 4 * width), kept * width).slice()
+  const samples = new Float32Array(state.buffer, state.byteOffset + 8 * (1 + 4 * width), kept * width)
   return {
     count,
     width,

@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto'
 import { mkdir, readFile, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { readContainer, writeContainer } from '../checkpoint/container.js'
 import { graphToJson } from '../checkpoint/graph-json.js'
 import { parseJsonObject } from '../checkpoint/json.js'
@@ -54,7 +54,7 @@ export class Cache {
 
   /** @throws Error when the folder cannot be made or written to */
   static async check(folder: string): Promise<void> {
-    await mkdir(folder, { recursive: true }).catch((cause) => {
+    await makeFolder(resolve(folder)).catch((cause) => {
       throw new Error(`the cache ${folder} cannot be made: ${cause.message}`, { cause })
     })
     await checkReplaceable(join(folder, 'model.fewbit'))
@@ -170,6 +170,20 @@ export class Damages implements DamageStore {
     await this.write(JSON.stringify(Object.fromEntries(this.known)))
     this.written = performance.now()
   }
+}
+
+/** As mkdir with `recursive`, which never ends where a folder that is there takes none (/proc). */
+async function makeFolder(folder: string): Promise<void> {
+  const isThere = (path: string) =>
+    stat(path).then(
+      (found) => found.isDirectory(),
+      () => false,
+    )
+  if (await isThere(folder)) return
+  if (!(await isThere(dirname(folder)))) await makeFolder(dirname(folder))
+  await mkdir(folder).catch(async (error) => {
+    if (!(await isThere(folder))) throw error
+  })
 }
 
 function parseDamages(bytes: Uint8Array): Map<string, number[]> {

@@ -2,6 +2,7 @@ import { containerBytes } from '../checkpoint/container.js'
 import { costOf } from '../graph/cost.js'
 import { isStored, type Operand } from '../graph/operands.js'
 import type { Code, Scheme, WeightCode } from '../graph/scheme.js'
+import type { Part } from '../quant/parts.js'
 import type { Preset } from '../quant/quantizer.js'
 import type { ModelParts } from './model.js'
 import { quantizationToJson } from './quantization.js'
@@ -33,6 +34,8 @@ export interface ModelInfo {
   coverage: Scheme['coverage'] | null
   /** How its codes were chosen; null for a float model, and for files that do not say. */
   preset: Preset | null
+  /** Parts of the preset `best` that were left out. */
+  without: Part[]
   input: { channels: number; height: number; width: number }
   /** Number of classes. */
   labels: number
@@ -65,6 +68,7 @@ export function describe(parts: ModelParts): ModelInfo {
     quantized: scheme !== null,
     coverage: scheme?.coverage ?? null,
     preset: quantization?.preset ?? null,
+    without: [...(quantization?.without ?? [])],
     input: { channels, height, width },
     labels: labels.length,
     parameters,

@@ -4,7 +4,7 @@ import { mostMeasurements } from '../quant/floor.js'
 import { type LayerLatency, measureLatency, worthwhileWidths } from '../quant/latency.js'
 import type { Calibration } from '../quant/observe.js'
 import { PARTS, type Part } from '../quant/parts.js'
-import { type Allocation, type PublicWidths, type Quantizer, type QuantizerOptions, quantizerOf } from '../quant/quantizer.js'
+import { type Allocation, leftOut, type PublicWidths, type Quantizer, type QuantizerOptions, quantizerOf } from '../quant/quantizer.js'
 import { type DamageStore, type QuantizedGraph, widthsTried } from '../quant/search.js'
 import { kindOf } from '../values.js'
 import { adviceLines } from './advice.js'
@@ -132,7 +132,7 @@ class Job {
     const { preset, coverage } = this.settings
     const { graph } = this.float.parts
     const work = {
-      ...{ preset, coverage, images: this.calibration.images, validated: validation?.length ?? 0 },
+      ...{ preset, coverage, without: leftOut(this.settings), images: this.calibration.images, validated: validation?.length ?? 0 },
       widths: looksForWidths(this.options) && (validation !== null || 'averageBits' in widthsOf(this.options)),
       quantizations: validation ? mostMeasurements(leastOf(this.options)) : 1,
     }

@@ -10,25 +10,29 @@ import type { ActivationOperand, WeightOperand } from './operands.js'
 /** An operand whose width is chosen. */
 export type Unit = WeightOperand | ActivationOperand
 
-/** The quantized model in which unit u has bits[u] bits. */
+/**
+ * The quantized model in which unit u has bits[u] bits.
+ *
+ * @param onProgress told how many units have their codes, after each
+ */
 export async function assemble(
   graph: Graph,
   units: Unit[],
   bits: number[],
   candidates: Candidates,
   coverage: Scheme['coverage'],
+  onProgress?: (done: number) => void,
 ): Promise<{ graph: Graph; scheme: Scheme }> {
   const scheme: Scheme = { weights: new Map(), edges: new Map(), coverage }
   const quantized: Graph = { ...graph, nodes: graph.nodes.map((node) => ({ ...node })), constants: new Map(graph.constants) }
   for (let u = 0; u < units.length; u++) {
     const unit = units[u]
-    if (unit.kind !== 'weight') {
-      scheme.edges.set(unit.name, (await candidates.activation(unit, bits[u])).code)
-      continue
-    }
-    const { code, meanError } = await candidates.weight(unit, bits[u])
-    scheme.weights.set(unit.name, code)
-    correctBias(quantized, graph, unit.node, meanError)
+    if (unit.kind === 'weight') {
+      const { code, meanError } = await candidates.weight(unit, bits[u])
+      scheme.weights.set(unit.name, code)
+      correctBias(quantized, graph, unit.node, meanError)
+    } else scheme.edges.set(unit.name, (await candidates.activation(unit, bits[u])).code)
+    onProgress?.(u + 1)
   }
   return { graph: quantized, scheme }
 }

@@ -78,6 +78,12 @@ export class Candidates {
     return candidate
   }
 
+  /** Lets go of what codes are found with, which is made again for those that have not been found yet. */
+  release(): void {
+    this.searches.clear()
+    this.compensators.clear()
+  }
+
   private async compensator({ name, width }: ActivationOperand): Promise<Compensator> {
     let found = this.compensators.get(name)
     if (!found) {

@@ -2,12 +2,17 @@ import { prepareWeights } from '../graph/constants.js'
 import { costOf } from '../graph/cost.js'
 import type { Graph } from '../graph/graph.js'
 import { lower } from '../graph/lower.js'
+import { isStored } from '../graph/operands.js'
 import type { Scheme } from '../graph/scheme.js'
 import { Session } from '../runtime/session.js'
+import { kindsOf } from './kinds.js'
 import { type Calibration, firstImages, type RunOptions, SAMPLE_ROWS } from './observe.js'
 import { findOperands } from './operands.js'
+import type { Part, Without } from './parts.js'
 import { trialImages } from './published/mixed.js'
 import type { Preset } from './quantizer.js'
+import { fittedImages } from './search.js'
+import { IMAGES as DRAWN_IMAGES } from './stream-rows.js'
 
 /**
  * How long a search will take, roughly: counts of what its parts do, at the seconds that one machine took for them, times how much slower this one is.
@@ -16,6 +21,8 @@ import type { Preset } from './quantizer.js'
 export interface Work {
   preset: Preset
   coverage: Scheme['coverage']
+  /** Parts of `best` that are left out. */
+  without: Without
   /** Of calibration. */
   images: number
   /** Whether widths are searched, as they are for averages. */
@@ -40,6 +47,10 @@ export interface Amounts {
   passes: number
   /** Multiply-adds of runs of a narrower model, one an operand, that Greedy MP compares. */
   trials: number
+  /** Multiply-adds of runs in which the kinds of operands are measured beside each other. */
+  kinds: number
+  /** Multiply-adds of the runs, half a pass for each edge of the residual stream, and gradients, for which its rows are drawn. */
+  drawn: number
   /** Of compensation: elements of weights times inputs. */
   compensation: number
   /** Values that searches of codes look at, once for all operands. */
@@ -52,53 +63,93 @@ export function amountsOf(graph: Graph, { coverage, images }: Pick<Work, 'covera
   const { macs } = costOf(graph)
   const { weights, activations } = findOperands(graph, coverage)
   const trial = macs * Math.min(images, trialImages(graph))
+  const streams = activations.filter(({ kind }) => kind === 'residual').length
   return {
     passes: macs * images,
     trials: trial * (weights.length + activations.length),
+    kinds: macs * images * (1 + kindsOf(activations.filter(isStored)).length),
+    drawn: streams > 0 ? macs * Math.min(fittedImages(images), DRAWN_IMAGES) * (GRADIENT_PASSES + streams / 2) : 0,
     compensation: weights.reduce((sum, { elements, input }) => sum + elements * input.width, 0),
     values: activations.reduce((sum, { elements, width }) => sum + Math.min(SAMPLE_ROWS * width, elements * images), 0),
     columns: activations.reduce((sum, { width }) => sum + width, 0),
   }
 }
 
-type Costs = Partial<Amounts>
+/** Of a draw of gradients. */
+const GRADIENT_PASSES = 4
+
+/** All amounts of {@link Amounts} that are multiply-adds are in float passes' time, the others in seconds. `of`: where all of these parts are there. */
+type Costs = Partial<Amounts> & { of?: Part[] }
 
 /**
- * Once before any codes; for widths; and each time that codes are found. Passes and trials in float passes, all else in seconds: measured on an AMD EPYC
- * (Zen 4) with two cores, on vision transformers of 48 to 192 channels and 16 to 64 images of 32 x 32, all within a factor of two.
+ * Once before any codes; for widths; each time that codes are found; and each time that they are found in sequence. Measured on an AMD EPYC (Zen 4) with two
+ * cores, on vision transformers of 48 to 384 channels and 16 to 64 images of 32 x 32 and 224 x 224, all within a factor of two. Parts that are not named take
+ * little time.
  */
-const COSTS: Record<Preset, Record<'prepare' | 'widths' | 'quantize', Costs>> = {
+const COSTS: Record<Preset, Record<'prepare' | 'widths' | 'quantize' | 'sequence', Costs[]>> = {
   best: {
-    prepare: { passes: 14, columns: 7e-4 },
-    widths: { compensation: 6e-9, values: 1.5e-7 },
-    quantize: { passes: 37, compensation: 1e-8, values: 8e-8 },
+    prepare: [
+      { passes: 6, columns: 5e-5 },
+      { of: ['smoothing'], columns: 2.2e-4 },
+      { of: ['fisher'], passes: 8 },
+      { of: ['stream-rows'], drawn: 1 },
+    ],
+    widths: [
+      { values: 5e-8, kinds: 1 },
+      { of: ['o2sf'], values: 7e-8 },
+      { of: ['compensation'], compensation: 4e-10 },
+      { of: ['compensation', 'row-steps', 'descent'], compensation: 2.4e-9 },
+    ],
+    quantize: [
+      { passes: 1, values: 6e-8 },
+      { of: ['o2sf'], values: 3e-8 },
+      { of: ['compensation'], compensation: 4e-10 },
+      { of: ['compensation', 'row-steps', 'descent'], compensation: 2.4e-9 },
+    ],
+    sequence: [
+      { of: ['sequence'], passes: 10, values: 2e-7 },
+      { of: ['sequence', 'compensation'], compensation: 4e-10 },
+      { of: ['sequence', 'compensation', 'row-steps', 'descent'], compensation: 2.4e-9 },
+      { of: ['sequence', 'refit'], compensation: 2.4e-9 },
+    ],
   },
   mptq: {
-    prepare: { passes: 6, columns: 4e-4 },
-    widths: { trials: 4, columns: 3e-3 },
-    quantize: { passes: 2, values: 5e-8, columns: 8e-4 },
+    prepare: [{ passes: 6, columns: 4e-4 }],
+    widths: [{ trials: 4, columns: 3e-3 }],
+    quantize: [{ passes: 2, values: 5e-8, columns: 8e-4 }],
+    sequence: [],
   },
   tsptq: {
-    prepare: { passes: 6, columns: 5e-5 },
-    widths: {},
-    quantize: { passes: 2, values: 5e-8, columns: 8e-4 },
+    prepare: [{ passes: 6, columns: 5e-5 }],
+    widths: [],
+    quantize: [{ passes: 2, values: 5e-8, columns: 8e-4 }],
+    sequence: [],
   },
   minmax: {
-    prepare: { passes: 2, columns: 5e-5 },
-    widths: {},
-    quantize: { passes: 2, values: 3e-8 },
+    prepare: [{ passes: 2, columns: 5e-5 }],
+    widths: [],
+    quantize: [{ passes: 2, values: 3e-8 }],
+    sequence: [],
   },
 }
 
+/** Where codes in sequence are tried on some of the images, they are taken to be kept, and so to be found once more on all. */
 export function estimateSeconds(graph: Graph, work: Work, { secondsPerMac, slowdown }: Speed): number {
-  const amounts = amountsOf(graph, work)
+  const { coverage, images, quantizations, without } = work
   const costs = COSTS[work.preset]
-  const native = ({ passes = 0, trials = 0 }: Costs) => passes * amounts.passes + trials * amounts.trials
-  const script = ({ compensation = 0, values = 0, columns = 0 }: Costs) =>
-    compensation * amounts.compensation + values * amounts.values + columns * amounts.columns
-  const seconds = (cost: Costs) => native(cost) * secondsPerMac + script(cost) * slowdown
-  const search = seconds(costs.prepare) + (work.widths ? seconds(costs.widths) : 0) + work.quantizations * seconds(costs.quantize)
-  return search + costOf(graph).macs * work.validated * (1 + work.quantizations) * secondsPerMac
+  const seconds = (step: keyof typeof costs, count = images) => {
+    const amounts = amountsOf(graph, { coverage, images: count })
+    const native = ({ passes = 0, trials = 0, kinds = 0, drawn = 0 }: Costs) =>
+      passes * amounts.passes + trials * amounts.trials + kinds * amounts.kinds + drawn * amounts.drawn
+    const script = ({ compensation = 0, values = 0, columns = 0 }: Costs) =>
+      compensation * amounts.compensation + values * amounts.values + columns * amounts.columns
+    const there = costs[step].filter(({ of = [] }) => !of.some((part) => without.has(part)))
+    return there.reduce((sum, cost) => sum + native(cost) * secondsPerMac + script(cost) * slowdown, 0)
+  }
+  const fitted = fittedImages(images)
+  const sequence = seconds('sequence', fitted) + (fitted < images ? seconds('sequence') : 0)
+  const search = seconds('prepare') + (work.widths ? seconds('widths') : 0) + quantizations * (seconds('quantize') + sequence)
+  return search + costOf(graph).macs * work.validated * (1 + quantizations) * secondsPerMac
 }
 
 const PROBE_IMAGES = 4

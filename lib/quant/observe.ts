@@ -2,7 +2,7 @@ import { breather } from '../codes/breathe.js'
 import { type Observation, parseObservation } from '../codes/observation.js'
 import { prepareWeights } from '../graph/constants.js'
 import type { Graph } from '../graph/graph.js'
-import { lower } from '../graph/lower.js'
+import { type Lowered, type LowerOptions, lower } from '../graph/lower.js'
 import { Session } from '../runtime/session.js'
 import { observeLogits } from './logits.js'
 import type { ActivationOperand } from './operands.js'
@@ -42,37 +42,46 @@ export async function observe(
 ): Promise<{ observations: Map<string, Observation>; logits: Float32Array }> {
   const edges = operands.filter(({ kind }) => kind !== 'logits')
   const wanted = new Map(
-    edges.map((operand) => {
-      const rows = (operand.elements / operand.width) * calibration.images
-      return [operand.name, { sampleRows: SAMPLE_ROWS, sampleStride: sampleStride(rows, operand.elements / operand.width) }]
+    edges.map(({ name, elements, width }) => {
+      const [perImage, rows] = [elements / width, (elements / width) * calibration.images]
+      const stride = sampleStride(rows, perImage)
+      return [name, { width, sampleRows: Math.min(SAMPLE_ROWS, Math.ceil(rows / stride)), sampleStride: stride }]
     }),
   )
-  await prepareWeights(graph, null, options.signal)
-  const { plan, states } = lower(graph, null, { observe: wanted })
-  const session = new Session(plan, { threads: options.threads })
+  const { logits, states } = await runObserved(graph, wanted, calibration, options)
   const breathe = breather(options.signal)
+  const observations = new Map<string, Observation>()
+  for (const [name, { width, sampleRows, sampleStride }] of wanted) {
+    const state = states.get(name)
+    if (!state) throw new Error(`no observer was placed on ${name}`)
+    const bytes = new Uint8Array(state.byteLength)
+    state.read(0, bytes)
+    // Together, states are the largest that a search holds at any time.
+    states.delete(name)
+    const observation = parseObservation(bytes, width, sampleRows, sampleStride)
+    if (!observation.meanSquare.every(Number.isFinite)) throw notFinite(name)
+    observations.set(name, observation)
+    await breathe()
+  }
+  if (!logits.every(Number.isFinite)) throw notFinite(graph.output)
+  if (edges.length < operands.length) {
+    for (const [name, observation] of await observeLogits(graph, calibration, options)) observations.set(name, observation)
+  }
+  return { observations, logits }
+}
+
+/** A run apart, so that nothing of its plan is held afterwards but what observers saw. */
+async function runObserved(
+  graph: Graph,
+  wanted: NonNullable<LowerOptions['observe']>,
+  { pixels, images }: Calibration,
+  { threads, signal, onProgress }: RunOptions,
+): Promise<{ logits: Float32Array; states: Lowered['states'] }> {
+  await prepareWeights(graph, null, signal)
+  const { plan, states } = lower(graph, null, { observe: wanted })
+  const session = new Session(plan, { threads })
   try {
-    const logits = await session.run(calibration.pixels, calibration.images, {
-      signal: options.signal,
-      onProgress: options.onProgress ? (done) => options.onProgress?.(done, calibration.images) : undefined,
-    })
-    const observations = new Map<string, Observation>()
-    for (const { name, width } of edges) {
-      const { sampleRows, sampleStride } = wanted.get(name) as { sampleRows: number; sampleStride: number }
-      const blob = states.get(name)
-      if (!blob) throw new Error(`no observer was placed on ${name}`)
-      const bytes = new Uint8Array(blob.byteLength)
-      blob.read(0, bytes)
-      const observation = parseObservation(bytes, width, sampleRows, sampleStride)
-      if (!observation.meanSquare.every(Number.isFinite)) throw notFinite(name)
-      observations.set(name, observation)
-      await breathe()
-    }
-    if (!logits.every(Number.isFinite)) throw notFinite(graph.output)
-    if (edges.length < operands.length) {
-      for (const [name, observation] of await observeLogits(graph, calibration, options)) observations.set(name, observation)
-    }
-    return { observations, logits }
+    return { logits: await session.run(pixels, images, { signal, onProgress: onProgress && ((done) => onProgress(done, images)) }), states }
   } finally {
     session.dispose()
   }

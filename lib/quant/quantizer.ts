@@ -38,21 +38,25 @@ export interface QuantizerOptions {
 /** Without a look at the data for widths, the rest is not worth its time. */
 const FOR_TIMES: Part[] = ['allocation', 'fisher', 'sequence', 'compensation']
 
+/** Parts of the preset `best` that are left out, those among them that `allocation` does without. */
+export const leftOut = ({ allocation, without = [] }: Pick<QuantizerOptions, 'allocation' | 'without'>): Without =>
+  new Set([...without, ...(allocation === 'even' ? FOR_TIMES : [])])
+
 export type Quantizer = (widths: PublicWidths) => Promise<QuantizedGraph>
 
 /** @returns a function of the widths; what `best` measures once for all of them is measured when the first are asked for */
 export function quantizerOf(float: Graph, calibration: Calibration, options: QuantizerOptions): Quantizer {
-  const { preset, coverage, allocation, without, store, ...run } = options
+  const { preset, coverage, allocation, without: _, store, ...run } = options
   if (preset !== 'best') {
     return async (widths) => {
       const published = await quantizeAsPublished(float, calibration, { preset, coverage, ...widths, ...run })
       return { ...published, float: published.graph }
     }
   }
-  const left: Without = new Set([...(without ?? []), ...(allocation === 'even' ? FOR_TIMES : [])])
+  const without = leftOut(options)
   let search: Promise<Search> | undefined
   return async (widths) => {
-    search ??= Search.prepare(float, calibration, { ...run, without: left, greedy: allocation === 'greedy', store, coverage })
+    search ??= Search.prepare(float, calibration, { ...run, without, greedy: allocation === 'greedy', store, coverage })
     const prepared = await search
     if ('averageBits' in widths) return prepared.quantize(widths)
     return prepared.quantize(({ kind }) => (kind === 'weight' ? widths.weightBits : widths.activationBits))

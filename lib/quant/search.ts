@@ -109,47 +109,33 @@ export class Search {
     const { threads, signal, coverage, without = NOTHING } = options
     const breathe = breather(signal)
     const run = { threads, signal }
-    const based = without.has('rotation')
-      ? model
-      : await rotate(model, { ...run, observations: await observeStream(model, calibration, options) })
-    const operands = findOperands(based, coverage).activations
-    const onProgress = (done: number, total: number) => options.onProgress?.({ stage: 'observe', done, total })
-    const observed = await observe(based, operands, calibration, { ...run, onProgress })
-    const whole = { graph: based, observations: observed.observations }
-    const split = without.has('splitting') ? whole : splitChannels(based, observed.observations)
-    const channels = findOperands(split.graph, coverage).activations
-    const smoothed = without.has('smoothing') ? split : await smooth(split.graph, channels, split.observations, breathe)
-    options.onProgress?.({ stage: 'smooth', done: 1, total: 1 })
-    const found = findOperands(smoothed.graph, coverage)
+    const { graph, observations: observed, logits } = await reshape(model, calibration, breathe, options)
+    const found = findOperands(graph, coverage)
     const information = without.has('fisher')
-      ? outputErrors(smoothed.graph, smoothed.observations)
-      : await measureInformation(smoothed.graph, found, calibration, observed.logits, run)
+      ? outputErrors(graph, observed)
+      : await measureInformation(graph, found, calibration, logits, run)
     const read = found.activations.filter(({ readers }) => readers.length > 0).map(({ name }) => name)
     // Of the same images as in the sequence, so that the others judge both models alike.
-    const moments = await edgeMoments(smoothed.graph, read, fittedOf(calibration), run)
+    const moments = await edgeMoments(graph, read, fittedOf(calibration), run)
     const drawn = without.has('stream-rows') ? [] : found.activations
-    const stream = await drawStreamRows(smoothed.graph, drawn, calibration, observed.logits, run, fittedOf(calibration).images)
-    const observations = withSamples(smoothed.observations, stream.samples)
-    return new Search(
-      smoothed.graph,
-      found,
-      observations,
-      moments,
-      information,
-      stream.rows,
-      calibration,
-      observed.logits,
-      breathe,
-      options,
-    )
+    const stream = await drawStreamRows(graph, drawn, calibration, logits, run, fittedOf(calibration).images)
+    const observations = withSamples(observed, stream.samples)
+    return new Search(graph, found, observations, moments, information, stream.rows, calibration, logits, breathe, options)
   }
 
   /** The model at these widths. */
   async quantize(widths: Widths): Promise<QuantizedGraph> {
     const { coverage, without = NOTHING } = this.options
     const bits = typeof widths === 'function' ? this.units.map((unit) => this.widthOf(unit, widths)) : await this.allocate(widths)
-    const parallel = await this.diverge(await assemble(this.float, this.units, bits, this.candidates, coverage))
-    if (without.has('sequence')) return parallel
+    const fitted = fittedOf(this.calibration)
+    const turns = without.has('sequence') ? 0 : fitted.images < this.calibration.images ? 2 : 1
+    const [operands, nodes] = [this.units.length, this.float.nodes.length]
+    const total = operands + turns * nodes
+    const report = (done: number) => this.options.onProgress?.({ stage: 'quantize', done, total })
+    const parallel = await this.diverge(await assemble(this.float, this.units, bits, this.candidates, coverage, report))
+    if (turns === 0) return parallel
+    // The sequence holds as much of its own.
+    this.candidates.release()
     const chosen = new Map(this.units.map(({ name }, u) => [name, bits[u]]))
     const choice: Choice = {
       ...{ coverage, without },
@@ -157,17 +143,22 @@ export class Search {
       importance: this.information.columns,
       streamRows: this.streamRows,
     }
-    const trial = await this.quantizeOn(fittedOf(this.calibration), choice, 0)
-    if (unfitted(trial, this.calibration) >= unfitted(parallel, this.calibration)) return parallel
-    return fittedOf(this.calibration).images < this.calibration.images ? this.quantizeOn(this.calibration, choice, 1) : trial
+    const trial = await this.quantizeOn(fitted, choice, (done) => report(operands + done))
+    if (unfitted(trial, this.calibration) < unfitted(parallel, this.calibration)) {
+      return turns === 2 ? this.quantizeOn(this.calibration, choice, (done) => report(operands + nodes + done)) : trial
+    }
+    report(total)
+    return parallel
   }
 
-  /** In sequence. @param turn 0 or 1: of two, for the progress */
-  private async quantizeOn(images: Calibration, choice: Choice, turn: number): Promise<QuantizedGraph & { distances: Float64Array }> {
+  /** In sequence. */
+  private async quantizeOn(
+    images: Calibration,
+    choice: Choice,
+    onProgress: (done: number) => void,
+  ): Promise<QuantizedGraph & { distances: Float64Array }> {
     const { threads, signal } = this.options
     const { float, found, observations, breathe } = this
-    const onProgress = (done: number, total: number) =>
-      this.options.onProgress?.({ stage: 'quantize', done: done + turn * total, total: 2 * total })
     return this.diverge(await quantizeInSequence(float, found, observations, choice, images, breathe, { threads, signal, onProgress }))
   }
 
@@ -231,12 +222,37 @@ export class Search {
   }
 }
 
-const fittedOf = (calibration: Calibration): Calibration => firstImages(calibration, Math.ceil(FITTED * calibration.images))
+/** Of so many calibration images those that codes in sequence are tried on. */
+export const fittedImages = (images: number): number => Math.ceil(FITTED * images)
+
+const fittedOf = (calibration: Calibration): Calibration => firstImages(calibration, fittedImages(calibration.images))
 
 /** How far logits are from the float model's on the images that codes in sequence are not tried on; on all when there are no others. */
 function unfitted({ distances }: { distances: Float64Array }, calibration: Calibration): number {
   const others = distances.slice(fittedOf(calibration).images)
   return meanAndSpread(others.length > 0 ? others : distances).mean
+}
+
+/** The model rotated, split and smoothed, which computes what it computed, with what is seen on its edges and its logits. */
+async function reshape(
+  model: Graph,
+  calibration: Calibration,
+  breathe: ReturnType<typeof breather>,
+  options: SearchOptions,
+): Promise<{ graph: Graph; observations: Map<string, Observation>; logits: Float32Array }> {
+  const { threads, signal, coverage, without = NOTHING } = options
+  const run = { threads, signal }
+  const based = without.has('rotation')
+    ? model
+    : await rotate(model, { ...run, observations: await observeStream(model, calibration, options) })
+  const operands = findOperands(based, coverage).activations
+  const onProgress = (done: number, total: number) => options.onProgress?.({ stage: 'observe', done, total })
+  const { observations, logits } = await observe(based, operands, calibration, { ...run, onProgress })
+  const split = without.has('splitting') ? { graph: based, observations } : splitChannels(based, observations)
+  const channels = findOperands(split.graph, coverage).activations
+  const smoothed = without.has('smoothing') ? split : await smooth(split.graph, channels, split.observations, breathe)
+  options.onProgress?.({ stage: 'smooth', done: 1, total: 1 })
+  return { ...smoothed, logits }
 }
 
 /** What is stored of the residual stream. */

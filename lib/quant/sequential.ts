@@ -175,7 +175,8 @@ class Sequence {
   private async quantizeLinear(node: LinearNode): Promise<void> {
     const input = this.activations.get(this.stored(node.input).edge) as ActivationOperand
     const { mean, drift, moments, refit } = this.rounded.get(input.name) as Rounded
-    const { width } = input
+    const { width, readers } = input
+    if (readers.at(-1)?.name === node.name) this.rounded.delete(input.name)
     const { without } = this.choice
     const bits = this.choice.bits(node.weight)
     const factor = !without.has('compensation') && bits < 8 ? await compensator(moments, width, this.breathe) : null

@@ -15,7 +15,7 @@ import { inverseVariances } from './row-weights.js'
  */
 
 /** Images looked at. */
-const IMAGES = 16
+export const IMAGES = 16
 /** Rows drawn. */
 const ROWS = 1024
 

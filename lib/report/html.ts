@@ -3,7 +3,7 @@ import type { MeasuredLayer, QuantizationReport, ReportPoint } from '../model/re
 import type { OperandReport } from '../quant/layers.js'
 import { loadCharts } from './charts.js'
 import { bitsPlot, distributionPlot, errorPlot, type Plot, sizePlot } from './plots.js'
-import { formatBytes, formatCount, formatMs, formatPercent, printable } from './terminal.js'
+import { formatBytes, formatCount, formatMs, formatPercent, formatPreset, printable } from './terminal.js'
 
 /**
  * A report as one HTML file that needs nothing else: plots are drawn when it is made, and the only script sorts the table.
@@ -93,6 +93,7 @@ function summary({ info, floatBytes, divergence, msPerImage }: QuantizationRepor
     ['parameters', formatCount(info.parameters)],
     ['size', `${formatBytes(info.bytes)} (float: ${formatBytes(floatBytes)}, ${(floatBytes / info.bytes).toFixed(2)} times as much)`],
     ['bits on average', `weights ${info.weightBits.toFixed(2)}, activations ${info.activationBits.toFixed(2)}`],
+    ...(info.preset === null ? [] : [['preset', formatPreset(info.preset, info.without)] as [string, string]]),
     ['coverage', String(info.coverage)],
     ['divergence to the float model', `${divergence.toPrecision(3)} nats (calibration images)`],
     ['time', `${formatMs(msPerImage)} an image`],

@@ -89,7 +89,6 @@ export function formatMs(ms: number): string {
   return `${ms >= 100 ? ms.toFixed(0) : ms.toPrecision(3)} ms`
 }
 
-/** 5526346 -> '5,526,346'. */
 /** Seconds as people say them: 8 s, 1 min 20 s, 2 h 5 min. */
 export function formatDuration(seconds: number): string {
   const whole = Math.max(1, Math.round(seconds))
@@ -99,4 +98,9 @@ export function formatDuration(seconds: number): string {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`
 }
 
+/** 5526346 -> '5,526,346'. */
 export const formatCount = (count: number): string => count.toLocaleString('en-US')
+
+/** A preset and the parts of it that were left out: 'best, without bias, without sequence'. */
+export const formatPreset = (preset: string, without: readonly string[]): string =>
+  [preset, ...without.map((part) => `without ${part}`)].join(', ')

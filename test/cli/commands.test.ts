@@ -116,6 +116,13 @@ describe('quantize', () => {
       preset: 'best',
       without: ['bias', 'sequence'],
     })
+    expect((await fewbit(['info', at('less.fewbit')])).stdout).toMatch(
+      /^quantized +full coverage, preset best, without bias, without sequence$/m,
+    )
+    expect(oneJsonLine(await fewbit(['info', at('less.fewbit'), '--json']))).toMatchObject({
+      preset: 'best',
+      without: ['bias', 'sequence'],
+    })
   })
 
   test('what excludes each other exits with 1 and names both', async () => {
@@ -409,6 +416,14 @@ describe('bad input: one message without a stack, nothing on stdout, exit code 1
     for (const argv of [['info'], ['eval', '--data', at('test')], ['bench']]) {
       await failing([argv[0], at('missing.fewbit'), ...argv.slice(1)], /missing\.fewbit/)
     }
+  })
+
+  test('a cache that cannot be made', async () => {
+    writeFileSync(at('file'), '')
+    await failing(
+      ['quantize', DIGITS, '--calibrate', at('calibration'), '-o', at('x.fewbit'), '--cache', at('file/below')],
+      /cannot be made/,
+    )
   })
 
   test('data that does not exist, or is empty', async () => {

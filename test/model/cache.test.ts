@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Model, type QuantizeOptions, quantize } from '../../lib/index.js'
@@ -116,7 +117,10 @@ it('refuses a folder that it cannot write to before any work', async () => {
   const file = join(folder.path, 'file')
   await writeFile(file, '')
   const onProgress = () => expect('work').toBe('not begun')
-  for (const cache of [file, join(file, 'below')]) {
+  for (const cache of [file, join(file, 'below', 'that')]) {
     await expect(quantize(float, { ...options, cache, onProgress })).rejects.toThrow(/cache .*file.* cannot be made|cannot write .*file/)
   }
+  // A folder that is there and takes no others.
+  if (!existsSync('/proc/self')) return
+  await expect(quantize(float, { ...options, cache: '/proc/cache', onProgress })).rejects.toThrow('the cache /proc/cache cannot be made')
 })

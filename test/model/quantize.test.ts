@@ -1,4 +1,5 @@
 import { load, type Model, memoryDataset, type QuantizeOptions, quantize } from '../../lib/index.js'
+import { quantizationFromJson } from '../../lib/model/quantization.js'
 import { temporaryFolder } from '../support/folder.js'
 import { answered, noise, tinyModel } from '../support/tiny-model.js'
 
@@ -38,8 +39,19 @@ describe('presets, coverage and widths', () => {
     expect(small.quantization?.without).toEqual(['head-steps', 'refit'])
     const file = `${folder.path}/less.fewbit`
     await small.save(file)
-    expect((await load(file)).quantization).toEqual(small.quantization)
+    const back = await load(file)
+    expect(back.quantization).toEqual(small.quantization)
+    expect([back.info().without, small.info().without, float.info().without]).toEqual([
+      ['head-steps', 'refit'],
+      ['head-steps', 'refit'],
+      [],
+    ])
     expect(small.info().operands).not.toEqual((await quantize(float, { calibrate, bits: 4 })).info().operands)
+  })
+
+  it('of files that do not say what was left out are taken to be whole', () => {
+    const known = { preset: 'best', divergence: 0.1, spread: 0.2, floor: null }
+    expect(quantizationFromJson(known)).toEqual({ ...known, without: [], warnings: [] })
   })
 
   it('are told by the file', async () => {
@@ -61,6 +73,8 @@ it.each<[object, RegExp]>([
   [{ activationBits: 2.5 }, /activationBits must be an integer/],
   [{ bits: 4, weightBits: 4 }, /give one of bits, weightBits with activationBits, and averageBits/],
   [{ averageBits: 4, activationBits: 4 }, /give one of/],
+  [{ averageBits: 1.9 }, /averageBits must be from 2 to 8, not 1.9/],
+  [{ averageBits: Number.NaN }, /averageBits must be from 2 to 8/],
   [{ preset: 'tsptq', averageBits: 4 }, /tsptq has one width for all operands/],
   [{ preset: 'mptq', averageBits: 2.5 }, /from 3 to 8/],
   [{ preset: 'mptq', allocation: 'even' }, /allocation is an option of the preset best, not of mptq/],
@@ -163,18 +177,22 @@ describe('warnings', () => {
     expect(one.quantization?.warnings).toEqual([expect.stringMatching(/^only 1 calibration image, .* cannot be measured on one$/)])
   })
 
-  it('name what is constant or zero', async () => {
-    const dead = await tinyModel()
-    const constant = (name: string) => dead.parts.graph.constants.get(name)?.data as Float32Array
-    for (const name of ['weight', 'bias']) constant(`layers.0.norm2.${name}`).fill(0)
-    constant('layers.1.mlp.fc2.weight').fill(0, 0, 70)
-    const small = await quantize(dead, { calibrate })
-    expect(small.quantization?.warnings).toEqual([
-      expect.stringMatching(/^zero on all calibration images: .*layers\.0\.norm2/),
-      expect.stringMatching(/^the same on all calibration images: layers\.0\.mlp/),
-      expect.stringMatching(/rows of zeros.*: layers\.1\.mlp\.fc2 \(1 of 36 rows\)/),
-    ])
-  })
+  it.each<Partial<QuantizeOptions>>([{}, { averageBits: 3 }, { bits: 4, coverage: 'partial' }])(
+    'name what is constant or zero: %j',
+    async (options) => {
+      const dead = await tinyModel()
+      const constant = (name: string) => dead.parts.graph.constants.get(name)?.data as Float32Array
+      for (const name of ['weight', 'bias']) constant(`layers.0.norm2.${name}`).fill(0)
+      constant('layers.1.mlp.fc2.weight').fill(0, 0, 70)
+      const small = await quantize(dead, { calibrate, ...options })
+      expect(small.quantization?.warnings).toEqual([
+        expect.stringMatching(/^zero on all calibration images: .*layers\.0\.norm2/),
+        expect.stringMatching(/^the same on all calibration images: layers\.0\.mlp/),
+        expect.stringMatching(/rows of zeros.*: layers\.1\.mlp\.fc2 \(1 of 36 rows\)/),
+      ])
+      expect((await small.classify(noise(2, 1), { top: 1 }))[0][0].probability).toBeGreaterThan(0)
+    },
+  )
 })
 
 it('estimates once, before the search', async () => {
@@ -186,3 +204,24 @@ it('estimates once, before the search', async () => {
   })
   expect(heard).toEqual(['read', 'estimate', 'observe', 'smooth', 'measure', 'quantize'])
 })
+
+it.each(['read', 'latency', 'observe', 'smooth', 'measure', 'quantize', 'validate', 'report'])(
+  'ends at once when it is interrupted at the stage %s, and leaves the float model as it was',
+  async (interrupted) => {
+    const abort = new AbortController()
+    const reason = new Error('enough')
+    const stages = new Set<string>()
+    const asked = interrupted === 'latency' ? { objective: 'latency' as const } : {}
+    const floor = interrupted === 'validate' ? { maxDrop: 100, validate: noise(3, 20) } : {}
+    const running = quantize(float, {
+      ...{ calibrate, averageBits: 5, ...asked, ...floor, signal: abort.signal, onReport: () => expect('a report').toBe('not made') },
+      onProgress: ({ stage }) => {
+        stages.add(stage)
+        if (stage === interrupted) abort.abort(reason)
+      },
+    })
+    await expect(running).rejects.toBe(reason)
+    expect([...stages].at(-1)).toBe(interrupted)
+    expect((await float.classify(noise(2, 1), { top: 1 }))[0]).toHaveLength(1)
+  },
+)

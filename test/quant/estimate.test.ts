@@ -1,10 +1,11 @@
 import { amountsOf, estimateSeconds, measureSpeed, type Work } from '../../lib/quant/estimate.js'
+import { NOTHING, type Part } from '../../lib/quant/parts.js'
 import { normals } from '../support/random.js'
 import { SMALL_SHAPE, smallVit } from '../support/small-vit.js'
 
 const speed = { secondsPerMac: 1e-11, slowdown: 1 }
 const third = { secondsPerMac: 3e-11, slowdown: 3 }
-const work: Work = { preset: 'best', coverage: 'full', images: 32, widths: true, quantizations: 1, validated: 0 }
+const work: Work = { preset: 'best', coverage: 'full', without: NOTHING, images: 32, widths: true, quantizations: 1, validated: 0 }
 
 it.each(['best', 'mptq', 'tsptq', 'minmax'] as const)('%s takes longer with more images and more layers', async (preset) => {
   const graphs = [await smallVit({ layers: 2 }), await smallVit({ layers: 4 }), await smallVit({ layers: 4, hidden: 72 })]
@@ -30,6 +31,29 @@ it('more is to be done for widths that are searched, for full coverage, for each
   }
 })
 
+it('less is to be done without parts of best, and no less without those that had nothing to do', async () => {
+  const graph = await smallVit()
+  const seconds = (parts: Part[], more: Partial<Work> = {}) => estimateSeconds(graph, { ...work, ...more, without: new Set(parts) }, speed)
+  const slow: Part[] = ['smoothing', 'fisher', 'stream-rows', 'o2sf', 'compensation', 'descent', 'sequence', 'refit']
+  for (const part of slow) expect([part, seconds([part]) < seconds([])]).toEqual([part, true])
+  expect(seconds(['sequence', 'refit'])).toBe(seconds(['sequence']))
+  expect(seconds(['compensation', 'descent'])).toBe(seconds(['compensation']))
+  expect(seconds(['row-steps'])).toBeCloseTo(seconds(['descent']), 12)
+  expect(seconds(slow, { preset: 'minmax' })).toBe(seconds([], { preset: 'minmax' }))
+})
+
+it('codes in sequence are found twice where some images are left out of the first time', async () => {
+  const graph = await smallVit()
+  const sequence = (images: number) => {
+    const [all, parallel] = [NOTHING, new Set<Part>(['sequence'])].map((without) =>
+      estimateSeconds(graph, { ...work, images, without }, speed),
+    )
+    return all - parallel
+  }
+  expect(sequence(4)).toBeGreaterThan(2 * sequence(3))
+  expect(sequence(3)).toBeLessThan(2 * sequence(2))
+})
+
 it('counts passes, elements times inputs, and sampled values', async () => {
   const graph = await smallVit({ layers: 0, distillationToken: false, distillationHead: false })
   const { hidden, classes, channels, patchHeight, patchWidth } = SMALL_SHAPE
@@ -37,6 +61,7 @@ it('counts passes, elements times inputs, and sampled values', async () => {
   const amounts = amountsOf(graph, { coverage: 'partial', images: 2 })
   const macs = patches * patch * hidden + hidden * classes
   expect(amounts).toMatchObject({ passes: 2 * macs, trials: 4 * 2 * macs, compensation: patch ** 2 * hidden + hidden ** 2 * classes })
+  expect(amounts).toMatchObject({ kinds: 2 * 2 * macs, drawn: 0 })
   expect(amounts.values).toBe(2 * (patches * patch + hidden))
   expect(amounts.columns).toBe(patch + hidden)
 })

@@ -22,7 +22,16 @@ const layer = (overrides: Partial<MeasuredLayer> = {}): MeasuredLayer => ({
 
 const report = (layers: MeasuredLayer[]): QuantizationReport => ({
   info: {
-    ...{ architecture: 'vit', quantized: true, coverage: 'partial', preset: 'best', labels: 10, parameters: 1234567, macs: 1e6 },
+    ...{
+      architecture: 'vit',
+      quantized: true,
+      coverage: 'partial',
+      preset: 'best',
+      without: ['bias'],
+      labels: 10,
+      parameters: 1234567,
+      macs: 1e6,
+    },
     ...{ input: { channels: 3, height: 32, width: 16 }, weightBits: 3.5, activationBits: 4.25, bytes: 2 ** 20, operands: [] },
   },
   ...{ floatBytes: 8 * 2 ** 20, divergence: 0.0123, msPerImage: 1.5, images: 16, layers },
@@ -53,6 +62,7 @@ it('is one well-formed file that loads nothing', async () => {
   expect(html).toContain('3.50 / 4.25 bits')
   expect(html).toContain('1.00 MiB (float: 8.00 MiB, 8.00 times as much)')
   expect(html).toContain('0.0123 nats')
+  expect(html).toContain('<td>best, without bias</td>')
   for (const cell of ['10.00 %', '20.0 dB', '1.50 ms', '<div>weight</div><div>input</div>', '<div>3</div><div>4</div>', '25.00 %']) {
     expect(html).toContain(cell)
   }

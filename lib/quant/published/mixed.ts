@@ -64,6 +64,7 @@ export async function allocateWidths(
   let steps = 0
   const onStep = () => options.onProgress?.(Math.min(++steps, total), total)
   const { trajectory } = await narrow(units, { average, least: NARROWEST, alone, together, onStep })
+  options.onProgress?.(total, total)
   return { scheme: chosen, trajectory }
 }
 
