@@ -37,7 +37,8 @@ export async function encodeRowsSearched(
       levels.set(found.levels.subarray(o * width, (o + 1) * width), o * width)
     }
   }
-  const errors = data.map((w, i) => w - levels[i] * steps[Math.floor(i / width)])
+  const errors = new Float32Array(data.length)
+  for (let o = 0, i = 0; o < outputs; o++) for (let j = 0; j < width; j++, i++) errors[i] = data[i] - levels[i] * steps[o]
   const gradients = await multiply(errors, compensator.damped)
   for (let o = 0; o < outputs; o++) {
     const [from, to] = [o * width, (o + 1) * width]

@@ -39,12 +39,22 @@ export function observationOf(samples: Float32Array, width: number): Observation
   const meanSquare = new Float64Array(width)
   const min = new Float64Array(width).fill(Number.POSITIVE_INFINITY)
   const max = new Float64Array(width).fill(Number.NEGATIVE_INFINITY)
-  samples.forEach((x, i) => {
-    const c = i % width
-    mean[c] += x / count
-    meanSquare[c] += (x * x) / count
-    min[c] = Math.min(min[c], x)
-    max[c] = Math.max(max[c], x)
-  })
+  for (let i = 0; i < samples.length; ) {
+    for (let c = 0; c < width; c++, i++) {
+      const x = samples[i]
+      mean[c] += x / count
+      meanSquare[c] += (x * x) / count
+      if (x < min[c]) min[c] = x
+      if (x > max[c]) max[c] = x
+    }
+  }
   return { count, width, mean, meanSquare, min, max, samples }
+}
+
+/** The first of every n rows, one after another. */
+export function everyNthRow(samples: Float32Array, width: number, n: number): Float32Array {
+  const rows = Math.ceil(samples.length / width / n)
+  const kept = new Float32Array(rows * width)
+  for (let t = 0; t < rows; t++) kept.set(samples.subarray(t * n * width, (t * n + 1) * width), t * width)
+  return kept
 }

@@ -1,6 +1,6 @@
 import { roundHalfEven } from '../graph/encoder.js'
 import type { Code } from '../graph/scheme.js'
-import type { Observation } from './observation.js'
+import { everyNthRow, type Observation } from './observation.js'
 import { roundValues } from './round.js'
 
 /**
@@ -42,7 +42,7 @@ export class StreamLoss {
   ) {
     const count = samples.length / width
     const stride = Math.max(1, Math.floor(count / ROWS))
-    this.values = samples.filter((_, i) => Math.floor(i / width) % stride === 0)
+    this.values = everyNthRow(samples, width, stride)
     this.width = width
     this.normals = Array.from({ length: this.values.length / width }, (_, t) => normalOf(rowOf(this.values, width, t)))
     this.scale = (count * this.normals.length) / this.normals.reduce((sum, { inverse }) => sum + inverse ** 2, 0)

@@ -1,6 +1,6 @@
 import type { breather } from '../codes/breathe.js'
 import { compensator } from '../codes/compensate.js'
-import type { Observation } from '../codes/observation.js'
+import { everyNthRow, type Observation } from '../codes/observation.js'
 import { roundValues } from '../codes/round.js'
 import { type Graph, inputsOf, type Node } from '../graph/graph.js'
 import { storageOf } from '../graph/operands.js'
@@ -8,7 +8,7 @@ import { logitsOf, probabilitiesOf, type Scheme } from '../graph/scheme.js'
 import { correctBias, drift } from './bias.js'
 import { CodeSearch, encodeWeight } from './choose.js'
 import { evaluateNode, type Values } from './evaluate.js'
-import { type JointMoments, jointMoments, meanMoments } from './moments.js'
+import { type JointMoments, jointMoments, meanOwn } from './moments.js'
 import { type Calibration, type RunOptions, SAMPLE_ROWS, sampleStride } from './observe.js'
 import { type ActivationOperand, type LinearNode, type Operands, tensorOf } from './operands.js'
 import type { Without } from './parts.js'
@@ -129,13 +129,13 @@ class Sequence {
     this.scheme.edges.set(name, code)
     await roundValues(values, code, width, this.breathe)
     if (operand.readers.length === 0) return
-    const { mean } = await this.observe(values, width)
+    const mean = await this.meanOf(values, width)
     const exact = this.exact.get(name) as Values
     const halves = await this.momentsOf(exact, values, width)
     this.rounded.set(name, {
       mean,
       drift: await drift(exact, values, width, this.calibration.images, this.breathe),
-      moments: meanMoments(halves).own,
+      moments: meanOwn(halves),
       refit: this.refits(operand) ? await refit(halves, width, this.breathe, this.options) : null,
     })
   }
@@ -162,9 +162,7 @@ class Sequence {
     const rows = values.length / width
     const stride = Math.ceil(rows / MOMENT_ROWS)
     if (stride === 1) return values
-    const kept = new Float32Array(Math.floor(rows / stride) * width)
-    for (let t = 0; t * width < kept.length; t++) kept.set(values.subarray(t * stride * width, (t * stride + 1) * width), t * width)
-    return kept
+    return everyNthRow(values.subarray(0, Math.floor(rows / stride) * stride * width), width, stride)
   }
 
   private sampling(rows: number): { stride: number; kept: number } {
@@ -200,6 +198,17 @@ class Sequence {
     this.decoded.constants.set(node.weight, { shape: weight.shape, data: decoded })
   }
 
+  /** [width] */
+  private async meanOf(values: Values, width: number): Promise<Float64Array> {
+    const count = values.length / width
+    const mean = new Float64Array(width)
+    for (let t = 0, i = 0; t < count; t++) {
+      for (let j = 0; j < width; j++, i++) mean[j] += values[i] / count
+      if (t % 16 === 0) await this.breathe()
+    }
+    return mean
+  }
+
   /** Statistics of all rows, and sampled ones. */
   private async observe(values: Values, width: number): Promise<Observation> {
     const count = values.length / width
@@ -209,10 +218,9 @@ class Sequence {
     const min = new Float64Array(width).fill(Number.POSITIVE_INFINITY)
     const max = new Float64Array(width).fill(Number.NEGATIVE_INFINITY)
     for (let t = 0; t < count; t++) {
-      const row = values.subarray(t * width, (t + 1) * width)
-      if (t % stride === 0 && t / stride < kept) samples.set(row, (t / stride) * width)
-      for (let j = 0; j < width; j++) {
-        const x = row[j]
+      if (t % stride === 0 && t / stride < kept) samples.set(values.subarray(t * width, (t + 1) * width), (t / stride) * width)
+      for (let j = 0, i = t * width; j < width; j++, i++) {
+        const x = values[i]
         mean[j] += x / count
         meanSquare[j] += (x * x) / count
         if (x < min[j]) min[j] = x
