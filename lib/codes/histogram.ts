@@ -31,9 +31,8 @@ export class Histogram {
     const histogram = new Histogram(observation)
     const { samples, width } = observation
     const columns = Float64Array.from({ length: width }, (_, c) => (weights ? weights[c] : 1))
-    for (let i = 0, t = 0; i < samples.length; t++) {
-      const row = rowWeights ? rowWeights[t] : 1
-      for (let c = 0; c < width; c++, i++) histogram.add(samples[i], row * columns[c])
+    for (let t = 0; t * width < samples.length; t++) {
+      histogram.addRow(samples, t * width, columns, rowWeights ? rowWeights[t] : 1)
       if (t % 16 === 0) await breathe()
     }
     histogram.addExtremes(observation, columns)
@@ -59,6 +58,10 @@ export class Histogram {
       this.add(max[c], rare * weights[c])
     }
     for (let i = 3; i < this.sums.length; i++) this.sums[i] += this.sums[i - 3]
+  }
+
+  private addRow(samples: Float32Array, from: number, weights: Float64Array, rowWeight: number): void {
+    for (let c = 0; c < weights.length; c++) this.add(samples[from + c], rowWeight * weights[c])
   }
 
   private add(x: number, weight: number): void {

@@ -39,16 +39,20 @@ export function observationOf(samples: Float32Array, width: number): Observation
   const meanSquare = new Float64Array(width)
   const min = new Float64Array(width).fill(Number.POSITIVE_INFINITY)
   const max = new Float64Array(width).fill(Number.NEGATIVE_INFINITY)
-  for (let i = 0; i < samples.length; ) {
-    for (let c = 0; c < width; c++, i++) {
-      const x = samples[i]
-      mean[c] += x / count
-      meanSquare[c] += (x * x) / count
-      if (x < min[c]) min[c] = x
-      if (x > max[c]) max[c] = x
-    }
+  const seen = { count, width, mean, meanSquare, min, max, samples }
+  for (let from = 0; from < samples.length; from += width) addRow(seen, samples.subarray(from, from + width))
+  return seen
+}
+
+/** Adds one of `count` rows to the statistics. */
+export function addRow({ count, mean, meanSquare, min, max }: Observation, row: Float32Array): void {
+  for (let c = 0; c < row.length; c++) {
+    const x = row[c]
+    mean[c] += x / count
+    meanSquare[c] += (x * x) / count
+    if (x < min[c]) min[c] = x
+    if (x > max[c]) max[c] = x
   }
-  return { count, width, mean, meanSquare, min, max, samples }
 }
 
 /** The first of every n rows, one after another. */

@@ -1,6 +1,6 @@
 import type { breather } from '../codes/breathe.js'
 import { compensator } from '../codes/compensate.js'
-import { everyNthRow, type Observation } from '../codes/observation.js'
+import { addRow, everyNthRow, type Observation } from '../codes/observation.js'
 import { roundValues } from '../codes/round.js'
 import { type Graph, inputsOf, type Node } from '../graph/graph.js'
 import { storageOf } from '../graph/operands.js'
@@ -92,10 +92,9 @@ class Sequence {
   }
 
   async next(node: Node): Promise<void> {
-    if (node.op === 'linear') await this.quantizeLinear(node)
-    const replaced = node.op === 'linear' ? (this.graph.nodes.find(({ name }) => name === node.name) as LinearNode) : node
-    const values = await this.evaluate(this.decoded, replaced, this.values)
-    this.exact.set(node.output, await this.evaluate(this.float, node, this.exact))
+    // Together, so that threads have the float node to compute while codes are searched here.
+    const [values, exact] = await Promise.all([this.evaluateQuantized(node), this.evaluate(this.float, node, this.exact)])
+    this.exact.set(node.output, exact)
     for (const edge of inputsOf(node)) {
       if (this.lastReader.get(edge) !== node.name) continue
       for (const side of [this.values, this.exact]) side.delete(edge)
@@ -104,6 +103,12 @@ class Sequence {
     if (node.op === 'attention') for (const name of [logitsOf(node), probabilitiesOf(node)]) await this.chooseObserved(name)
     const operand = this.activations.get(node.output)
     if (operand) await this.round(operand, values)
+  }
+
+  private async evaluateQuantized(node: Node): Promise<Values> {
+    if (node.op !== 'linear') return this.evaluate(this.decoded, node, this.values)
+    await this.quantizeLinear(node)
+    return this.evaluate(this.decoded, this.graph.nodes.find(({ name }) => name === node.name) as LinearNode, this.values)
   }
 
   private evaluate(graph: Graph, node: Node, values: Map<string, Values>): Promise<Values> {
@@ -129,12 +134,15 @@ class Sequence {
     this.scheme.edges.set(name, code)
     await roundValues(values, code, width, this.breathe)
     if (operand.readers.length === 0) return
-    const mean = await this.meanOf(values, width)
     const exact = this.exact.get(name) as Values
-    const halves = await this.momentsOf(exact, values, width)
+    const [halves, mean, drifted] = await Promise.all([
+      this.momentsOf(exact, values, width),
+      this.meanOf(values, width),
+      drift(exact, values, width, this.calibration.images, this.breathe),
+    ])
     this.rounded.set(name, {
       mean,
-      drift: await drift(exact, values, width, this.calibration.images, this.breathe),
+      drift: drifted,
       moments: meanOwn(halves),
       refit: this.refits(operand) ? await refit(halves, width, this.breathe, this.options) : null,
     })
@@ -217,17 +225,13 @@ class Sequence {
     const [mean, meanSquare] = [new Float64Array(width), new Float64Array(width)]
     const min = new Float64Array(width).fill(Number.POSITIVE_INFINITY)
     const max = new Float64Array(width).fill(Number.NEGATIVE_INFINITY)
+    const seen = { count, width, mean, meanSquare, min, max, samples }
     for (let t = 0; t < count; t++) {
-      if (t % stride === 0 && t / stride < kept) samples.set(values.subarray(t * width, (t + 1) * width), (t / stride) * width)
-      for (let j = 0, i = t * width; j < width; j++, i++) {
-        const x = values[i]
-        mean[j] += x / count
-        meanSquare[j] += (x * x) / count
-        if (x < min[j]) min[j] = x
-        if (x > max[j]) max[j] = x
-      }
+      const row = values.subarray(t * width, (t + 1) * width)
+      if (t % stride === 0 && t / stride < kept) samples.set(row, (t / stride) * width)
+      addRow(seen, row)
       if (t % 16 === 0) await this.breathe()
     }
-    return { count, width, mean, meanSquare, min, max, samples }
+    return seen
   }
 }
