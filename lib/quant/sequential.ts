@@ -1,5 +1,5 @@
 import type { breather } from '../codes/breathe.js'
-import { compensator } from '../codes/compensate.js'
+import { type Compensator, compensator } from '../codes/compensate.js'
 import { addRow, everyNthRow, type Observation } from '../codes/observation.js'
 import { roundValues } from '../codes/round.js'
 import { type Graph, inputsOf, type Node } from '../graph/graph.js'
@@ -55,6 +55,8 @@ interface Rounded {
   drift: Float64Array
   moments: Float64Array
   refit: Refit | null
+  /** Made for the first layer that wants it, and the same for all that read the edge. */
+  compensator?: Compensator
 }
 
 /** Covariances are taken from all rows, or from every nth when there are more than this. */
@@ -180,11 +182,14 @@ class Sequence {
 
   private async quantizeLinear(node: LinearNode): Promise<void> {
     const input = this.activations.get(this.stored(node.input).edge) as ActivationOperand
-    const { mean, drift, moments, refit } = this.rounded.get(input.name) as Rounded
+    const rounded = this.rounded.get(input.name) as Rounded
+    if (input.readers.at(-1)?.name === node.name) this.rounded.delete(input.name)
+    const { mean, drift, moments, refit } = rounded
     const { width } = input
     const { without } = this.choice
     const bits = this.choice.bits(node.weight)
-    const factor = !without.has('compensation') && bits < 8 ? await compensator(moments, width, this.breathe) : null
+    const compensated = !without.has('compensation') && bits < 8
+    const factor = compensated ? (rounded.compensator ??= await compensator(moments, width, this.breathe)) : null
     const weight = tensorOf(this.float, node.weight)
     const variances = Float64Array.from({ length: width }, (_, j) => moments[j * width + j])
     const target = refit && bits < 8 ? await refit.apply(weight) : weight
