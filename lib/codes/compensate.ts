@@ -77,28 +77,60 @@ export async function encodeRowsCompensated(
 ): Promise<{ levels: Int8Array; losses: Float64Array }> {
   const width = order.length
   const half = 2 ** (bits - 1)
-  const w = new Float32Array(rows.length)
-  for (let from = 0; from < rows.length; from += width) for (let j = 0; j < width; j++) w[from + j] = rows[from + order[j]]
+  const w = inOrder(rows, order)
   const levels = new Int8Array(rows.length)
   const losses = new Float64Array(steps.length)
   for (let first = 0; first < width; first += BLOCK) {
     const last = Math.min(first + BLOCK, width)
-    const errors = new Float32Array(steps.length * (last - first))
-    for (let r = 0, i = 0; r < steps.length; r++) {
-      const [row, step] = [w.subarray(r * width, (r + 1) * width), steps[r]]
-      for (let j = first; j < last; j++, i++) {
-        const level = Math.min(Math.max(roundHalfEven(row[j] / step), -half), half - 1)
-        levels[r * width + order[j]] = level
-        const error = (row[j] - level * step) / factor[j * width + j]
-        losses[r] += error * error
-        for (let k = j + 1; k < last; k++) row[k] -= error * factor[j * width + k]
-        errors[i] = error
-      }
+    const size = last - first
+    const block = blockOf(factor, first, last, width)
+    const rounded = new Int8Array(size)
+    const errors = new Float32Array(steps.length * size)
+    for (let r = 0; r < steps.length; r++) {
+      const own = errors.subarray(r * size, (r + 1) * size)
+      losses[r] += roundBlock(w.subarray(r * width + first, r * width + last), steps[r], half, block, rounded, own)
+      for (let j = 0; j < size; j++) levels[r * width + order[first + j]] = rounded[j]
       await breathe()
     }
     if (last < width) await subtractFrom(w, last, width, await multiply(errors, behind(factor, first, last, width)), breathe)
   }
   return { levels, losses }
+}
+
+/** [rows][width] with the columns in this order. */
+function inOrder(rows: Float32Array, order: Int32Array): Float32Array {
+  const width = order.length
+  const ordered = new Float32Array(rows.length)
+  for (let from = 0; from < rows.length; from += width) for (let j = 0; j < width; j++) ordered[from + j] = rows[from + order[j]]
+  return ordered
+}
+
+/** U of the columns of a block, [last - first][last - first]. */
+function blockOf(factor: Float64Array, first: number, last: number, width: number): Float64Array {
+  const size = last - first
+  const block = new Float64Array(size * size)
+  for (let j = 0; j < size; j++) block.set(factor.subarray((first + j) * width + first, (first + j) * width + last), j * size)
+  return block
+}
+
+/**
+ * Rounds the columns of a block in one row, which is changed.
+ *
+ * @param errors e of each column, as they are passed on
+ * @returns the sum of e^2
+ */
+function roundBlock(row: Float32Array, step: number, half: number, block: Float64Array, levels: Int8Array, errors: Float32Array): number {
+  const size = row.length
+  let loss = 0
+  for (let j = 0; j < size; j++) {
+    const level = Math.min(Math.max(roundHalfEven(row[j] / step), -half), half - 1)
+    const error = (row[j] - level * step) / block[j * size + j]
+    loss += error * error
+    for (let k = j + 1; k < size; k++) row[k] -= error * block[j * size + k]
+    levels[j] = level
+    errors[j] = error
+  }
+  return loss
 }
 
 /** U of the columns behind a block, transposed: [width - last][last - first] */

@@ -24,20 +24,23 @@ export async function encodeRowsSearched(
   multiply: Multiply,
   breathe: () => Promise<void> | void,
 ): Promise<{ levels: Int8Array; steps: Float32Array }> {
-  const steps = starts.slice()
-  const levels = new Int8Array(data.length)
-  const least = new Float64Array(outputs).fill(Number.POSITIVE_INFINITY)
-  for (const factor of STEPS) {
-    const tried = starts.map((start) => (isStep(Math.fround(factor * start)) ? factor * start : start))
-    const found = await encodeRowsCompensated(data, tried, bits, compensator, multiply, breathe)
-    for (let o = 0; o < outputs; o++) {
-      if (!(found.losses[o] < least[o])) continue
-      least[o] = found.losses[o]
-      steps[o] = tried[o]
-      levels.set(found.levels.subarray(o * width, (o + 1) * width), o * width)
-    }
+  // All rows at one step behind all rows at another.
+  const [rows, tried] = [new Float32Array(STEPS.length * data.length), new Float32Array(STEPS.length * outputs)]
+  for (const [i, factor] of STEPS.entries()) {
+    rows.set(data, i * data.length)
+    for (let o = 0; o < outputs; o++) tried[i * outputs + o] = isStep(Math.fround(factor * starts[o])) ? factor * starts[o] : starts[o]
   }
-  const errors = data.map((w, i) => w - levels[i] * steps[Math.floor(i / width)])
+  const found = await encodeRowsCompensated(rows, tried, bits, compensator, multiply, breathe)
+  const steps = new Float32Array(outputs)
+  const levels = new Int8Array(data.length)
+  for (let o = 0; o < outputs; o++) {
+    let best = o
+    for (let r = o; r < tried.length; r += outputs) if (found.losses[r] < found.losses[best]) best = r
+    steps[o] = tried[best]
+    levels.set(found.levels.subarray(best * width, (best + 1) * width), o * width)
+  }
+  const errors = new Float32Array(data.length)
+  for (let o = 0, i = 0; o < outputs; o++) for (let j = 0; j < width; j++, i++) errors[i] = data[i] - levels[i] * steps[o]
   const gradients = await multiply(errors, compensator.damped)
   for (let o = 0; o < outputs; o++) {
     const [from, to] = [o * width, (o + 1) * width]

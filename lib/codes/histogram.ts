@@ -13,10 +13,8 @@ export class Histogram {
   /** Range of the values, widened to contain 0. */
   readonly min: number
   readonly max: number
-  /** Prefix sums over bins of h, h x, h x^2; entry i sums the bins before i. */
-  private readonly h: Float64Array
-  private readonly hx: Float64Array
-  private readonly hxx: Float64Array
+  /** Prefix sums over bins of h, h x, h x^2, side by side: [bins + 1][3], row i sums the bins before i. */
+  private readonly sums: Float64Array
   private readonly perBin: number
 
   /**
@@ -32,49 +30,50 @@ export class Histogram {
   ): Promise<Histogram> {
     const histogram = new Histogram(observation)
     const { samples, width } = observation
-    for (let i = 0, t = 0; i < samples.length; t++) {
-      const row = rowWeights ? rowWeights[t] : 1
-      for (let c = 0; c < width; c++, i++) histogram.add(samples[i], weights ? row * weights[c] : row)
+    const columns = Float64Array.from({ length: width }, (_, c) => (weights ? weights[c] : 1))
+    for (let t = 0; t * width < samples.length; t++) {
+      histogram.addRow(samples, t * width, columns, rowWeights ? rowWeights[t] : 1)
       if (t % 16 === 0) await breathe()
     }
-    histogram.addExtremes(observation, weights)
+    histogram.addExtremes(observation, columns)
     return histogram
   }
 
-  private constructor(observation: Observation, bins = 1 << 14) {
+  private constructor(
+    observation: Observation,
+    private readonly bins = 1 << 14,
+  ) {
     this.min = observation.min.reduce((a, b) => Math.min(a, b), 0)
     this.max = observation.max.reduce((a, b) => Math.max(a, b), 0)
     this.perBin = this.max > this.min ? bins / (this.max - this.min) : 1
-    this.h = new Float64Array(bins + 1)
-    this.hx = new Float64Array(bins + 1)
-    this.hxx = new Float64Array(bins + 1)
+    this.sums = new Float64Array(3 * (bins + 1))
   }
 
   /** The last values; sums up. */
-  private addExtremes({ samples, width, count, min, max }: Observation, weights: ArrayLike<number> | null): void {
+  private addExtremes({ samples, width, count, min, max }: Observation, weights: Float64Array): void {
     // A sampled row stands for count / rows rows, an extreme for one.
     const rare = samples.length / width / count
     for (let c = 0; c < width; c++) {
-      this.add(min[c], rare * (weights ? weights[c] : 1))
-      this.add(max[c], rare * (weights ? weights[c] : 1))
+      this.add(min[c], rare * weights[c])
+      this.add(max[c], rare * weights[c])
     }
-    for (let i = 0; i + 1 < this.h.length; i++) {
-      this.h[i + 1] += this.h[i]
-      this.hx[i + 1] += this.hx[i]
-      this.hxx[i + 1] += this.hxx[i]
-    }
+    for (let i = 3; i < this.sums.length; i++) this.sums[i] += this.sums[i - 3]
+  }
+
+  private addRow(samples: Float32Array, from: number, weights: Float64Array, rowWeight: number): void {
+    for (let c = 0; c < weights.length; c++) this.add(samples[from + c], rowWeight * weights[c])
   }
 
   private add(x: number, weight: number): void {
-    const bin = Math.min(this.h.length - 2, ((x - this.min) * this.perBin) | 0)
-    this.h[bin + 1] += weight
-    this.hx[bin + 1] += weight * x
-    this.hxx[bin + 1] += weight * x * x
+    const at = 3 * Math.min(this.bins, (((x - this.min) * this.perBin) | 0) + 1)
+    this.sums[at] += weight
+    this.sums[at + 1] += weight * x
+    this.sums[at + 2] += weight * x * x
   }
 
   /** Weighted squared error of the code over all values. */
   loss(levels: readonly number[], step: number): number {
-    const bins = this.h.length - 1
+    const { bins, sums } = this
     let loss = 0
     let from = 0
     for (let i = 0; i < levels.length; i++) {
@@ -82,8 +81,8 @@ export class Histogram {
       if (i + 1 < levels.length && levels[i + 1] === level) continue
       const to = i + 1 < levels.length ? this.binAt(((level + levels[i + 1]) / 2) * step, from) : bins
       const x = level * step
-      const h = this.h[to] - this.h[from]
-      loss += this.hxx[to] - this.hxx[from] - 2 * x * (this.hx[to] - this.hx[from]) + x * x * h
+      const [a, b] = [3 * from, 3 * to]
+      loss += sums[b + 2] - sums[a + 2] - 2 * x * (sums[b + 1] - sums[a + 1]) + x * x * (sums[b] - sums[a])
       from = to
     }
     return Math.max(loss, 0)
@@ -95,11 +94,12 @@ export class Histogram {
    * @returns in units of `step`
    */
   centroids(levels: readonly number[], step: number): number[] {
+    const { bins, sums } = this
     let from = 0
     return levels.map((level, i) => {
-      const to = i + 1 < levels.length ? this.binAt(((level + levels[i + 1]) / 2) * step, from) : this.h.length - 1
-      const h = this.h[to] - this.h[from]
-      const mean = h > 0 ? (this.hx[to] - this.hx[from]) / h / step : level
+      const to = i + 1 < levels.length ? this.binAt(((level + levels[i + 1]) / 2) * step, from) : bins
+      const h = sums[3 * to] - sums[3 * from]
+      const mean = h > 0 ? (sums[3 * to + 1] - sums[3 * from + 1]) / h / step : level
       from = to
       return mean
     })
@@ -110,9 +110,9 @@ export class Histogram {
    * Dite): where the search for a codebook starts.
    */
   companded(count: number): number[] {
-    const bins = this.h.length - 1
+    const { bins, sums } = this
     const cumulative = new Float64Array(bins + 1)
-    for (let i = 0; i < bins; i++) cumulative[i + 1] = cumulative[i] + Math.cbrt(this.h[i + 1] - this.h[i])
+    for (let i = 0; i < bins; i++) cumulative[i + 1] = cumulative[i] + Math.cbrt(sums[3 * i + 3] - sums[3 * i])
     let bin = 0
     return Array.from({ length: count }, (_, i) => {
       const target = (cumulative[bins] * (i + 0.5)) / count
@@ -123,7 +123,7 @@ export class Histogram {
 
   /** The bin at whose lower edge x lies, not before `from`. */
   private binAt(x: number, from: number): number {
-    return Math.max(from, Math.min(this.h.length - 1, Math.round((x - this.min) * this.perBin)))
+    return Math.max(from, Math.min(this.bins, Math.round((x - this.min) * this.perBin)))
   }
 
   lossOf(code: Code): number {

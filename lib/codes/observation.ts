@@ -40,12 +40,26 @@ export function observationOf(samples: Float32Array, width: number): Observation
   const meanSquare = new Float64Array(width)
   const min = new Float64Array(width).fill(Number.POSITIVE_INFINITY)
   const max = new Float64Array(width).fill(Number.NEGATIVE_INFINITY)
-  samples.forEach((x, i) => {
-    const c = i % width
+  const seen = { count, width, mean, meanSquare, min, max, samples }
+  for (let from = 0; from < samples.length; from += width) addRow(seen, samples.subarray(from, from + width))
+  return seen
+}
+
+/** Adds one of `count` rows to the statistics. */
+export function addRow({ count, mean, meanSquare, min, max }: Observation, row: Float32Array): void {
+  for (let c = 0; c < row.length; c++) {
+    const x = row[c]
     mean[c] += x / count
     meanSquare[c] += (x * x) / count
-    min[c] = Math.min(min[c], x)
-    max[c] = Math.max(max[c], x)
-  })
-  return { count, width, mean, meanSquare, min, max, samples }
+    if (x < min[c]) min[c] = x
+    if (x > max[c]) max[c] = x
+  }
+}
+
+/** The first of every n rows, one after another. */
+export function everyNthRow(samples: Float32Array, width: number, n: number): Float32Array {
+  const rows = Math.ceil(samples.length / width / n)
+  const kept = new Float32Array(rows * width)
+  for (let t = 0; t < rows; t++) kept.set(samples.subarray(t * n * width, (t * n + 1) * width), t * width)
+  return kept
 }

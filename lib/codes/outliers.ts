@@ -2,7 +2,7 @@ import { roundHalfEven } from '../graph/encoder.js'
 import { outlierFactors } from '../graph/factors.js'
 import type { Code } from '../graph/scheme.js'
 import { uniformCode } from './code.js'
-import type { Observation } from './observation.js'
+import { everyNthRow, type Observation } from './observation.js'
 import type { Found } from './search.js'
 import type { StreamLoss } from './stream-loss.js'
 
@@ -83,22 +83,29 @@ export async function searchReach(
   const reaches = Array.from(max, (x, j) => Math.max(x, -Math.max(min[j], GELU_IS_ZERO)))
   const farthest = reaches.reduce((a, b) => Math.max(a, b), 0)
   const stride = Math.max(1, Math.floor(samples.length / width / REACH_ROWS))
+  const looked = everyNthRow(samples, width, stride)
   let best: Found | null = null
   for (const step of stepsFrom(farthest, bits)) {
     const m = Math.max(0, Math.ceil(Math.log2(farthest / ((half - 0.5) * step)) - 1e-9))
     if (m > LARGEST_M) break
     const outliers = reaches.map((reach) => m > 0 && reach > (half - 0.5) * step)
     const steps = outliers.map((outlier) => (outlier ? step * 2 ** m : step))
-    let loss = 0
-    for (let i = 0; i < samples.length; i += stride * width) {
-      for (let j = 0; j < width; j++) {
-        const x = Math.max(samples[i + j], GELU_IS_ZERO)
-        const level = Math.min(Math.max(roundHalfEven(x / steps[j]), -half), half - 1)
-        loss += stride * (importance ? importance[j] : 1) * (x - level * steps[j]) ** 2
-      }
-    }
+    const loss = stride * reachLoss(looked, steps, half, importance)
     if (best === null || loss < best.loss) best = { code: twoSteps(bits, step, outliers, m), loss }
     await breathe()
   }
   return best as Found
+}
+
+/** Weighted squared error of rows before GELU at a step for each column. */
+function reachLoss(rows: Float32Array, steps: number[], half: number, importance: ArrayLike<number> | null): number {
+  let loss = 0
+  for (let i = 0; i < rows.length; ) {
+    for (let j = 0; j < steps.length; j++, i++) {
+      const x = Math.max(rows[i], GELU_IS_ZERO)
+      const level = Math.min(Math.max(roundHalfEven(x / steps[j]), -half), half - 1)
+      loss += (importance ? importance[j] : 1) * (x - level * steps[j]) ** 2
+    }
+  }
+  return loss
 }

@@ -1,4 +1,4 @@
-import { encoderOf, roundHalfEven } from '../graph/encoder.js'
+import { type EncoderValues, encoderOf, roundHalfEven } from '../graph/encoder.js'
 import { stepsOf } from '../graph/factors.js'
 import type { Code } from '../graph/scheme.js'
 
@@ -11,22 +11,33 @@ const SLICE = 1 << 15
  * @param values [rows][width]
  */
 export async function roundValues(values: Float32Array, code: Code, width: number, breathe: () => Promise<void> | void): Promise<void> {
-  const { offset, low, high, table: bytes } = encoderOf(code)
-  const steps = code.factors ? stepsOf(code, width) : Float32Array.of(code.step)
-  const inverses = steps.map((step) => 1 / step)
-  const columns = steps.length
-  const table = bytes && Float64Array.from(bytes, (byte) => byte - offset)
-  const last = table ? table.length - 1 : 0
-  for (let from = 0; from < values.length; from += SLICE) {
-    const to = Math.min(from + SLICE, values.length)
-    for (let i = from; i < to; i++) {
-      const column = i % columns
-      const v = Math.fround(values[i] * inverses[column])
-      const level = table
-        ? table[Math.min(Math.max(Math.floor(2 * v) + 2 * offset, 0), last)]
-        : roundHalfEven(Math.min(Math.max(v, low), high))
-      values[i] = level * steps[column]
-    }
+  const encoder = encoderOf(code)
+  const steps = code.factors ? stepsOf(code, width) : new Float32Array(width).fill(code.step)
+  const rows = Math.max(1, Math.floor(SLICE / width))
+  for (let from = 0; from < values.length; from += rows * width) {
+    const slice = values.subarray(from, from + rows * width)
+    if (encoder.table) roundByTable(slice, steps, encoder.table, encoder.offset)
+    else roundUniform(slice, steps, encoder)
     await breathe()
+  }
+}
+
+function roundUniform(values: Float32Array, steps: Float32Array, { low, high }: EncoderValues): void {
+  const inverses = steps.map((step) => 1 / step)
+  for (let i = 0; i < values.length; ) {
+    for (let j = 0; j < steps.length; j++, i++) {
+      values[i] = roundHalfEven(Math.min(Math.max(Math.fround(values[i] * inverses[j]), low), high)) * steps[j]
+    }
+  }
+}
+
+function roundByTable(values: Float32Array, steps: Float32Array, table: Uint8Array, offset: number): void {
+  const inverses = steps.map((step) => 1 / step)
+  const last = table.length - 1
+  for (let i = 0; i < values.length; ) {
+    for (let j = 0; j < steps.length; j++, i++) {
+      const half = Math.floor(2 * Math.fround(values[i] * inverses[j])) + 2 * offset
+      values[i] = (table[Math.min(Math.max(half, 0), last)] - offset) * steps[j]
+    }
   }
 }

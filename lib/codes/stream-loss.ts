@@ -1,6 +1,6 @@
 import { roundHalfEven } from '../graph/encoder.js'
 import type { Code } from '../graph/scheme.js'
-import type { Observation } from './observation.js'
+import { everyNthRow, type Observation } from './observation.js'
 import { roundValues } from './round.js'
 
 /**
@@ -42,7 +42,7 @@ export class StreamLoss {
   ) {
     const count = samples.length / width
     const stride = Math.max(1, Math.floor(count / ROWS))
-    this.values = samples.filter((_, i) => Math.floor(i / width) % stride === 0)
+    this.values = everyNthRow(samples, width, stride)
     this.width = width
     this.normals = Array.from({ length: this.values.length / width }, (_, t) => normalOf(rowOf(this.values, width, t)))
     this.scale = (count * this.normals.length) / this.normals.reduce((sum, { inverse }) => sum + inverse ** 2, 0)
@@ -55,13 +55,8 @@ export class StreamLoss {
     const coded = values.slice()
     await roundValues(coded, code, width, this.breathe)
     const [sums, squares] = [new Float64Array(width), new Float64Array(width)]
-    for (const [t, exact] of this.normals.entries()) {
-      const rounded = normalOf(rowOf(coded, width, t))
-      for (let j = 0, i = t * width; j < width; j++, i++) {
-        const error = (values[i] - exact.mean) * exact.inverse - (coded[i] - rounded.mean) * rounded.inverse
-        sums[j] += error
-        squares[j] += error * error
-      }
+    for (let t = 0; t < this.normals.length; t++) {
+      addNormalErrors(rowOf(values, width, t), this.normals[t], rowOf(coded, width, t), sums, squares)
       if (t % 64 === 0) await this.breathe()
     }
     return this.weighed(sums, squares).reduce((a, b) => a + b, 0)
@@ -72,12 +67,8 @@ export class StreamLoss {
     const { width, values } = this
     const half = 2 ** (bits - 1)
     const [sums, squares] = [new Float64Array(width), new Float64Array(width)]
-    for (const [t, { inverse }] of this.normals.entries()) {
-      for (let j = 0, i = t * width; j < width; j++, i++) {
-        const error = inverse * (values[i] - Math.min(Math.max(roundHalfEven(values[i] / step), -half), half - 1) * step)
-        sums[j] += error
-        squares[j] += error * error
-      }
+    for (let t = 0; t < this.normals.length; t++) {
+      addRoundingErrors(rowOf(values, width, t), this.normals[t].inverse, step, half, sums, squares)
       if (t % 64 === 0) await this.breathe()
     }
     return this.weighed(sums, squares)
@@ -89,6 +80,32 @@ export class StreamLoss {
       const mean = sum / count
       return this.scale * this.importance[j] * (squares[j] / count + (this.rowsAnImage - 1) * mean * mean)
     })
+  }
+}
+
+/** Adds errors and their squares, a column each, of what LayerNorm makes of a row. */
+function addNormalErrors(row: Float32Array, exact: Normal, coded: Float32Array, sums: Float64Array, squares: Float64Array): void {
+  const rounded = normalOf(coded)
+  for (let j = 0; j < row.length; j++) {
+    const error = (row[j] - exact.mean) * exact.inverse - (coded[j] - rounded.mean) * rounded.inverse
+    sums[j] += error
+    squares[j] += error * error
+  }
+}
+
+/** The same for a symmetric uniform code, the row being divided by what it is divided by without rounding. */
+function addRoundingErrors(
+  row: Float32Array,
+  inverse: number,
+  step: number,
+  half: number,
+  sums: Float64Array,
+  squares: Float64Array,
+): void {
+  for (let j = 0; j < row.length; j++) {
+    const error = inverse * (row[j] - Math.min(Math.max(roundHalfEven(row[j] / step), -half), half - 1) * step)
+    sums[j] += error
+    squares[j] += error * error
   }
 }
 

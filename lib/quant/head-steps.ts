@@ -39,15 +39,13 @@ export async function headUnits(
   const { samples, width } = observation
   const headOf = headsOf(operand, observation)
   const units = await unitsOf(samples, heads, headOf, breathe)
-  const scaled = observationOf(
-    samples.map((x, i) => x / units[headOf(i)]),
-    width,
-  )
+  const scaled = new Float32Array(samples.length)
+  for (let i = 0; i < samples.length; i++) scaled[i] = samples[i] / units[headOf(i)]
   const rows = operand.kind === 'probabilities'
   const squares = (i: number) => units[headOf(i)] ** 2
   const rowWeights = rows ? Float64Array.from({ length: samples.length / width }, (_, t) => squares(t * width)) : null
   const weights = Float64Array.from({ length: width }, (_, c) => (importance ? importance[c] : 1) * (rows ? 1 : squares(c)))
-  return { histogram: await Histogram.of(scaled, weights, breathe, rowWeights), units }
+  return { histogram: await Histogram.of(observationOf(scaled, width), weights, breathe, rowWeights), units }
 }
 
 /** A code of values in units as a code of the values. */

@@ -1,6 +1,6 @@
 import type { breather } from '../codes/breathe.js'
 import { prepareWeights } from '../graph/constants.js'
-import type { Graph } from '../graph/graph.js'
+import type { Graph, Tensor } from '../graph/graph.js'
 import { lower } from '../graph/lower.js'
 import { Session } from '../runtime/session.js'
 import type { Calibration, RunOptions } from './observe.js'
@@ -57,15 +57,18 @@ export async function jointMoments(
   breathe: ReturnType<typeof breather>,
   options: RunOptions = {},
 ): Promise<JointMoments> {
-  const [a, b] = [await columnsOf(x, width, breathe), await columnsOf(y, width, breathe)]
-  return { cross: await momentsOf(a, b, width, options), own: await momentsOf(b, b, width, options) }
+  const columns = await columnsOf(y, width, breathe)
+  const own: Tensor = { shape: [width, y.length / width], data: columns }
+  // The product of columns: its rows are columns of the samples.
+  const product = async (left: Float32Array) => Float64Array.from(await multiplyRows(left, own, options))
+  return { cross: await product(await columnsOf(x, width, breathe)), own: await product(columns) }
 }
 
-/** Of as many rows each. */
-export const meanMoments = (parts: JointMoments[]): JointMoments => {
-  const mean = (of: (part: JointMoments) => Float64Array) =>
-    of(parts[0]).map((_, i) => parts.reduce((sum, part) => sum + of(part)[i] / parts.length, 0))
-  return { cross: mean(({ cross }) => cross), own: mean(({ own }) => own) }
+/** Cov[y, y] of parts with as many rows each. */
+export function meanOwn(parts: JointMoments[]): Float64Array {
+  const mean = new Float64Array(parts[0].own.length)
+  for (const { own } of parts) for (let i = 0; i < mean.length; i++) mean[i] += own[i] / parts.length
+  return mean
 }
 
 /** [width][rows], without the means, times 1 / sqrt(rows). */
@@ -78,14 +81,13 @@ async function columnsOf(samples: Float32Array, width: number, breathe: ReturnTy
   }
   const columns = new Float32Array(samples.length)
   const scale = Math.sqrt(1 / rows)
-  for (let t = 0; t < rows; t++) {
-    for (let j = 0; j < width; j++) columns[j * rows + t] = scale * (samples[t * width + j] - mean[j])
-    if (t % 16 === 0) await breathe()
+  // Sixteen rows together, which are a line of the cache of each column.
+  for (let from = 0; from < rows; from += 16) {
+    const to = Math.min(from + 16, rows)
+    for (let j = 0; j < width; j++) {
+      for (let t = from; t < to; t++) columns[j * rows + t] = scale * (samples[t * width + j] - mean[j])
+    }
+    await breathe()
   }
   return columns
-}
-
-/** The product of columns: its rows are columns of the samples. */
-async function momentsOf(a: Float32Array, b: Float32Array, width: number, options: RunOptions): Promise<Float64Array> {
-  return Float64Array.from(await multiplyRows(a, { shape: [width, a.length / width], data: b }, options))
 }

@@ -1,7 +1,7 @@
 import type { breather } from '../codes/breathe.js'
 import { cholesky, invertLower } from '../codes/cholesky.js'
 import type { Tensor } from '../graph/graph.js'
-import { type JointMoments, meanMoments } from './moments.js'
+import { type JointMoments, meanOwn } from './moments.js'
 import type { RunOptions } from './observe.js'
 import { multiplyRows } from './product.js'
 
@@ -38,7 +38,7 @@ export async function refit(
   options: RunOptions,
 ): Promise<Refit> {
   if (halves.length < 2) return { apply: async (weight) => weight }
-  const { own } = meanMoments(halves)
+  const own = meanOwn(halves)
   let trace = 0
   for (let j = 0; j < width; j++) trace += own[j * width + j]
   const damped = own.slice()
@@ -52,7 +52,8 @@ export async function refit(
   const inverted = await multiplyRows(columns, square(columns), options)
   const corrections: Tensor[] = []
   for (const { cross, own } of halves) {
-    const difference = Float32Array.from(cross, (c, i) => c - own[i])
+    const difference = new Float32Array(own.length)
+    for (let i = 0; i < own.length; i++) difference[i] = cross[i] - own[i]
     // multiplyRows takes its second factor transposed: this is the transpose of what W is multiplied with.
     corrections.push(square(await multiplyRows(inverted, square(difference), options)))
   }
@@ -60,13 +61,20 @@ export async function refit(
   return {
     apply: async ({ shape, data }) => {
       const [first, second] = [await multiplyRows(data, corrections[0], options), await multiplyRows(data, corrections[1], options)]
-      const change = first.map((c, i) => (c + second[i]) / 2)
+      const change = first.slice()
+      for (let i = 0; i < change.length; i++) change[i] = (first[i] + second[i]) / 2
       const agreed = dot(await multiplyRows(first, covariance, options), second)
       const all = dot(await multiplyRows(change, covariance, options), change)
       const alpha = all > 0 ? Math.min(Math.max(agreed / all, 0), 1) : 0
-      return { shape, data: data.map((w, i) => w + alpha * change[i]) }
+      const refitted = data.slice()
+      for (let i = 0; i < data.length; i++) refitted[i] = data[i] + alpha * change[i]
+      return { shape, data: refitted }
     },
   }
 }
 
-const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, x, i) => sum + x * b[i], 0)
+function dot(a: Float32Array, b: Float32Array): number {
+  let sum = 0
+  for (let i = 0; i < a.length; i++) sum += a[i] * b[i]
+  return sum
+}

@@ -1,6 +1,6 @@
 import type { breather } from '../codes/breathe.js'
-import { compensator } from '../codes/compensate.js'
-import type { Observation } from '../codes/observation.js'
+import { type Compensator, compensator } from '../codes/compensate.js'
+import { addRow, everyNthRow, type Observation } from '../codes/observation.js'
 import { roundValues } from '../codes/round.js'
 import { type Graph, inputsOf, type Node } from '../graph/graph.js'
 import { storageOf } from '../graph/operands.js'
@@ -8,7 +8,7 @@ import { logitsOf, probabilitiesOf, type Scheme } from '../graph/scheme.js'
 import { correctBias, drift } from './bias.js'
 import { CodeSearch, encodeWeight } from './choose.js'
 import { evaluateNode, type Values } from './evaluate.js'
-import { type JointMoments, jointMoments, meanMoments } from './moments.js'
+import { type JointMoments, jointMoments, meanOwn } from './moments.js'
 import { type Calibration, type RunOptions, SAMPLE_ROWS, sampleStride } from './observe.js'
 import { type ActivationOperand, type LinearNode, type Operands, tensorOf } from './operands.js'
 import type { Without } from './parts.js'
@@ -55,6 +55,8 @@ interface Rounded {
   drift: Float64Array
   moments: Float64Array
   refit: Refit | null
+  /** Made for the first layer that wants it, and the same for all that read the edge. */
+  compensator?: Compensator
 }
 
 /** Covariances are taken from all rows, or from every nth when there are more than this. */
@@ -92,10 +94,9 @@ class Sequence {
   }
 
   async next(node: Node): Promise<void> {
-    if (node.op === 'linear') await this.quantizeLinear(node)
-    const replaced = node.op === 'linear' ? (this.graph.nodes.find(({ name }) => name === node.name) as LinearNode) : node
-    const values = await this.evaluate(this.decoded, replaced, this.values)
-    this.exact.set(node.output, await this.evaluate(this.float, node, this.exact))
+    // Together, so that threads have the float node to compute while codes are searched here.
+    const [values, exact] = await Promise.all([this.evaluateQuantized(node), this.evaluate(this.float, node, this.exact)])
+    this.exact.set(node.output, exact)
     for (const edge of inputsOf(node)) {
       if (this.lastReader.get(edge) !== node.name) continue
       for (const side of [this.values, this.exact]) side.delete(edge)
@@ -104,6 +105,12 @@ class Sequence {
     if (node.op === 'attention') for (const name of [logitsOf(node), probabilitiesOf(node)]) await this.chooseObserved(name)
     const operand = this.activations.get(node.output)
     if (operand) await this.round(operand, values)
+  }
+
+  private async evaluateQuantized(node: Node): Promise<Values> {
+    if (node.op !== 'linear') return this.evaluate(this.decoded, node, this.values)
+    await this.quantizeLinear(node)
+    return this.evaluate(this.decoded, this.graph.nodes.find(({ name }) => name === node.name) as LinearNode, this.values)
   }
 
   private evaluate(graph: Graph, node: Node, values: Map<string, Values>): Promise<Values> {
@@ -129,13 +136,16 @@ class Sequence {
     this.scheme.edges.set(name, code)
     await roundValues(values, code, width, this.breathe)
     if (operand.readers.length === 0) return
-    const { mean } = await this.observe(values, width)
     const exact = this.exact.get(name) as Values
-    const halves = await this.momentsOf(exact, values, width)
+    const [halves, mean, drifted] = await Promise.all([
+      this.momentsOf(exact, values, width),
+      this.meanOf(values, width),
+      drift(exact, values, width, this.calibration.images, this.breathe),
+    ])
     this.rounded.set(name, {
       mean,
-      drift: await drift(exact, values, width, this.calibration.images, this.breathe),
-      moments: meanMoments(halves).own,
+      drift: drifted,
+      moments: meanOwn(halves),
       refit: this.refits(operand) ? await refit(halves, width, this.breathe, this.options) : null,
     })
   }
@@ -162,9 +172,7 @@ class Sequence {
     const rows = values.length / width
     const stride = Math.ceil(rows / MOMENT_ROWS)
     if (stride === 1) return values
-    const kept = new Float32Array(Math.floor(rows / stride) * width)
-    for (let t = 0; t * width < kept.length; t++) kept.set(values.subarray(t * stride * width, (t * stride + 1) * width), t * width)
-    return kept
+    return everyNthRow(values.subarray(0, Math.floor(rows / stride) * stride * width), width, stride)
   }
 
   private sampling(rows: number): { stride: number; kept: number } {
@@ -174,12 +182,14 @@ class Sequence {
 
   private async quantizeLinear(node: LinearNode): Promise<void> {
     const input = this.activations.get(this.stored(node.input).edge) as ActivationOperand
-    const { mean, drift, moments, refit } = this.rounded.get(input.name) as Rounded
-    const { width, readers } = input
-    if (readers.at(-1)?.name === node.name) this.rounded.delete(input.name)
+    const rounded = this.rounded.get(input.name) as Rounded
+    if (input.readers.at(-1)?.name === node.name) this.rounded.delete(input.name)
+    const { mean, drift, moments, refit } = rounded
+    const { width } = input
     const { without } = this.choice
     const bits = this.choice.bits(node.weight)
-    const factor = !without.has('compensation') && bits < 8 ? await compensator(moments, width, this.breathe) : null
+    const compensated = !without.has('compensation') && bits < 8
+    const factor = compensated ? (rounded.compensator ??= await compensator(moments, width, this.breathe)) : null
     const weight = tensorOf(this.float, node.weight)
     const variances = Float64Array.from({ length: width }, (_, j) => moments[j * width + j])
     const target = refit && bits < 8 ? await refit.apply(weight) : weight
@@ -201,6 +211,17 @@ class Sequence {
     this.decoded.constants.set(node.weight, { shape: weight.shape, data: decoded })
   }
 
+  /** [width] */
+  private async meanOf(values: Values, width: number): Promise<Float64Array> {
+    const count = values.length / width
+    const mean = new Float64Array(width)
+    for (let t = 0, i = 0; t < count; t++) {
+      for (let j = 0; j < width; j++, i++) mean[j] += values[i] / count
+      if (t % 16 === 0) await this.breathe()
+    }
+    return mean
+  }
+
   /** Statistics of all rows, and sampled ones. */
   private async observe(values: Values, width: number): Promise<Observation> {
     const count = values.length / width
@@ -209,18 +230,13 @@ class Sequence {
     const [mean, meanSquare] = [new Float64Array(width), new Float64Array(width)]
     const min = new Float64Array(width).fill(Number.POSITIVE_INFINITY)
     const max = new Float64Array(width).fill(Number.NEGATIVE_INFINITY)
+    const seen = { count, width, mean, meanSquare, min, max, samples }
     for (let t = 0; t < count; t++) {
       const row = values.subarray(t * width, (t + 1) * width)
       if (t % stride === 0 && t / stride < kept) samples.set(row, (t / stride) * width)
-      for (let j = 0; j < width; j++) {
-        const x = row[j]
-        mean[j] += x / count
-        meanSquare[j] += (x * x) / count
-        if (x < min[j]) min[j] = x
-        if (x > max[j]) max[j] = x
-      }
+      addRow(seen, row)
       if (t % 16 === 0) await this.breathe()
     }
-    return { count, width, mean, meanSquare, min, max, samples }
+    return seen
   }
 }

@@ -1,6 +1,6 @@
 import type { breather } from '../codes/breathe.js'
 import { Histogram } from '../codes/histogram.js'
-import type { Observation } from '../codes/observation.js'
+import { everyNthRow, type Observation } from '../codes/observation.js'
 import { searchCodebook, searchUniform } from '../codes/search.js'
 import { searchRow } from '../codes/weights.js'
 import type { Edge, Graph, Node, Tensor } from '../graph/graph.js'
@@ -176,9 +176,7 @@ function fewerSamples(observation: Observation): Observation {
   const { samples, width } = observation
   const stride = Math.max(1, Math.floor(samples.length / width / SAMPLES_COMPARED))
   const rows = Math.floor(samples.length / width / stride)
-  const kept = new Float32Array(rows * width)
-  for (let t = 0; t < rows; t++) kept.set(samples.subarray(t * stride * width, (t * stride + 1) * width), t * width)
-  return { ...observation, samples: kept }
+  return { ...observation, samples: everyNthRow(samples.subarray(0, rows * stride * width), width, stride) }
 }
 
 export function foldNorm(graph: Graph, norm: NodeOf<'layernorm'>, { shift, factor }: Fold): void {
