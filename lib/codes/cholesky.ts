@@ -26,7 +26,10 @@ export async function cholesky(a: Float64Array, n: number, breathe: Breathe): Pr
 /** Columns j to j + 3 of the row that begins at `row`, all of them left of its diagonal. */
 function fourOfRow(a: Float64Array, n: number, row: number, j: number): void {
   const [first, second, third, fourth] = [j * n, (j + 1) * n, (j + 2) * n, (j + 3) * n]
-  let [sum0, sum1, sum2, sum3] = [a[row + j], a[row + j + 1], a[row + j + 2], a[row + j + 3]]
+  let sum0 = a[row + j]
+  let sum1 = a[row + j + 1]
+  let sum2 = a[row + j + 2]
+  let sum3 = a[row + j + 3]
   for (let k = 0; k < j; k++) {
     const x = a[row + k]
     sum0 -= x * a[first + k]

@@ -62,12 +62,16 @@ function descend(levels: Int8Array, gradient: Float32Array, step: number, bits: 
   const width = levels.length
   const half = 2 ** (bits - 1)
   for (let move = 0; move < MOVES * width; move++) {
-    let [most, column, direction] = [0, -1, 0]
+    let most = 0
+    let column = -1
+    let direction = 0
     for (let j = 0; j < width; j++) {
       const d = gradient[j] > 0 ? 1 : -1
       const gain = 2 * d * step * gradient[j] - step * step * damped[j * (width + 1)]
       if (gain <= most || levels[j] + d >= half || levels[j] + d < -half) continue
-      ;[most, column, direction] = [gain, j, d]
+      most = gain
+      column = j
+      direction = d
     }
     if (column < 0) return
     levels[column] += direction

@@ -41,14 +41,14 @@ export function observationOf(samples: Float32Array, width: number): Observation
   const min = new Float64Array(width).fill(Number.POSITIVE_INFINITY)
   const max = new Float64Array(width).fill(Number.NEGATIVE_INFINITY)
   const seen = { count, width, mean, meanSquare, min, max, samples }
-  for (let from = 0; from < samples.length; from += width) addRow(seen, samples.subarray(from, from + width))
+  for (let from = 0; from < samples.length; from += width) addRow(seen, samples, from)
   return seen
 }
 
-/** Adds one of `count` rows to the statistics. */
-export function addRow({ count, mean, meanSquare, min, max }: Observation, row: Float32Array): void {
-  for (let c = 0; c < row.length; c++) {
-    const x = row[c]
+/** Adds one of `count` rows to the statistics, that which begins at `from`. */
+export function addRow({ count, width, mean, meanSquare, min, max }: Observation, values: Float32Array, from: number): void {
+  for (let c = 0; c < width; c++) {
+    const x = values[from + c]
     mean[c] += x / count
     meanSquare[c] += (x * x) / count
     if (x < min[c]) min[c] = x

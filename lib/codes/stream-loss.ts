@@ -85,9 +85,10 @@ export class StreamLoss {
 
 /** Adds errors and their squares, a column each, of what LayerNorm makes of a row. */
 function addNormalErrors(row: Float32Array, exact: Normal, coded: Float32Array, sums: Float64Array, squares: Float64Array): void {
-  const rounded = normalOf(coded)
+  const { mean, inverse } = exact
+  const { mean: codedMean, inverse: codedInverse } = normalOf(coded)
   for (let j = 0; j < row.length; j++) {
-    const error = (row[j] - exact.mean) * exact.inverse - (coded[j] - rounded.mean) * rounded.inverse
+    const error = (row[j] - mean) * inverse - (coded[j] - codedMean) * codedInverse
     sums[j] += error
     squares[j] += error * error
   }
@@ -112,7 +113,8 @@ function addRoundingErrors(
 const rowOf = (values: Float32Array, width: number, t: number): Float32Array => values.subarray(t * width, (t + 1) * width)
 
 function normalOf(row: Float32Array): Normal {
-  let [sum, squares] = [0, 0]
+  let sum = 0
+  let squares = 0
   for (let j = 0; j < row.length; j++) {
     sum += row[j]
     squares += row[j] * row[j]

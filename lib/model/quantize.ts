@@ -6,6 +6,7 @@ import type { Calibration } from '../quant/observe.js'
 import { PARTS, type Part } from '../quant/parts.js'
 import { type Allocation, leftOut, type PublicWidths, type Quantizer, type QuantizerOptions, quantizerOf } from '../quant/quantizer.js'
 import { type DamageStore, type QuantizedGraph, widthsTried } from '../quant/search.js'
+import { chooseThreads } from '../runtime/threads.js'
 import { kindOf } from '../values.js'
 import { adviceLines } from './advice.js'
 import { Cache, type CachedGraph } from './cache.js'
@@ -64,7 +65,8 @@ class Job {
   ) {
     const { preset = 'best', coverage = 'full', allocation = 'knapsack', threads, signal } = options
     this.settings = { preset, coverage, allocation, without: PARTS.filter((part) => options.without?.includes(part)) }
-    this.running = { threads, signal }
+    // Known once: to find the default reads files.
+    this.running = { threads: chooseThreads(threads), signal }
   }
 
   async run(): Promise<ModelParts> {

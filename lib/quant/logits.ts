@@ -55,7 +55,8 @@ class Sampled {
     this.count += logits.length
     let first = 0
     for (const end of block.ends) {
-      let [passed, drawn] = [0, 0]
+      let passed = 0
+      let drawn = 0
       for (let i = first; i < end; i++) {
         this.min = Math.min(this.min, logits[i])
         this.max = Math.max(this.max, logits[i])

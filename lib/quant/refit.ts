@@ -61,16 +61,26 @@ export async function refit(
   return {
     apply: async ({ shape, data }) => {
       const [first, second] = [await multiplyRows(data, corrections[0], options), await multiplyRows(data, corrections[1], options)]
-      const change = first.slice()
-      for (let i = 0; i < change.length; i++) change[i] = (first[i] + second[i]) / 2
+      const change = middle(first, second)
       const agreed = dot(await multiplyRows(first, covariance, options), second)
       const all = dot(await multiplyRows(change, covariance, options), change)
       const alpha = all > 0 ? Math.min(Math.max(agreed / all, 0), 1) : 0
-      const refitted = data.slice()
-      for (let i = 0; i < data.length; i++) refitted[i] = data[i] + alpha * change[i]
-      return { shape, data: refitted }
+      return { shape, data: sum(data, alpha, change) }
     },
   }
+}
+
+function middle(a: Float32Array, b: Float32Array): Float32Array {
+  const middle = new Float32Array(a.length)
+  for (let i = 0; i < a.length; i++) middle[i] = (a[i] + b[i]) / 2
+  return middle
+}
+
+/** a + factor b */
+function sum(a: Float32Array, factor: number, b: Float32Array): Float32Array {
+  const sum = new Float32Array(a.length)
+  for (let i = 0; i < a.length; i++) sum[i] = a[i] + factor * b[i]
+  return sum
 }
 
 function dot(a: Float32Array, b: Float32Array): number {

@@ -20,7 +20,8 @@ export function inverseVariances(stream: Float32Array, width: number): Float64Ar
   const weights = new Float64Array(stream.length / width)
   let total = 0
   for (let t = 0; t < weights.length; t++) {
-    let [sum, squares] = [0, 0]
+    let sum = 0
+    let squares = 0
     for (let i = t * width; i < (t + 1) * width; i++) {
       sum += stream[i]
       squares += stream[i] * stream[i]

@@ -232,9 +232,8 @@ class Sequence {
     const max = new Float64Array(width).fill(Number.NEGATIVE_INFINITY)
     const seen = { count, width, mean, meanSquare, min, max, samples }
     for (let t = 0; t < count; t++) {
-      const row = values.subarray(t * width, (t + 1) * width)
-      if (t % stride === 0 && t / stride < kept) samples.set(row, (t / stride) * width)
-      addRow(seen, row)
+      if (t % stride === 0 && t / stride < kept) samples.set(values.subarray(t * width, (t + 1) * width), (t / stride) * width)
+      addRow(seen, values, t * width)
       if (t % 16 === 0) await this.breathe()
     }
     return seen
