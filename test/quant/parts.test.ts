@@ -57,9 +57,10 @@ it('leaves the float model as it is without the parts that change it, and each o
 it('has the code families of the parts that are there', async () => {
   const found = async (...parts: Part[]) => families(await without(parts, W4A4, { coverage: 'full' }))
   expect(await found('sequence')).toContain('codebook')
-  expect(await found('sequence', 'codebooks')).toEqual(new Set(['uniform', 'v2sf', 'o2sf']))
-  expect(await found('sequence', 'codebooks', 'v2sf')).toEqual(new Set(['uniform', 'o2sf']))
-  expect(await found('codebooks', 'v2sf', 'o2sf')).toEqual(new Set(['uniform']))
+  expect(await found('sequence', 'codebooks')).toEqual(new Set(['uniform', 'regions', 'log', 'o2sf']))
+  expect(await found('sequence', 'codebooks', 'families')).toEqual(new Set(['uniform', 'v2sf', 'o2sf']))
+  expect(await found('sequence', 'codebooks', 'families', 'v2sf')).toEqual(new Set(['uniform', 'o2sf']))
+  expect(await found('codebooks', 'families', 'v2sf', 'o2sf')).toEqual(new Set(['uniform']))
 })
 
 it('has one step for an edge of attention without head-steps, and one for a weight without row-steps', async () => {
@@ -130,4 +131,12 @@ it('quantizes without anything', async () => {
     expect(families(bare)).toEqual(new Set(['uniform']))
     expect(bare.divergence).toBeGreaterThan((await without([], widths)).divergence)
   }
+})
+
+it('leaves LayerNorm alone without norms, and without the sequence', async () => {
+  const moved = ({ graph: quantized, float }: QuantizedGraph) =>
+    quantized.nodes.some((node) => node.op === 'layernorm' && data(quantized, node.gamma).some((g, j) => g !== data(float, node.gamma)[j]))
+  expect(moved(await without(['norms']))).toBe(false)
+  expect(moved(await without(['sequence']))).toBe(false)
+  expect(moved(await without([]))).toBe(true)
 })
