@@ -74,20 +74,22 @@ export class CodeSearch {
     if (kind === 'gelu input' && !this.without.has('o2sf')) return searchReach(this.observation, bits, this.importance, this.breathe)
     if (!isStored(this.operand)) return searchSymmetric(this.histogram, bits)
     const highest = ['query', 'key', 'value'].includes(kind) ? HIGHEST_SIGNED : HIGHEST_UNSIGNED
-    const named = this.bestNamed(bits, highest)
+    const named = await this.bestNamed(bits, highest)
     const found = this.without.has('codebooks') ? named : searchCodebook(this.histogram, bits, named, highest)
     if (kind === 'residual') return this.bestOfStream(bits, found)
     return this.units ? { ...found, code: inUnits(found.code, this.units) } : found
   }
 
   /** Of what has a formula. */
-  private bestNamed(bits: number, highest: number): Found {
+  private async bestNamed(bits: number, highest: number): Promise<Found> {
     const { histogram, without } = this
     const skewed = this.operand.kind === 'probabilities' || this.operand.kind === 'gelu output'
     const twoScale = skewed && !without.has('v2sf')
     const simple = twoScale ? searchTwoScale(histogram, bits) : searchUniform(histogram, bits, highest)
     if (without.has('families')) return simple
+    await this.breathe()
     const regions = searchRegions(histogram, bits, simple, highest)
+    await this.breathe()
     return skewed ? searchLog(histogram, bits, regions, highest) : regions
   }
 

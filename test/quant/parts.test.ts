@@ -132,11 +132,3 @@ it('quantizes without anything', async () => {
     expect(bare.divergence).toBeGreaterThan((await without([], widths)).divergence)
   }
 })
-
-it('leaves LayerNorm alone without norms, and without the sequence', async () => {
-  const moved = ({ graph: quantized, float }: QuantizedGraph) =>
-    quantized.nodes.some((node) => node.op === 'layernorm' && data(quantized, node.gamma).some((g, j) => g !== data(float, node.gamma)[j]))
-  expect(moved(await without(['norms']))).toBe(false)
-  expect(moved(await without(['sequence']))).toBe(false)
-  expect(moved(await without([]))).toBe(true)
-})
