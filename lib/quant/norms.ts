@@ -3,13 +3,16 @@ import { drift } from './bias.js'
 import { tensorOf } from './operands.js'
 
 /**
- * Gamma and beta of a LayerNorm that make up for errors of what it normalises: a line for each channel, from the quantized model's output y to the float
- * model's x, by least squares,
+ * Gamma and beta of a LayerNorm that make up for errors of what it normalises (the idea of norm tweaking, Li et al., AAAI 2024, in closed form): noise in the stream raises
+ * the standard deviation that LayerNorm divides by, so that the signal comes out smaller. With y = a x + noise in each channel, x in the float model and y in the quantized one,
  *
- *   gain_j = Cov[x_j, y_j] / Var[y_j],   y_j' = gain_j (y_j - E y_j) + E x_j,
+ *   y_j' = gain_j (y_j - E y_j) + E x_j,   gain_j = 1 / a_j = Var[x_j] / Cov[x_j, y_j].
  *
- * which is norm tweaking (Li et al., AAAI 2024) in closed form, without gradients. A gain below 1 is what noise in y calls for.
+ * That gives the signal its size back. The line of least squares, Cov / Var[y], would shrink it once more; what can be done about the noise is left to the weights behind.
  */
+
+/** Gains beyond this, or below its inverse, are none. */
+const MOST = 2
 
 /** y -> gain y + shift, each [width]. */
 export interface Affine {
@@ -19,17 +22,17 @@ export interface Affine {
 
 /** Of each column of some rows. */
 interface Lines {
-  /** Cov[x, y] - Var[y] */
-  excess: Float64Array
-  /** Var[y] */
-  variance: Float64Array
+  /** Var[x] - Cov[x, y] */
+  lost: Float64Array
+  /** Cov[x, y] */
+  shared: Float64Array
 }
 
 /**
- * Rows of an image share their errors: gains depart from 1 by the part alpha of what all images call for on which two halves of them agree, as {@link refit}
+ * Rows of an image share their errors: gains depart from 1 by the part alpha of what all images call for on which two halves of them agree, as refit.ts
  * has it for weights; here for all columns at once,
  *
- *   alpha = <c_1, c_2> / <c, c>,  <a, b> = sum_j a_j b_j Var[y_j],
+ *   alpha = <c_1, c_2> / <c, c>,  <a, b> = sum_j a_j b_j Cov[x_j, y_j],
  *
  * with c_1, c_2 and c the gains less 1 of either half and of all. Means move by {@link drift}.
  *
@@ -50,31 +53,36 @@ export async function fitAffine(
   const all = await linesOf([x, y], width, breathe)
   let [agreed, square] = [0, 0]
   for (let j = 0; j < width; j++) {
-    agreed += slope(first, j) * slope(second, j) * all.variance[j]
-    square += slope(all, j) ** 2 * all.variance[j]
+    const weight = Math.max(0, all.shared[j])
+    agreed += departure(first, j) * departure(second, j) * weight
+    square += departure(all, j) ** 2 * weight
   }
   const alpha = square > 0 ? Math.min(Math.max(agreed / square, 0), 1) : 0
-  const gain = all.variance.map((_, j) => 1 + alpha * slope(all, j))
+  const gain = all.shared.map((_, j) => 1 + alpha * departure(all, j))
   const drifted = await drift(x, y, width, images, breathe)
   const mean = await meansOf(y, width, breathe)
   return { gain, shift: gain.map((g, j) => (1 - g) * mean[j] - drifted[j]) }
 }
 
-const slope = ({ excess, variance }: Lines, j: number): number => (variance[j] > 0 ? excess[j] / variance[j] : 0)
+/** Of a gain from 1; a channel that is mostly noise is left alone. */
+function departure({ lost, shared }: Lines, j: number): number {
+  const gain = shared[j] > 0 ? 1 + lost[j] / shared[j] : 1
+  return gain > MOST || gain < 1 / MOST ? 0 : gain - 1
+}
 
 async function linesOf([x, y]: Float32Array[], width: number, breathe: () => Promise<void> | void): Promise<Lines> {
   const [meanX, meanY] = [await meansOf(x, width, breathe), await meansOf(y, width, breathe)]
-  const [excess, variance] = [new Float64Array(width), new Float64Array(width)]
+  const [lost, shared] = [new Float64Array(width), new Float64Array(width)]
   const rows = y.length / width
   for (let t = 0; t < rows; t++) {
     for (let j = 0, i = t * width; j < width; j++, i++) {
       const [a, b] = [x[i] - meanX[j], y[i] - meanY[j]]
-      excess[j] += ((a - b) * b) / rows
-      variance[j] += b ** 2 / rows
+      lost[j] += ((a - b) * a) / rows
+      shared[j] += (a * b) / rows
     }
     if (t % 16 === 0) await breathe()
   }
-  return { excess, variance }
+  return { lost, shared }
 }
 
 async function meansOf(values: Float32Array, width: number, breathe: () => Promise<void> | void): Promise<Float64Array> {

@@ -36,7 +36,7 @@ export const PARTS = [
   'allocation',
   /** Codes are found once more on what the quantized layers before make of the images, and kept where they diverge less. */
   'sequence',
-  /** In the sequence, gamma and beta of each LayerNorm are fitted to the float model's output. */
+  /** In the sequence, gamma and beta of each LayerNorm give the signal its mean and size back. */
   'norms',
   /** In the sequence, weights are fitted to the errors of what they multiply (ERQ). */
   'refit',
