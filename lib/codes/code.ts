@@ -33,6 +33,49 @@ export function signSplitCode(bits: number, step: number, m: number): Code {
   return { bits, family: 'v2sf', levels, step: positive(step) }
 }
 
+/**
+ * Contiguous regions, two or four of them, each with as many levels, 2^shift apart: the first starts at `low`, each other where the one before it would have
+ * had its next level. No level is wasted, and equal shifts are a uniform code. Two regions are V-2SF without its overlap, four a small floating point format.
+ *
+ * @param shifts of each region, the least of them 0
+ */
+export function regionsCode(bits: number, step: number, shifts: readonly number[], low: number): Code {
+  const payload = 2 ** bits / shifts.length
+  let next = low
+  const levels = shifts.flatMap((shift) =>
+    Array.from({ length: payload }, () => {
+      const level = next
+      next += 2 ** shift
+      return level
+    }),
+  )
+  return { bits, family: 'regions', levels, step: positive(step) }
+}
+
+/**
+ * Logarithmic: top 2^(-octaves u), u = 0..2^bits - 2, and 0, rounded to different integers. Below where powers lie closer than integers the code is
+ * uniform. `octaves` is 1 for log2, 1/2 for log-sqrt2 (RepQ-ViT), q / 37 for AdaLog.
+ *
+ * @param top the highest level, 2^bits - 1 or more
+ * @param zero how many levels lie below 0: the code is shifted so that this one becomes 0 (AdaLog for GELU)
+ */
+export function logCode(bits: number, step: number, octaves: number, top: number, zero = 0): Code {
+  const levels = logLevels(bits, octaves, top)
+  return { bits, family: 'log', levels: levels.map((level) => level - levels[zero]), step: positive(step) }
+}
+
+/** 2^bits ascending integers from 0 to `top`. */
+export function logLevels(bits: number, octaves: number, top: number): number[] {
+  const levels = new Array<number>(2 ** bits).fill(0)
+  for (let i = levels.length - 1, most = top; i > 0; i--) {
+    const power = top * 2 ** (-octaves * (levels.length - 1 - i))
+    // i levels are still to come, 0 the last of them.
+    levels[i] = Math.max(Math.min(Math.round(power), most), i)
+    most = levels[i] - 1
+  }
+  return levels
+}
+
 /** Any integers: ascending, 2^bits of them, 0 among them, all in -128..127 or all in 0..255. */
 export function codebook(bits: number, step: number, levels: number[]): Code {
   return { bits, family: 'codebook', levels, step: positive(step) }

@@ -3,7 +3,7 @@ import { codebook, largestShift, twoScaleCode, uniformCode } from './code.js'
 import type { Histogram } from './histogram.js'
 
 /** How much of the observed range a code covers: fractions tried by the searches, finest near the clipping that few bits prefer. */
-const COVERAGE = Array.from({ length: 48 }, (_, i) => 1.1 * 0.94 ** i)
+export const COVERAGE = Array.from({ length: 48 }, (_, i) => 1.1 * 0.94 ** i)
 
 export interface Found {
   code: Code
@@ -11,7 +11,7 @@ export interface Found {
   loss: number
 }
 
-function better(best: Found | null, code: Code, histogram: Histogram): Found {
+export function better(best: Found | null, code: Code, histogram: Histogram): Found {
   const loss = histogram.lossOf(code)
   return best === null || loss < best.loss ? { code, loss } : best
 }
@@ -70,29 +70,36 @@ export function searchTwoScale(histogram: Histogram, bits: number): Found {
 type Range = readonly [low: number, high: number]
 
 const LLOYD_ROUNDS = 12
+/** Free levels that save less than this part of the loss are not worth being without a formula. */
+const WORTH_FREEDOM = 0.01
 /** From 7 bits on a codebook has nearly as many levels as a byte has values: nothing is left to choose. */
 const WIDEST_CODEBOOK = 6
 
 /**
  * Free levels on the byte grid by Lloyd's iteration (levels to the means of their values, thresholds to the middles), for several coverages of the
- * range. Costs the kernels what any other table costs. Never worse on the histogram than `start`.
+ * range and from `start`. Costs the kernels what any other table costs. Never worse on the histogram than `start`, which is kept unless levels of
+ * their own are better by more than {@link WORTH_FREEDOM}.
  */
 export function searchCodebook(histogram: Histogram, bits: number, start: Found, highest = 255): Found {
   if (bits > WIDEST_CODEBOOK || !(histogram.max > histogram.min)) return start
   const range: Range = histogram.min < 0 ? [-128, 127] : [0, highest]
   const top = Math.max(histogram.max / range[1], -histogram.min / 128)
   const companded = histogram.companded(2 ** bits)
-  let best = start
-  for (const c of COVERAGE.filter((_, i) => i % 2 === 0)) {
-    const step = c * top
-    let levels = toGrid(
-      companded.map((x) => x / step),
-      range,
-    )
+  let best: Found = { ...start, loss: (1 - WORTH_FREEDOM) * start.loss }
+  const settle = (values: number[], step: number) => {
+    let levels = toGrid(values, range)
     for (let round = 0; round < LLOYD_ROUNDS; round++) levels = toGrid(histogram.centroids(levels, step), range)
     best = better(best, codebook(bits, step, levels), histogram)
   }
-  return best
+  settle(start.code.levels, start.code.step)
+  for (const c of COVERAGE.filter((_, i) => i % 2 === 0)) {
+    const step = c * top
+    settle(
+      companded.map((x) => x / step),
+      step,
+    )
+  }
+  return best.code === start.code ? start : best
 }
 
 /** Rounds ascending values to different integers of a byte's range, with the one nearest to 0 moved there. */

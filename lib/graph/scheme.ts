@@ -8,7 +8,7 @@
  */
 export interface Code {
   bits: number
-  family: 'uniform' | 'v2sf' | 'codebook' | 'o2sf'
+  family: 'uniform' | 'v2sf' | 'regions' | 'log' | 'codebook' | 'o2sf'
   /** 2^bits integers; for 'uniform' and 'o2sf' consecutive ones. */
   levels: number[]
   /** float32 > 0. */

@@ -23,7 +23,8 @@ const LARGEST_FACTOR = { signed: 2 ** 7, unsigned: 2 ** 6 }
 export function validateCode(code: Code, what: string): void {
   const { bits, family, levels, step, factors } = code
   checkBits(bits, what)
-  if (!['uniform', 'v2sf', 'codebook', 'o2sf'].includes(family)) throw new Error(`${what}: unknown family of codes ${family}`)
+  if (!['uniform', 'v2sf', 'regions', 'log', 'codebook', 'o2sf'].includes(family))
+    throw new Error(`${what}: unknown family of codes ${family}`)
   if (levels.length !== 2 ** bits) throw new Error(`${what}: ${levels.length} levels for ${bits} bits`)
   const low = levels[0]
   const high = levels[levels.length - 1]

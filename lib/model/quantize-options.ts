@@ -38,8 +38,8 @@ export interface QuantizeOptions extends DeviceOptions {
   allocation?: Allocation
   /**
    * Only with 'best': parts that are left out, to see what each of them buys; none by default. In the order of their steps: 'rotation', 'splitting',
-   * 'smoothing', 'fisher', 'stream-rows', 'v2sf', 'o2sf', 'codebooks', 'head-steps', 'row-steps', 'compensation', 'descent', 'bias', 'allocation' (not with `maxDrop`
-   * or the objective 'latency'), 'sequence' (with it goes 'refit'), 'refit'. docs/quantization.md says what each does and what it buys.
+   * 'smoothing' (with it goes 'repq'), 'repq', 'fisher', 'stream-rows', 'v2sf', 'o2sf', 'families', 'codebooks', 'head-steps', 'row-steps', 'compensation', 'descent',
+   * 'bias', 'allocation' (not with `maxDrop` or the objective 'latency'), 'sequence' (with it go 'norms' and 'refit'), 'norms', 'refit'. docs/quantization.md says what each does and what it buys.
    */
   without?: readonly Part[]
   /**

@@ -1,6 +1,7 @@
 import type { breather } from '../codes/breathe.js'
 import { type Compensator, encodeRowsCompensated } from '../codes/compensate.js'
 import { encodeRowsSearched } from '../codes/descend.js'
+import { searchLog, searchRegions } from '../codes/families.js'
 import { Histogram } from '../codes/histogram.js'
 import type { Observation } from '../codes/observation.js'
 import { searchOutliers, searchReach } from '../codes/outliers.js'
@@ -62,8 +63,8 @@ export class CodeSearch {
   }
 
   /**
-   * A uniform code with a searched zero point; for softmax and GELU V-2SF, for the residual stream O-2SF, where they are better; a codebook where that is
-   * better still. Operands of attention may have a step for each head. What is rounded in registers has a uniform code of one step, or O-2SF.
+   * A uniform code with a searched zero point; contiguous regions, for softmax and GELU V-2SF and logarithmic levels, for the residual stream O-2SF, where they
+   * are better; a codebook where that is better still. Operands of attention may have a step for each head. What is rounded in registers has a uniform code of one step, or O-2SF.
    *
    * @returns with the weighted squared error of all sampled rows
    */
@@ -73,11 +74,23 @@ export class CodeSearch {
     if (kind === 'gelu input' && !this.without.has('o2sf')) return searchReach(this.observation, bits, this.importance, this.breathe)
     if (!isStored(this.operand)) return searchSymmetric(this.histogram, bits)
     const highest = ['query', 'key', 'value'].includes(kind) ? HIGHEST_SIGNED : HIGHEST_UNSIGNED
-    const twoScale = (kind === 'probabilities' || kind === 'gelu output') && !this.without.has('v2sf')
-    const simple = twoScale ? searchTwoScale(this.histogram, bits) : searchUniform(this.histogram, bits, highest)
-    const found = this.without.has('codebooks') ? simple : searchCodebook(this.histogram, bits, simple, highest)
+    const named = await this.bestNamed(bits, highest)
+    const found = this.without.has('codebooks') ? named : searchCodebook(this.histogram, bits, named, highest)
     if (kind === 'residual') return this.bestOfStream(bits, found)
     return this.units ? { ...found, code: inUnits(found.code, this.units) } : found
+  }
+
+  /** Of what has a formula. */
+  private async bestNamed(bits: number, highest: number): Promise<Found> {
+    const { histogram, without } = this
+    const skewed = this.operand.kind === 'probabilities' || this.operand.kind === 'gelu output'
+    const twoScale = skewed && !without.has('v2sf')
+    const simple = twoScale ? searchTwoScale(histogram, bits) : searchUniform(histogram, bits, highest)
+    if (without.has('families')) return simple
+    await this.breathe()
+    const regions = searchRegions(histogram, bits, simple, highest)
+    await this.breathe()
+    return skewed ? searchLog(histogram, bits, regions, highest) : regions
   }
 
   /** @param found without a look at what LayerNorm makes of its errors */

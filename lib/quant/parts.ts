@@ -8,6 +8,8 @@ export const PARTS = [
   'splitting',
   /** Factors and shifts of channels move between layers (SQ-b). */
   'smoothing',
+  /** Smoothing may shift by the middle of a range, and divide by it alone (RepQ-ViT). */
+  'repq',
   /** Errors are weighed by Fisher information; without it, by what they add to the outputs of products. */
   'fisher',
   /** With full coverage, codes of the residual stream are chosen on rows that the predictions mind most; without it, on rows spread evenly. */
@@ -16,6 +18,8 @@ export const PARTS = [
   'v2sf',
   /** With full coverage, two steps for channels of the residual stream and of what GELU reads (O-2SF). */
   'o2sf',
+  /** Contiguous regions of levels, and for values of softmax and GELU logarithmic ones. */
+  'families',
   /** Free levels where they err less. */
   'codebooks',
   /** A step for each head of attention where it errs less. */
@@ -32,6 +36,8 @@ export const PARTS = [
   'allocation',
   /** Codes are found once more on what the quantized layers before make of the images, and kept where they diverge less. */
   'sequence',
+  /** In the sequence, gamma and beta of each LayerNorm give the signal its mean and size back. */
+  'norms',
   /** In the sequence, weights are fitted to the errors of what they multiply (ERQ). */
   'refit',
 ] as const

@@ -250,7 +250,7 @@ async function reshape(
   const { observations, logits } = await observe(based, operands, calibration, { ...run, onProgress })
   const split = without.has('splitting') ? { graph: based, observations } : splitChannels(based, observations)
   const channels = findOperands(split.graph, coverage).activations
-  const smoothed = without.has('smoothing') ? split : await smooth(split.graph, channels, split.observations, breathe)
+  const smoothed = without.has('smoothing') ? split : await smooth(split.graph, channels, split.observations, breathe, without)
   options.onProgress?.({ stage: 'smooth', done: 1, total: 1 })
   return { ...smoothed, logits }
 }

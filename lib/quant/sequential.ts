@@ -9,6 +9,7 @@ import { correctBias, drift } from './bias.js'
 import { CodeSearch, encodeWeight } from './choose.js'
 import { evaluateNode, type Values } from './evaluate.js'
 import { type JointMoments, jointMoments, meanOwn } from './moments.js'
+import { applyAffine, fitAffine } from './norms.js'
 import { type Calibration, type RunOptions, SAMPLE_ROWS, sampleStride } from './observe.js'
 import { type ActivationOperand, type LinearNode, type Operands, tensorOf } from './operands.js'
 import type { Without } from './parts.js'
@@ -95,7 +96,8 @@ class Sequence {
 
   async next(node: Node): Promise<void> {
     // Together, so that threads have the float node to compute while codes are searched here.
-    const [values, exact] = await Promise.all([this.evaluateQuantized(node), this.evaluate(this.float, node, this.exact)])
+    const [uncorrected, exact] = await Promise.all([this.evaluateQuantized(node), this.evaluate(this.float, node, this.exact)])
+    const values = await this.correctNorm(node, exact, uncorrected)
     this.exact.set(node.output, exact)
     for (const edge of inputsOf(node)) {
       if (this.lastReader.get(edge) !== node.name) continue
@@ -111,6 +113,15 @@ class Sequence {
     if (node.op !== 'linear') return this.evaluate(this.decoded, node, this.values)
     await this.quantizeLinear(node)
     return this.evaluate(this.decoded, this.graph.nodes.find(({ name }) => name === node.name) as LinearNode, this.values)
+  }
+
+  /** @returns what the node makes with its new constants, where it is a LayerNorm */
+  private async correctNorm(node: Node, exact: Values, values: Values): Promise<Values> {
+    if (node.op !== 'layernorm' || this.choice.without.has('norms')) return values
+    const { width } = this.float.edges.get(node.output) as { width: number }
+    const affine = await fitAffine(exact, values, width, this.calibration.images, this.breathe)
+    applyAffine([this.graph, this.decoded], node, affine)
+    return this.evaluate(this.decoded, node, this.values)
   }
 
   private evaluate(graph: Graph, node: Node, values: Map<string, Values>): Promise<Values> {

@@ -5,14 +5,16 @@ import { searchCodebook, searchUniform } from '../codes/search.js'
 import { searchRow } from '../codes/weights.js'
 import type { Edge, Graph, Node, Tensor } from '../graph/graph.js'
 import { type ActivationOperand, type LinearNode, tensorOf } from './operands.js'
+import { NOTHING } from './parts.js'
 
 /**
- * SQ-b (MPTQ-ViT): SmoothQuant with a bias, folded into each LayerNorm and the linear layers that read it.
+ * SQ-b (MPTQ-ViT) and RepQ-ViT in one search: channels are shifted and divided by factors, which is folded into each LayerNorm and the linear layers that read it.
  *
  *   ((Y - mu) / eps) (W diag(eps))^T + (b + W mu)  =  Y W^T + b
  *
- * mu_j is the mean of channel j, eps_j = R_j^a / max_o |W_oj|^(1-a) with R_j = max_t |Y_tj - mu_j| (SmoothQuant's factor; the exponent is our
- * search). The float model is unchanged; nothing is added at run time.
+ * mu_j is the mean of channel j (SQ-b) or the middle of its range (RepQ-ViT), eps_j = R_j^a / max_o |W_oj|^(1-a) with R_j = max_t |Y_tj - mu_j|
+ * (SmoothQuant's factor). With a = 1 and the middle of the range all channels have one range and one zero point, which is RepQ-ViT: its factors are R_j
+ * over the mean of R, and what all channels have in common is the step's. The float model is unchanged; nothing is added at run time.
  *
  * The same factors, without a shift, are applied behind GELU, where they become a multiplication that is fused into the layer before it, and before
  * the projection of attention, where they move into the rows of the value layer: there a few channels reach a hundred times as far as the others,
@@ -21,6 +23,8 @@ import { type ActivationOperand, type LinearNode, tensorOf } from './operands.js
 
 /** 0.5 is SmoothQuant's default; reach and largest weight (SmoothQuant's) or root mean squares. The least product of errors at REFERENCE_BITS wins. */
 const EXPONENTS = [0.4, 0.5, 0.6, 0.75]
+/** For factors of the reach alone, or nearly so. */
+const REPQ_EXPONENTS = [0.75, 1]
 const MEASURES = ['reach', 'rms'] as const
 /** Widths at which factors are compared: a code of few levels may leave gaps where nothing lies, one of 8 bits takes the whole byte. */
 const REFERENCE_BITS = [4, 5, 8]
@@ -51,7 +55,9 @@ export async function smooth(
   operands: ActivationOperand[],
   observations: Map<string, Observation>,
   breathe: ReturnType<typeof breather>,
+  without = NOTHING,
 ): Promise<Smoothed> {
+  const repq = !without.has('repq')
   const graph: Graph = {
     ...float,
     nodes: float.nodes.map((node) => ({ ...node })),
@@ -65,12 +71,12 @@ export async function smooth(
     if (!producer || !observation || readers.length === 0) continue
     const weights = readers.map((reader) => tensorOf(graph, reader.weight))
     if (producer.op === 'layernorm') {
-      const fold = await searchFold(weights, observation, observation.mean, breathe)
+      const fold = await searchFold(weights, observation, observation.mean, repq, breathe)
       foldNorm(graph, producer, fold)
       for (const reader of readers) foldLinear(graph, reader, fold)
       folded.set(name, await foldObservation(observation, fold, breathe))
     } else if (producer.op === 'gelu') {
-      const fold = await searchFold(weights, observation, null, breathe)
+      const fold = await searchFold(weights, observation, null, repq, breathe)
       insertScale(graph, producer, fold)
       for (const reader of readers) foldLinear(graph, reader, fold)
       folded.set(name, await foldObservation(observation, fold, breathe))
@@ -78,7 +84,7 @@ export async function smooth(
       const value = graph.nodes.find((node): node is NodeOf<'linear'> => node.op === 'linear' && node.output === producer.v)
       const values = folded.get(producer.v)
       if (!value || !values) continue
-      const fold = await searchFold(weights, observation, null, breathe)
+      const fold = await searchFold(weights, observation, null, repq, breathe)
       foldOutputs(graph, value, fold)
       for (const reader of readers) foldLinear(graph, reader, fold)
       folded.set(name, await foldObservation(observation, fold, breathe))
@@ -88,20 +94,33 @@ export async function smooth(
   return { graph, observations: folded }
 }
 
-/** @param mean what is subtracted of each channel, or null where nothing can be */
+/**
+ * @param mean what is subtracted of each channel, or null where nothing can be
+ * @param repq whether RepQ-ViT's candidates are there, too
+ */
 function searchFold(
   weights: Tensor[],
   observation: Observation,
   mean: Float64Array | null,
+  repq: boolean,
   breathe: ReturnType<typeof breather>,
 ): Promise<Fold> {
   const shift = mean ?? new Float64Array(observation.width)
-  const factors = MEASURES.flatMap((measure) =>
-    EXPONENTS.map((exponent) => smoothingFactor(weights, observation, shift, measure, exponent)),
-  )
-  const candidates = [new Float64Array(observation.width).fill(1), ...factors].map((factor): Fold => ({ shift, factor }))
+  const foldOf = (by: Float64Array, measure: (typeof MEASURES)[number], exponent: number): Fold => ({
+    shift: by,
+    factor: smoothingFactor(weights, observation, by, measure, exponent),
+  })
+  const middle = mean ? middles(observation) : shift
+  const candidates = [
+    { shift, factor: new Float64Array(observation.width).fill(1) },
+    ...MEASURES.flatMap((measure) => EXPONENTS.map((exponent) => foldOf(shift, measure, exponent))),
+    ...(repq ? REPQ_EXPONENTS.map((exponent) => foldOf(middle, 'reach', exponent)) : []),
+  ]
   return leastFold(candidates, (fold) => foldLoss(weights, observation, fold, breathe))
 }
+
+/** Of the range of each channel. */
+export const middles = ({ min, max }: Observation): Float64Array => Float64Array.from(min, (x, j) => (x + max[j]) / 2)
 
 /** Of equals the first. */
 export async function leastFold([first, ...others]: Fold[], lossOf: (fold: Fold) => Promise<number>): Promise<Fold> {

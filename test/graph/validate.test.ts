@@ -110,7 +110,7 @@ it.each<[string, () => Scheme, string]>([
   ['levels beyond a byte', () => withCode(edge, { ...four, family: 'v2sf', levels: [-1, 0, 1, 128] }), 'do not fit into -128..127'],
   ['fractions', () => withCode(edge, { ...four, levels: [0, 0.5, 1, 2] }), 'a level is not an integer'],
   ['a uniform code with gaps', () => withCode(edge, { ...four, levels: [0, 0, 2, 3] }), 'not consecutive'],
-  ['an unknown family', () => withCode(edge, { ...four, family: 'log', levels: [0, 1, 2, 3] }), 'unknown family of codes log'],
+  ['an unknown family', () => withCode(edge, { ...four, family: 'cosine', levels: [0, 1, 2, 3] }), 'unknown family of codes cosine'],
   ['a step that is no float32', () => withCode(edge, { step: 0.1 }), 'the step 0.1 is not a positive float32'],
   ['a step of 0', () => withCode(edge, { step: 0 }), 'the step 0 is not a positive float32'],
   [

@@ -78,7 +78,7 @@ it.each<[object, RegExp]>([
   [{ preset: 'tsptq', averageBits: 4 }, /tsptq has one width for all operands/],
   [{ preset: 'mptq', averageBits: 2.5 }, /from 3 to 8/],
   [{ preset: 'mptq', allocation: 'even' }, /allocation is an option of the preset best, not of mptq/],
-  [{ without: ['refit', 'bits'] }, /the preset best has no part "bits"; its parts are rotation, .*sequence, refit/],
+  [{ without: ['refit', 'bits'] }, /the preset best has no part "bits"; its parts are rotation, .*sequence, norms, refit/],
   [{ without: [['refit']] }, /has no part \["refit"\]/],
   [{ without: 'refit' }, /without must be a list of parts, not a string/],
   [{ without: [], preset: 'mptq' }, /without leaves out parts of the preset best, not of mptq/],

@@ -76,3 +76,14 @@ it('moves weights off their nearest levels to make up for errors, and without re
   expect(await rounded(['refit'])).toBe(false)
   expect(await rounded(['compensation'])).toBe(false)
 })
+
+it('changes gamma and beta of every LayerNorm, and without norms none', async () => {
+  const changed = async (without: Part[]) => {
+    const { graph, quantized } = await inSequence(without)
+    const norms = graph.nodes.filter((node) => node.op === 'layernorm')
+    const same = (name: string) => quantized.constants.get(name) === graph.constants.get(name)
+    return norms.map(({ gamma, beta }) => !same(gamma) && !same(beta))
+  }
+  expect(new Set(await changed([]))).toEqual(new Set([true]))
+  expect(new Set(await changed(['norms']))).toEqual(new Set([false]))
+})
