@@ -44,12 +44,14 @@ export async function compensator(moments: Float64Array, width: number, breathe:
   for (let i = 0; i < width; i++) {
     const from = order[width - 1 - i] * width
     for (let j = 0; j < width; j++) reversed[i * width + j] = damped[from + order[width - 1 - j]]
+    await breathe()
   }
   await cholesky(reversed, width, breathe)
   const inverse = await invertLower(reversed, width, breathe)
   const factor = new Float64Array(width * width)
   for (let i = 0; i < width; i++) {
     for (let j = i; j < width; j++) factor[i * width + j] = inverse[(width - 1 - i) * width + (width - 1 - j)]
+    await breathe()
   }
   return { order, factor, damped: { shape: [width, width], data: Float32Array.from(damped) } }
 }

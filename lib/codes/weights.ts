@@ -16,22 +16,59 @@ export interface RowCode {
  * @returns step (float32 > 0; 1 for a row of zeros, or of values too small for a step) and its loss
  */
 export function searchRow(row: Float32Array, importance: ArrayLike<number>, bits: number): RowCode {
-  let top = 0
-  for (const w of row) top = Math.max(top, Math.abs(w))
-  const half = 2 ** (bits - 1)
-  let best: RowCode | null = null
-  for (const clip of CLIPPING) {
-    const step = Math.fround((clip * top) / (half - 0.5))
-    if (!isStep(step)) continue
-    let loss = 0
-    for (let i = 0; i < row.length; i++) {
-      const level = Math.min(Math.max(roundHalfEven(row[i] / step), -half), half - 1)
-      const e = row[i] - level * step
-      loss += importance[i] * e * e
-    }
-    if (best === null || loss < best.loss) best = { step, loss }
+  const steps = stepsFor(row, bits)
+  return least(
+    steps,
+    steps.map((step) => lossOf(row, importance, bits, step)),
+  )
+}
+
+/**
+ * The one step of least error for all rows of a weight.
+ *
+ * @param rows [outputs][inputs]
+ * @param importance [inputs]
+ * @param breathe called between rows
+ */
+export async function searchTensor(
+  rows: Float32Array,
+  importance: ArrayLike<number>,
+  bits: number,
+  breathe: () => Promise<void> | void,
+): Promise<RowCode> {
+  const steps = stepsFor(rows, bits)
+  const losses = steps.map(() => 0)
+  for (let from = 0; from < rows.length; from += importance.length) {
+    const row = rows.subarray(from, from + importance.length)
+    for (let s = 0; s < steps.length; s++) losses[s] += lossOf(row, importance, bits, steps[s])
+    await breathe()
   }
-  return best ?? { step: 1, loss: 0 }
+  return least(steps, losses)
+}
+
+/** Those that are tried. */
+function stepsFor(values: Float32Array, bits: number): number[] {
+  let top = 0
+  for (const w of values) top = Math.max(top, Math.abs(w))
+  return CLIPPING.map((clip) => Math.fround((clip * top) / (2 ** (bits - 1) - 0.5))).filter(isStep)
+}
+
+function lossOf(row: Float32Array, importance: ArrayLike<number>, bits: number, step: number): number {
+  const half = 2 ** (bits - 1)
+  let loss = 0
+  for (let i = 0; i < row.length; i++) {
+    const level = Math.min(Math.max(roundHalfEven(row[i] / step), -half), half - 1)
+    const e = row[i] - level * step
+    loss += importance[i] * e * e
+  }
+  return loss
+}
+
+/** Of equals the first. */
+function least(steps: number[], losses: number[]): RowCode {
+  let best = 0
+  for (let s = 1; s < steps.length; s++) if (losses[s] < losses[best]) best = s
+  return steps.length > 0 ? { step: steps[best], loss: losses[best] } : { step: 1, loss: 0 }
 }
 
 /** Levels of one row in -2^(bits-1) .. 2^(bits-1)-1, rounding half to even. */

@@ -23,7 +23,7 @@ import type { ModelParts } from './model.js'
  */
 
 /** To be counted up whenever a search finds other codes or damages for the same input. */
-const SEARCH_VERSION = 7
+const SEARCH_VERSION = 8
 /** Bytes hashed between two chances for the event loop: about a millisecond. */
 const SLICE = 1 << 20
 /** Damages are written when so long ago they were last, and at the end. */

@@ -7,7 +7,7 @@ import type { Observation } from '../codes/observation.js'
 import { searchOutliers, searchReach } from '../codes/outliers.js'
 import { type Found, searchCodebook, searchSymmetric, searchTwoScale, searchUniform } from '../codes/search.js'
 import { StreamLoss } from '../codes/stream-loss.js'
-import { encodeRow, type RowCode, searchRow } from '../codes/weights.js'
+import { encodeRow, searchRow, searchTensor } from '../codes/weights.js'
 import type { Graph, Tensor } from '../graph/graph.js'
 import { isStored } from '../graph/operands.js'
 import type { WeightCode } from '../graph/scheme.js'
@@ -141,7 +141,7 @@ export async function encodeWeight(
   options: RunOptions = {},
 ): Promise<{ code: WeightCode; levels: Int8Array }> {
   const [outputs, inputs] = shape
-  const one = without.has('row-steps') ? searchTensor({ shape, data }, meanSquare, bits) : null
+  const one = without.has('row-steps') ? await searchTensor(data, meanSquare, bits, breathe) : null
   const starts = new Float32Array(outputs)
   for (let o = 0; o < outputs; o++) {
     starts[o] = (one ?? searchRow(data.subarray(o * inputs, (o + 1) * inputs), meanSquare, bits)).step
@@ -162,16 +162,6 @@ export async function encodeWeight(
     }
     return { levels, steps: starts }
   }
-}
-
-/** The one step of least error for all rows. */
-function searchTensor({ data }: Tensor, meanSquare: ArrayLike<number>, bits: number): RowCode {
-  const { length } = meanSquare
-  return searchRow(
-    data,
-    Float64Array.from(data, (_, i) => meanSquare[i % length]),
-    bits,
-  )
 }
 
 /** The tensor that a code stands for. */

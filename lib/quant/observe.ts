@@ -90,10 +90,10 @@ async function runObserved(
 const notFinite = (edge: string): Error =>
   new Error(`${edge}: the float model computes values that are not finite on the calibration images`)
 
-/** About rows / SAMPLE_ROWS, and without a common divisor with the rows of an image, so that every token gets its turn. */
-export function sampleStride(rows: number, rowsPerImage: number): number {
+/** About rows / most, and without a common divisor with the rows of an image, so that every token gets its turn. */
+export function sampleStride(rows: number, rowsPerImage: number, most = SAMPLE_ROWS): number {
   const gcd = (a: number, b: number): number => (b === 0 ? a : gcd(b, a % b))
-  let stride = Math.max(1, Math.ceil(rows / SAMPLE_ROWS))
+  let stride = Math.max(1, Math.ceil(rows / most))
   while (gcd(stride, rowsPerImage) !== 1) stride++
   return stride
 }

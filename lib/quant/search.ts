@@ -115,10 +115,11 @@ export class Search {
       ? outputErrors(graph, observed)
       : await measureInformation(graph, found, calibration, logits, run)
     const read = found.activations.filter(({ readers }) => readers.length > 0).map(({ name }) => name)
-    // Of the same images as in the sequence, so that the others judge both models alike.
-    const moments = await edgeMoments(graph, read, fittedOf(calibration), run)
+    // Weights of this model, like those of the sequence, know nothing of the images that judge both.
+    const known = without.has('sequence') ? calibration : fittedOf(calibration)
+    const moments = await edgeMoments(graph, read, known, run)
     const drawn = without.has('stream-rows') ? [] : found.activations
-    const stream = await drawStreamRows(graph, drawn, calibration, logits, run, fittedOf(calibration).images)
+    const stream = await drawStreamRows(graph, drawn, calibration, logits, run, known.images)
     const observations = withSamples(observed, stream.samples)
     return new Search(graph, found, observations, moments, information, stream.rows, calibration, logits, breathe, options)
   }
@@ -128,7 +129,8 @@ export class Search {
     const { coverage, without = NOTHING } = this.options
     const bits = typeof widths === 'function' ? this.units.map((unit) => this.widthOf(unit, widths)) : await this.allocate(widths)
     const fitted = fittedOf(this.calibration)
-    const turns = without.has('sequence') ? 0 : fitted.images < this.calibration.images ? 2 : 1
+    // Of fewer than four images none is left to judge by.
+    const turns = without.has('sequence') || fitted.images === this.calibration.images ? 0 : 2
     const [operands, nodes] = [this.units.length, this.float.nodes.length]
     const total = operands + turns * nodes
     const report = (done: number) => this.options.onProgress?.({ stage: 'quantize', done, total })
@@ -145,7 +147,7 @@ export class Search {
     }
     const trial = await this.quantizeOn(fitted, choice, (done) => report(operands + done))
     if (unfitted(trial, this.calibration) < unfitted(parallel, this.calibration)) {
-      return turns === 2 ? this.quantizeOn(this.calibration, choice, (done) => report(operands + nodes + done)) : trial
+      return this.quantizeOn(this.calibration, choice, (done) => report(operands + nodes + done))
     }
     report(total)
     return parallel
@@ -227,10 +229,9 @@ export const fittedImages = (images: number): number => Math.ceil(FITTED * image
 
 const fittedOf = (calibration: Calibration): Calibration => firstImages(calibration, fittedImages(calibration.images))
 
-/** How far logits are from the float model's on the images that codes in sequence are not tried on; on all when there are no others. */
+/** How far logits are from the float model's on the images that codes in sequence are not tried on. */
 function unfitted({ distances }: { distances: Float64Array }, calibration: Calibration): number {
-  const others = distances.slice(fittedOf(calibration).images)
-  return meanAndSpread(others.length > 0 ? others : distances).mean
+  return meanAndSpread(distances.slice(fittedOf(calibration).images)).mean
 }
 
 /** The model rotated, split and smoothed, which computes what it computed, with what is seen on its edges and its logits. */

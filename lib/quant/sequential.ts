@@ -166,24 +166,16 @@ class Sequence {
     return !this.choice.without.has('refit') && readers.some(({ weight }) => this.choice.bits(weight) < 8)
   }
 
-  /** Of each half of the images; one of two if they are odd in number goes without the last image, and a single image is all. */
+  /** Of each half of the images; if they are odd in number the last is in neither, and a single image is all. */
   private async momentsOf(x: Values, y: Values, width: number): Promise<JointMoments[]> {
     const { images } = this.calibration
     const size = (Math.floor(images / 2) || 1) * (x.length / images)
     const halves: JointMoments[] = []
-    for (let from = 0; from + size <= x.length; from += size) {
-      const [a, b] = [x, y].map((all) => this.someRows(all.subarray(from, from + size), width))
+    for (let from = 0; from + size <= x.length && halves.length < 2; from += size) {
+      const [a, b] = [x, y].map((all) => someRows(all.subarray(from, from + size), width, x.length / width / images))
       halves.push(await jointMoments(a, b, width, this.breathe, this.options))
     }
     return halves
-  }
-
-  /** All, or every nth. */
-  private someRows(values: Values, width: number): Float32Array {
-    const rows = values.length / width
-    const stride = Math.ceil(rows / MOMENT_ROWS)
-    if (stride === 1) return values
-    return everyNthRow(values.subarray(0, Math.floor(rows / stride) * stride * width), width, stride)
   }
 
   private sampling(rows: number): { stride: number; kept: number } {
@@ -249,4 +241,12 @@ class Sequence {
     }
     return seen
   }
+}
+
+/** All, or every nth. */
+function someRows(values: Values, width: number, rowsPerImage: number): Float32Array {
+  const rows = values.length / width
+  const stride = sampleStride(rows, rowsPerImage, MOMENT_ROWS)
+  if (stride === 1) return values
+  return everyNthRow(values.subarray(0, Math.floor(rows / stride) * stride * width), width, stride)
 }

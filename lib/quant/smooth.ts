@@ -106,9 +106,10 @@ function searchFold(
   breathe: ReturnType<typeof breather>,
 ): Promise<Fold> {
   const shift = mean ?? new Float64Array(observation.width)
+  const columns = columnsOf(weights)
   const foldOf = (by: Float64Array, measure: (typeof MEASURES)[number], exponent: number): Fold => ({
     shift: by,
-    factor: smoothingFactor(weights, observation, by, measure, exponent),
+    factor: smoothingFactor(columns, observation, by, measure, exponent),
   })
   const middle = mean ? middles(observation) : shift
   const candidates = [
@@ -132,30 +133,45 @@ export async function leastFold([first, ...others]: Fold[], lossOf: (fold: Fold)
   return best
 }
 
+/** Of the columns of some weights, over all rows. */
+export interface WeightColumns {
+  largest: Float64Array
+  rms: Float64Array
+}
+
+/** @param weights all with as many columns */
+export function columnsOf(weights: Tensor[]): WeightColumns {
+  const width = weights[0].shape[1]
+  const largest = new Float64Array(width)
+  const squares = new Float64Array(width)
+  let rows = 0
+  for (const { shape, data } of weights) {
+    rows += shape[0]
+    for (let from = 0; from < data.length; from += width) {
+      for (let j = 0; j < width; j++) {
+        const w = data[from + j]
+        largest[j] = Math.max(largest[j], Math.abs(w))
+        squares[j] += w * w
+      }
+    }
+  }
+  return { largest, rms: squares.map((sum) => Math.sqrt(sum / rows)) }
+}
+
 /** eps_j; 1 for a channel that is constant over calibration. */
 export function smoothingFactor(
-  weights: Tensor[],
+  columns: WeightColumns,
   observation: Observation,
   shift: Float64Array,
   measure: (typeof MEASURES)[number],
   exponent: number,
 ): Float64Array {
   const { width, min, max, mean, meanSquare } = observation
-  const largest = new Float64Array(width)
-  const squares = new Float64Array(width)
-  let rows = 0
-  for (const { shape, data } of weights) {
-    rows += shape[0]
-    for (let i = 0; i < data.length; i++) {
-      largest[i % width] = Math.max(largest[i % width], Math.abs(data[i]))
-      squares[i % width] += data[i] * data[i]
-    }
-  }
   return Float64Array.from({ length: width }, (_, j) => {
     const reach = Math.max(max[j] - shift[j], shift[j] - min[j])
     if (reach <= CONSTANT * Math.abs(mean[j])) return 1
     const rms = Math.sqrt(Math.max(0, meanSquare[j] - 2 * shift[j] * mean[j] + shift[j] ** 2))
-    const [x, w] = measure === 'reach' ? [reach, largest[j]] : [rms, Math.sqrt(squares[j] / rows)]
+    const [x, w] = measure === 'reach' ? [reach, columns.largest[j]] : [rms, columns.rms[j]]
     return Math.max(1e-5, x ** exponent / Math.max(1e-5, w) ** (1 - exponent))
   })
 }

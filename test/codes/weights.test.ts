@@ -1,4 +1,4 @@
-import { encodeRow, searchRow } from '../../lib/codes/weights.js'
+import { encodeRow, searchRow, searchTensor } from '../../lib/codes/weights.js'
 import { normals, uniforms } from '../support/random.js'
 
 const lossAt = (row: Float32Array, importance: ArrayLike<number>, bits: number, step: number) => {
@@ -32,4 +32,14 @@ it('gives an all-zero row a step of 1', () => {
 
 it('gives a row too small for a step the step of an all-zero row', () => {
   expect(searchRow(new Float32Array(8).fill(1e-40), new Float64Array(8).fill(1), 8)).toEqual({ step: 1, loss: 0 })
+})
+
+it('finds one step for all rows, as if they were one row with the importance of its columns repeated', async () => {
+  const [rows, inputs] = [7, 12]
+  const weight = normals(3, rows * inputs)
+  const importance = uniforms(4, inputs)
+  const repeated = Float64Array.from(weight, (_, i) => importance[i % inputs])
+  const [found, truth] = [await searchTensor(weight, importance, 4, () => {}), searchRow(weight, repeated, 4)]
+  expect(found.step).toBe(truth.step)
+  expect(found.loss).toBeCloseTo(truth.loss, 10)
 })

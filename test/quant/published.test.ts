@@ -11,7 +11,7 @@ import { ProductSearch } from '../../lib/quant/published/product-search.js'
 import { quantizeAsPublished } from '../../lib/quant/published/quantize.js'
 import { smoothNorms } from '../../lib/quant/published/sq-b.js'
 import { encodeTensor, roundTensor } from '../../lib/quant/published/weights.js'
-import { smoothingFactor } from '../../lib/quant/smooth.js'
+import { columnsOf, smoothingFactor } from '../../lib/quant/smooth.js'
 import { unpackWeight } from '../../lib/runtime/blobs.js'
 import { normals } from '../support/random.js'
 import { runReference } from '../support/reference.js'
@@ -78,7 +78,7 @@ describe.each(models)('SQ-b of %s', (_, make) => {
 it('a channel without spread keeps its scale', () => {
   const samples = normals(3, 400).map((x, i) => (i % 4 === 2 ? 5 : x))
   const observation = observationOf(samples, 4)
-  const factor = smoothingFactor([{ shape: [2, 4], data: normals(4, 8) }], observation, observation.mean, 'reach', 0.5)
+  const factor = smoothingFactor(columnsOf([{ shape: [2, 4], data: normals(4, 8) }]), observation, observation.mean, 'reach', 0.5)
   expect(factor[2]).toBe(1)
   expect(factor[0]).not.toBe(1)
 })

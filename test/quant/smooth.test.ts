@@ -1,5 +1,5 @@
 import { observationOf } from '../../lib/codes/observation.js'
-import { middles, smoothingFactor } from '../../lib/quant/smooth.js'
+import { columnsOf, middles, smoothingFactor } from '../../lib/quant/smooth.js'
 
 const weight = { shape: [2, 3], data: Float32Array.from([0.5, -4, 1, -0.25, 2, 3]) }
 // Ranges -1..3, 2..10 and -6..0.
@@ -7,7 +7,7 @@ const observation = observationOf(Float32Array.from([-1, 10, 0, 3, 2, -6, 2.5, 3
 
 it('has RepQ-ViT among its candidates: exponent 1 around the middle of the range', () => {
   expect([...middles(observation)]).toEqual([1, 6, -3])
-  const factor = smoothingFactor([weight], observation, middles(observation), 'reach', 1)
+  const factor = smoothingFactor(columnsOf([weight]), observation, middles(observation), 'reach', 1)
   // With s_j = (max_j - min_j) / 255 RepQ-ViT divides by r_j = s_j / mean(s) and has the zero point -128 - min_j / s_j.
   const common = (4 + 8 + 6) / 3
   const scales = [4, 8, 6].map((range) => range / 255)
@@ -23,7 +23,7 @@ it('has RepQ-ViT among its candidates: exponent 1 around the middle of the range
 })
 
 it('has SQ-b: SmoothQuant around the mean', () => {
-  const factor = smoothingFactor([weight], observation, observation.mean, 'reach', 0.5)
+  const factor = smoothingFactor(columnsOf([weight]), observation, observation.mean, 'reach', 0.5)
   // Means 1.5, 5, -11 / 3; the farthest values are 2.5, 5 and 11 / 3 away, the largest weights 0.5, 4 and 3.
   const expected = [Math.sqrt(2.5 / 0.5), Math.sqrt(5 / 4), Math.sqrt(11 / 3 / 3)]
   factor.forEach((f, j) => {

@@ -4,7 +4,7 @@ import { familyCodes, type Range } from '../../codes/published.js'
 import type { Graph } from '../../graph/graph.js'
 import type { RunOptions } from '../observe.js'
 import { type Operands, tensorOf } from '../operands.js'
-import { type Fold, foldLinear, foldNorm, foldObservation, leastFold, smoothingFactor } from '../smooth.js'
+import { columnsOf, type Fold, foldLinear, foldNorm, foldObservation, leastFold, smoothingFactor } from '../smooth.js'
 import type { Widths } from './code-searches.js'
 import type { OutputInformation } from './output-information.js'
 import { ProductSearch } from './product-search.js'
@@ -58,7 +58,8 @@ export async function smoothNorms(
     }
     const { width, mean } = observation
     const alone: Fold = { shift: new Float64Array(width), factor: new Float64Array(width).fill(1) }
-    const factors = EXPONENTS.map((exponent) => smoothingFactor(weights, observation, mean, 'reach', exponent))
+    const columns = columnsOf(weights)
+    const factors = EXPONENTS.map((exponent) => smoothingFactor(columns, observation, mean, 'reach', exponent))
     const fold = await leastFold([alone, ...factors.map((factor) => ({ shift: mean, factor }))], lossOf)
     if (fold === alone) continue
     foldNorm(graph, norm, fold)
