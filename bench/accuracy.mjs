@@ -12,8 +12,11 @@ export const MODELS = [
   { name: 'vit-tiny-imagenet', ...PHOTOS },
 ]
 
-/** Images decoded together. */
+/** Images decoded and run together. */
 const AT_ONCE = 50
+
+/** Bytes of pixels that are kept from one evaluation to the next. A larger test set is decoded each time, a batch at a time. */
+const MOST_KEPT = 2 ** 30
 
 /**
  * Quantizes a model and compares it with the float model.
@@ -42,27 +45,43 @@ export async function measureQuantized(float, reference, options, data) {
   }
 }
 
-/** The images of a test set, normalised for a model, and their labels. */
-export async function readImages(model, path) {
+/**
+ * A test set, for {@link evaluate}.
+ *
+ * @param mostKept bytes of pixels kept
+ * @returns its labels; from a number on the pixels of {@link AT_ONCE} images, or of those that are left, normalised for the model
+ */
+export async function readImages(model, path, mostKept = MOST_KEPT) {
   const dataset = await openDataset(path, { split: 'test', labels: model.labels })
+  const { labels, length } = dataset
+  if (!labels) throw new Error(`${dataset.describe()} has no labels, and an evaluation needs them`)
   const { channels, height, width } = model.input
-  const pixels = new Float32Array(dataset.length * channels * height * width)
-  for (let first = 0; first < dataset.length; first += AT_ONCE) {
-    const indices = Array.from({ length: Math.min(AT_ONCE, dataset.length - first) }, (_, i) => first + i)
-    pixels.set(await loadBatch(dataset, indices, model.parts.preprocessing, {}), first * channels * height * width)
+  const keeps = Float32Array.BYTES_PER_ELEMENT * length * channels * height * width <= mostKept
+  const kept = new Map()
+  const batch = async (first) => {
+    if (kept.has(first)) return kept.get(first)
+    const indices = Array.from({ length: Math.min(AT_ONCE, length - first) }, (_, i) => first + i)
+    const pixels = await loadBatch(dataset, indices, model.parts.preprocessing)
+    if (keeps) kept.set(first, pixels)
+    return pixels
   }
-  return { pixels, labels: dataset.labels }
+  return { labels, batch }
 }
 
 /** @returns top-1 accuracy, 0 to 1, and the logits of all images */
-export async function evaluate(model, { pixels, labels }) {
-  const logits = await model.run(pixels, labels.length)
+export async function evaluate(model, { labels, batch }) {
+  const images = labels.length
   const classes = model.labels.length
+  const logits = new Float32Array(images * classes)
+  for (let first = 0; first < images; first += AT_ONCE) {
+    const pixels = await batch(first)
+    logits.set(await model.run(pixels, Math.min(AT_ONCE, images - first)), first * classes)
+  }
   const hits = labels.filter((label, i) => {
     const row = logits.subarray(i * classes, (i + 1) * classes)
     return row.indexOf(Math.max(...row)) === label
   })
-  return { top1: hits.length / labels.length, logits }
+  return { top1: hits.length / images, logits }
 }
 
 /** The means of these fields over some results. */
