@@ -2,7 +2,8 @@
 //   node bench/bench.mjs                                        all of it, about an hour
 //   node bench/bench.mjs --model deit-small --batch 1 --threads 1
 //   --seconds N    for each comparison (default 30)
-// Weights of architectures are random, and so is the input: times do not depend on them. The checkpoint is looked for in ../shared.
+// Weights of architectures are random, and so is the input: times do not depend on them. The checkpoint and
+// the images that calibrate it are looked for where quantization.mjs looks for them (FEWBIT_SHARED).
 import { join } from 'node:path'
 import { noiseImages } from '../dist/esm/images/noise.js'
 import { exportOnnx, load, Model, quantize, randomModel } from '../dist/esm/index.js'

@@ -1,4 +1,4 @@
-// Rows of the papers' tables beside this package's, on the user's own weights and images:
+// Rows of the papers' tables and the baseline beside this package's, on the user's own weights and images:
 //   node bench/imagenet.mjs CHECKPOINT DATA [--published DeiT-S] [--calibration-images N] [--seed S]
 // DATA holds the folders `train`, from which calibration images are drawn (32 by default), and `val`, the test images, each as
 // `fewbit eval --data` takes it. The published figures are those of ImageNet's 50,000 validation images: they compare with ours when `val` holds these and the
@@ -10,12 +10,15 @@ import { evaluate, measureQuantized, readImages } from './accuracy.mjs'
 import { Bench, say } from './runner.mjs'
 
 const ROWS = [
+  { name: 'minmax, partial, W6A6', preset: 'minmax', coverage: 'partial', bits: 6 },
   { name: 'tsptq, partial, W6A6', preset: 'tsptq', coverage: 'partial', bits: 6, paper: 'TSPTQ-ViT 6/6' },
   { name: 'mptq, partial, W6A6', preset: 'mptq', coverage: 'partial', bits: 6, paper: 'MPTQ-ViT 6/6' },
   { name: 'best, partial, W6A6', preset: 'best', coverage: 'partial', bits: 6 },
+  { name: 'minmax, partial, W4A4', preset: 'minmax', coverage: 'partial', bits: 4 },
   { name: 'tsptq, partial, W4A4', preset: 'tsptq', coverage: 'partial', bits: 4, paper: 'TSPTQ-ViT 4/4' },
   { name: 'mptq, partial, W4A4', preset: 'mptq', coverage: 'partial', bits: 4, paper: 'MPTQ-ViT 4/4' },
   { name: 'best, partial, W4A4', preset: 'best', coverage: 'partial', bits: 4 },
+  { name: 'minmax, fully quantized, 8 bits', preset: 'minmax', coverage: 'full', bits: 8 },
   { name: 'tsptq, fully quantized, 8 bits', preset: 'tsptq', coverage: 'full', bits: 8, paper: 'TSPTQ-ViT 8/8/8' },
   { name: 'best, fully quantized, 8 bits', preset: 'best', coverage: 'full', bits: 8 },
 ]

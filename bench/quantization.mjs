@@ -1,8 +1,13 @@
 // Accuracy of quantized models on real images, with the limits that must hold.
 //   node bench/quantization.mjs                   all models and rows, mean of three draws of calibration images
 //   node bench/quantization.mjs --draws 1 --model vit-cifar10 --rows best
+//   node bench/quantization.mjs --rows 'partial, W4A4'        rows whose names contain that: here of all presets
 //   node bench/quantization.mjs --check           four rows of the smallest model only; the exit code tells whether the limits hold
-// The checkpoints and images are not part of the repository; they are looked for in ../shared.
+// The checkpoints and images are not part of the repository; they are looked for in the folder that FEWBIT_SHARED names, default ../shared:
+//   zoo/vit-cifar10, zoo/swin-cifar10, zoo/vit-tiny-imagenet     checkpoints, as folders of the Hugging Face hub
+//   cifar10/                                                     CIFAR-10 in its binary form: data_batch_*.bin to calibrate, test_batch.bin to test
+//   imagenet-like/calibration, imagenet-like/test                photographs of ImageNet's classes, each folder as `fewbit eval --data` takes it
+// What is not there is skipped, with a line that says so.
 import { join } from 'node:path'
 import { load } from '../dist/esm/index.js'
 import { formatBytes, formatPercent } from '../dist/esm/report/terminal.js'
@@ -28,9 +33,17 @@ const ROWS = [
   { name: 'mptq, fully quantized, average 4', preset: 'mptq', coverage: 'full', averageBits: 4 },
   { name: 'mptq, partial, W4A4', preset: 'mptq', coverage: 'partial', bits: 4 },
   { name: 'tsptq, partial, W4A4', preset: 'tsptq', coverage: 'partial', bits: 4 },
+  { name: 'minmax, fully quantized, 8 bits', preset: 'minmax', coverage: 'full', bits: 8 },
   { name: 'minmax, partial, W4A4', preset: 'minmax', coverage: 'partial', bits: 4 },
 ]
 const QUICK = ['best, partial, W8A8', 'best, partial, average 4.5', 'best, fully quantized, 8 bits', 'best, fully quantized, average 3.5']
+
+/** Settings in which `best` is held against `mptq`, where a run has both. */
+const COMPARED = ['partial, W4A4', 'fully quantized, average 4']
+/** Of the KL of `mptq`, and of its drop where that is {@link LEAST_DROP} or more, `best` has this much at most. */
+const MOST_OF_MPTQ = 0.5
+/** Percentage points: a smaller drop wanders too much for a ratio. */
+const LEAST_DROP = 1
 
 /** Whose means over the draws make a row. */
 const MEASURED = ['top1', 'drop', 'divergence', 'weightBits', 'activationBits', 'bytes', 'seconds']
@@ -41,7 +54,7 @@ const bench = new Bench('quantization', {
 const { args } = bench
 const draws = args.check ? 1 : Number(args.draws)
 const models = MODELS.filter(({ name }) => (args.check ? name === MODELS[0].name : !args.model || name === args.model))
-const rows = ROWS.filter(({ name }) => (args.check ? QUICK.includes(name) : !args.rows || name.startsWith(args.rows)))
+const rows = ROWS.filter(({ name }) => (args.check ? QUICK.includes(name) : !args.rows || name.includes(args.rows)))
 
 let broken = false
 for (const model of models) {
@@ -74,7 +87,12 @@ async function measure({ name, calibrate, test }) {
       lines.push(bench.row({ model: name, contestant: row, limit: LIMITS[name][limit], draws, spread: spread(found), ...means }))
     }
     show(lines)
-    return lines.some(isBroken)
+    const ratios = compare(name, lines)
+    for (const { setting, divergence, drop, broken } of ratios) {
+      const dropText = drop === undefined ? '' : `, of its drop ${drop.toFixed(2)}`
+      bench.print(`best has of mptq's KL ${divergence.toFixed(2)}${dropText} (${setting}; limit ${MOST_OF_MPTQ})${broken ? ' BROKEN' : ''}`)
+    }
+    return lines.some(isBroken) || ratios.some(({ broken }) => broken)
   } finally {
     float.dispose()
   }
@@ -87,6 +105,19 @@ function spread(found) {
 
 function isBroken({ limit, drop }) {
   return limit !== undefined && drop > limit
+}
+
+/** A row for each of {@link COMPARED} that was measured: what `best` has of the KL and of the drop of `mptq`, and whether that is too much. */
+function compare(model, lines) {
+  const at = (preset, setting) => lines.find(({ contestant }) => contestant === `${preset}, ${setting}`)
+  const measured = COMPARED.filter((setting) => at('best', setting) && at('mptq', setting))
+  return measured.map((setting) => {
+    const [best, mptq] = [at('best', setting), at('mptq', setting)]
+    const divergence = best.divergence / mptq.divergence
+    const drop = mptq.drop < LEAST_DROP ? undefined : best.drop / mptq.drop
+    const broken = [divergence, drop].some((ratio) => ratio > MOST_OF_MPTQ)
+    return bench.row({ model, contestant: 'best / mptq', setting, divergence, drop, limit: MOST_OF_MPTQ, broken })
+  })
 }
 
 function show(lines) {

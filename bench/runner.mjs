@@ -9,7 +9,10 @@ import { devices } from '../dist/esm/index.js'
 import { median } from '../dist/esm/model/statistics.js'
 import { table } from '../dist/esm/report/terminal.js'
 
-/** Where checkpoints and images that are not part of the repository lie. */
+/**
+ * Where checkpoints and images lie that are not part of the repository: the folder that FEWBIT_SHARED names, else `shared` beside the checkout. In it are
+ * zoo/<model>, a checkpoint each, cifar10/ (CIFAR-10 in its binary form) and imagenet-like/{calibration,test} (photographs with labels).
+ */
 export const SHARED = process.env.FEWBIT_SHARED ?? join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'shared')
 
 export const say = (text) => process.stderr.write(`${text}\n`)
