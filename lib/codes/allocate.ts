@@ -1,5 +1,6 @@
 /**
- * Greedy mixed precision (MPTQ-ViT): which operand gets how many bits, under a bound on the average.
+ * Which operand gets how many bits, under a bound on the average: a greedy walk over damages that are known beforehand, as the option `allocation: 'greedy'` asks
+ * for it. The idea is that of MPTQ-ViT's Greedy MP, of which narrow.ts is the published form, whose steps are measured one by one. The default is exact: knapsack.ts.
  *
  * `damage` of a unit at a width is what this unit alone adds to the divergence from the float model (quant/damage.ts). Damages are taken as additive; the
  * selection metric is cost saved per damage added.

@@ -6,8 +6,8 @@ import type { Calibration, RunOptions } from './observe.js'
 import { type ActivationOperand, type Operands, tensorOf } from './operands.js'
 
 /**
- * How much the predictions mind errors of each column of an edge: E[g^2] with g the gradient of a log-likelihood at labels drawn from the model (fisher.ts), or
- * a stand-in.
+ * How much the predictions mind errors of each column of an edge: E[g^2], the Fisher information, or a stand-in. Gradients g have the second moments
+ * of those of a log-likelihood at labels drawn from the model, and no label is drawn (signGradients, fisher.ts).
  */
 export interface Information {
   /** [width of the edge]; null for what softmax reads, whose gradients stay in registers */

@@ -34,7 +34,7 @@ export const PARTS = [
   'bias',
   /** For an average, widths are chosen by the damage that they do; without it, by size alone. */
   'allocation',
-  /** Codes are found once more on what the quantized layers before make of the images, and kept where they diverge less. */
+  /** Codes are found once more on what the quantized layers before make of the images, and kept where logits of images left out come closer to the float model's. */
   'sequence',
   /** In the sequence, gamma and beta of each LayerNorm give the signal its mean and size back. */
   'norms',

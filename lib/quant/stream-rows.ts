@@ -10,8 +10,8 @@ import { inverseVariances } from './row-weights.js'
 /**
  * Rows of the residual stream by which its codes are chosen. Predictions hang on a few of them: the class token, and in some trained models
  * tokens hundreds of times as large as the others, which all others attend to. Rows spread evenly hardly contain them. So rows are drawn, with replacement, as often as
- * the predictions mind an error of the row after LayerNorm: E[|g|^2] sigma^2, with g the gradient of a log-likelihood at labels drawn from the model
- * (fisher.ts) and sigma the standard deviation of the row, by which an error is divided.
+ * the predictions mind an error of the row after LayerNorm: E[|g|^2] sigma^2, with gradients g that have the second moments of those of a
+ * log-likelihood at labels drawn from the model (signGradients, fisher.ts) and sigma the standard deviation of the row, by which an error is divided.
  */
 
 /** Images looked at. */
