@@ -7,7 +7,7 @@ import type { FloorReached } from './floor.js'
 /** How a quantized model came to be. All but the warnings is kept in its file. */
 export interface Quantization {
   preset: Preset
-  /** Parts of the preset `best` that were left out. */
+  /** Parts of the preset `best` that were left out, those among them that the allocation 'even' does without. */
   without: Part[]
   /** Mean KL divergence to the float model on the calibration images, nats. */
   divergence: number

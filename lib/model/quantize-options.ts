@@ -133,7 +133,7 @@ function checkChoices({ preset, coverage, allocation, objective }: QuantizeOptio
   if (allocation !== undefined && !isBest(preset)) throw new TypeError(`allocation is an option of the preset best, not of ${preset}`)
 }
 
-function checkWithout({ without, preset }: QuantizeOptions): void {
+function checkWithout({ without, preset, allocation }: QuantizeOptions): void {
   if (without === undefined) return
   if (!Array.isArray(without)) throw new TypeError(`without must be a list of parts, not ${kindOf(without)}`)
   for (const part of without) {
@@ -141,11 +141,17 @@ function checkWithout({ without, preset }: QuantizeOptions): void {
     throw new TypeError(`without: the preset best has no part ${show(part)}; its parts are ${PARTS.join(', ')}`)
   }
   if (!isBest(preset)) throw new TypeError(`without leaves out parts of the preset best, not of ${preset}`)
+  if (without.includes('allocation') && allocation !== undefined && allocation !== 'even') {
+    throw new TypeError(`the allocation '${allocation}' is the part that without: ['allocation'] leaves out: give one of them`)
+  }
 }
 
 /** Whether widths for an average follow from the damage they do. */
 export const looksForWidths = ({ allocation, without }: QuantizeOptions): boolean =>
   allocation !== 'even' && !without?.includes('allocation')
+
+/** What of the options keeps {@link looksForWidths} from it. */
+const blind = ({ allocation }: QuantizeOptions): string => (allocation === 'even' ? "the allocation 'even'" : "without: ['allocation']")
 
 const isBest = (preset: QuantizeOptions['preset']): boolean => preset === undefined || preset === 'best'
 
@@ -168,8 +174,10 @@ function checkWidths(options: QuantizeOptions): void {
 function checkObjective(options: QuantizeOptions): void {
   const { objective, preset, averageBits, maxDrop } = options
   if (objective !== 'latency') return
-  if (!isBest(preset) || !looksForWidths(options))
-    throw new TypeError("the objective 'latency' needs the preset best and an allocation that looks at the data, not 'even'")
+  if (!isBest(preset)) throw new TypeError(`the objective 'latency' is an option of the preset best, not of ${preset}`)
+  if (!looksForWidths(options)) {
+    throw new TypeError(`the objective 'latency' and ${blind(options)}, which does not look at the data for widths, exclude each other`)
+  }
   if (averageBits === undefined && maxDrop === undefined) {
     throw new TypeError("the objective 'latency' chooses widths: give averageBits or maxDrop, which say how many bits are left to choose")
   }
@@ -183,8 +191,9 @@ function checkFloor(options: QuantizeOptions): void {
   }
   if (!(maxDrop >= 0 && maxDrop <= 100)) throw new RangeError(`maxDrop must be percentage points from 0 to 100, not ${maxDrop}`)
   if (!isBest(preset)) throw new TypeError(`maxDrop is an option of the preset best, not of ${preset}`)
-  if (!looksForWidths(options))
-    throw new TypeError("maxDrop and the allocation 'even', which does not look at the data, exclude each other")
+  if (!looksForWidths(options)) {
+    throw new TypeError(`maxDrop and ${blind(options)}, which does not look at the data for widths, exclude each other`)
+  }
   if (weightBits !== undefined || activationBits !== undefined) {
     throw new TypeError(
       'maxDrop chooses widths itself: with it, give the least as averageBits or bits, not as weightBits and activationBits',

@@ -64,7 +64,8 @@ class Job {
     private readonly options: QuantizeOptions,
   ) {
     const { preset = 'best', coverage = 'full', allocation = 'knapsack', threads, signal } = options
-    this.settings = { preset, coverage, allocation, without: PARTS.filter((part) => options.without?.includes(part)) }
+    const without = leftOut({ allocation, without: options.without })
+    this.settings = { preset, coverage, allocation, without: PARTS.filter((part) => without.has(part)) }
     // Known once: to find the default reads files.
     this.running = { threads: chooseThreads(threads), signal }
   }
@@ -131,10 +132,10 @@ class Job {
   private async estimate(validation: Dataset | null): Promise<void> {
     const { onEstimate } = this.options
     if (!onEstimate) return
-    const { preset, coverage } = this.settings
+    const { preset, coverage, without } = this.settings
     const { graph } = this.float.parts
     const work = {
-      ...{ preset, coverage, without: leftOut(this.settings), images: this.calibration.images, validated: validation?.length ?? 0 },
+      ...{ preset, coverage, without: new Set(without), images: this.calibration.images, validated: validation?.length ?? 0 },
       widths: looksForWidths(this.options) && (validation !== null || 'averageBits' in widthsOf(this.options)),
       quantizations: validation ? mostMeasurements(leastOf(this.options)) : 1,
     }

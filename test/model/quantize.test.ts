@@ -49,6 +49,11 @@ describe('presets, coverage and widths', () => {
     expect(small.info().operands).not.toEqual((await quantize(float, { calibrate, bits: 4 })).info().operands)
   })
 
+  it('and so are those that the allocation leaves out, beside those that were named', async () => {
+    const small = await quantize(float, { calibrate, averageBits: 5, allocation: 'even', without: ['bias', 'allocation'] })
+    expect(small.info().without).toEqual(['fisher', 'compensation', 'bias', 'allocation', 'sequence'])
+  })
+
   it('of files that do not say what was left out are taken to be whole', () => {
     const known = { preset: 'best', divergence: 0.1, spread: 0.2, floor: null }
     expect(quantizationFromJson(known)).toEqual({ ...known, without: [], warnings: [] })
@@ -82,13 +87,16 @@ it.each<[object, RegExp]>([
   [{ without: [['refit']] }, /has no part \["refit"\]/],
   [{ without: 'refit' }, /without must be a list of parts, not a string/],
   [{ without: [], preset: 'mptq' }, /without leaves out parts of the preset best, not of mptq/],
-  [{ without: ['allocation'], maxDrop: 1 }, /exclude each other/],
-  [{ without: ['allocation'], objective: 'latency', averageBits: 5 }, /needs the preset best and an allocation that looks at the data/],
+  [{ without: ['allocation'], allocation: 'greedy' }, /the allocation 'greedy' is the part that without: \['allocation'\] leaves out/],
+  [{ without: ['allocation'], maxDrop: 1 }, /maxDrop and without: \['allocation'\], which .* exclude each other/],
+  [{ without: ['allocation'], objective: 'latency', averageBits: 5 }, /'latency' and without: \['allocation'\], which .* exclude each/],
+  [{ allocation: 'even', objective: 'latency', averageBits: 5 }, /'latency' and the allocation 'even', which .* exclude each other/],
+  [{ preset: 'mptq', objective: 'latency', averageBits: 5 }, /'latency' is an option of the preset best, not of mptq/],
   [{ maxDrop: -1 }, /maxDrop must be percentage points from 0 to 100, not -1/],
   [{ maxDrop: Number.NaN }, /maxDrop must be/],
   [{ maxDrop: 1, preset: 'mptq' }, /maxDrop is an option of the preset best/],
   [{ maxDrop: 1, weightBits: 4 }, /maxDrop chooses widths itself/],
-  [{ maxDrop: 1, averageBits: 4, allocation: 'even' }, /exclude each other/],
+  [{ maxDrop: 1, averageBits: 4, allocation: 'even' }, /maxDrop and the allocation 'even', which .* exclude each other/],
   [{ validate: [] }, /give maxDrop, too/],
   [{ cache: '' }, /cache must be the path of a folder/],
 ])('refuses %j', async (options, message) => {
