@@ -2,7 +2,7 @@ import type { Dataset } from '../images/dataset.js'
 import type { ImageInput } from '../images/image.js'
 import type { LayerLatency } from '../quant/latency.js'
 import { PARTS, type Part } from '../quant/parts.js'
-import { PRESETS } from '../quant/published/parts.js'
+import { NARROWEST, PRESETS } from '../quant/published/parts.js'
 import type { Allocation, Preset, PublicWidths } from '../quant/quantizer.js'
 import type { Progress } from '../quant/search.js'
 import { checkSeed } from '../random.js'
@@ -32,7 +32,7 @@ export interface QuantizeOptions extends DeviceOptions {
   weightBits?: number
   /** The width of every activation, 2..8. */
   activationBits?: number
-  /** Bounds the average of weights and, separately, that of activations, 2..8 (mptq: 3..8); the widths are searched. Not for tsptq and minmax. */
+  /** Bounds the average of weights and, separately, that of activations, 2..8 (mptq: somewhat above 3, as the patch embedding keeps 8); the widths are searched. Not for tsptq and minmax. */
   averageBits?: number
   /** See {@link QuantizerOptions.allocation}; only with 'best'. */
   allocation?: Allocation
@@ -168,6 +168,9 @@ function checkWidths(options: QuantizeOptions): void {
   if (!(averageBits >= 2 && averageBits <= WIDEST)) throw new RangeError(`averageBits must be from 2 to 8, not ${averageBits}`)
   if (preset !== undefined && preset !== 'best' && !PRESETS[preset].mixed) {
     throw new TypeError(`the preset ${preset} has one width for all operands: averageBits needs best or mptq`)
+  }
+  if (preset === 'mptq' && averageBits < NARROWEST) {
+    throw new RangeError(`averageBits must be from ${NARROWEST} to 8 with the preset mptq, not ${averageBits}`)
   }
 }
 

@@ -1,9 +1,11 @@
+import type { Graph } from '../graph/graph.js'
 import type { Dataset } from '../images/dataset.js'
 import { estimateSeconds, measureSpeed } from '../quant/estimate.js'
 import { mostMeasurements } from '../quant/floor.js'
 import { type LayerLatency, measureLatency, worthwhileWidths } from '../quant/latency.js'
 import type { Calibration } from '../quant/observe.js'
 import { PARTS, type Part } from '../quant/parts.js'
+import { checkAverage } from '../quant/published/mixed.js'
 import { type Allocation, leftOut, type PublicWidths, type Quantizer, type QuantizerOptions, quantizerOf } from '../quant/quantizer.js'
 import { type DamageStore, type QuantizedGraph, widthsTried } from '../quant/search.js'
 import { chooseThreads } from '../runtime/threads.js'
@@ -36,11 +38,17 @@ export async function quantize(source: string | Model, options: QuantizeOptions)
   // No instanceof: the model may come from the package's other build.
   if (!float?.parts) throw new TypeError(`quantize takes a checkpoint's folder or a model, not ${kindOf(source)}`)
   if (float.quantized) throw new Error('this model is quantized already: start from its float checkpoint')
+  checkReachable(float.parts.graph, options)
   const draw = await drawCalibration(options)
   const calibration = await readCalibration(float, draw, options)
   const model = new Model(await new Job(float, draw, calibration, options).run(), { device, threads, isa })
   if (options.onWarning) for (const line of adviceLines(await model.advice())) options.onWarning(line)
   return model
+}
+
+/** Before anything is read. */
+function checkReachable(graph: Graph, { preset, coverage = 'full', averageBits }: QuantizeOptions): void {
+  if (preset === 'mptq' && averageBits !== undefined) checkAverage(graph, coverage, averageBits)
 }
 
 /** A graph and the widths that were asked of it. */

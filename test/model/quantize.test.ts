@@ -81,7 +81,7 @@ it.each<[object, RegExp]>([
   [{ averageBits: 1.9 }, /averageBits must be from 2 to 8, not 1.9/],
   [{ averageBits: Number.NaN }, /averageBits must be from 2 to 8/],
   [{ preset: 'tsptq', averageBits: 4 }, /tsptq has one width for all operands/],
-  [{ preset: 'mptq', averageBits: 2.5 }, /from 3 to 8/],
+  [{ preset: 'mptq', averageBits: 2.5 }, /averageBits must be from 3 to 8 with the preset mptq, not 2.5/],
   [{ preset: 'mptq', allocation: 'even' }, /allocation is an option of the preset best, not of mptq/],
   [{ without: ['refit', 'bits'] }, /the preset best has no part "bits"; its parts are rotation, .*sequence, norms, refit/],
   [{ without: [['refit']] }, /has no part \["refit"\]/],
@@ -101,6 +101,18 @@ it.each<[object, RegExp]>([
   [{ cache: '' }, /cache must be the path of a folder/],
 ])('refuses %j', async (options, message) => {
   await expect(quantize(float, { calibrate, ...options } as QuantizeOptions)).rejects.toThrow(message)
+})
+
+it('an average that the patch embedding alone exceeds is refused before anything is read, and the one that the message names holds', async () => {
+  const quantized = (averageBits: number, onProgress?: QuantizeOptions['onProgress']) =>
+    quantize(float, { calibrate, preset: 'mptq', averageBits, onProgress })
+  const told = await quantized(3, () => expect('progress').toBe('none')).catch((error) => String(error.message))
+  expect(told).toMatch(/an average of 3 bits \(averageBits\) cannot be reached: weights average \d\.\d\d bits at least/)
+  const least = Number(/average (\d\.\d\d) bits at least/.exec(told as string)?.[1])
+  await expect(quantized(least - 0.01)).rejects.toThrow('cannot be reached')
+  const { weightBits } = (await quantized(least)).info()
+  expect(weightBits).toBeLessThanOrEqual(least)
+  expect(weightBits).toBeGreaterThan(least - 0.01)
 })
 
 describe('an accuracy floor', () => {
