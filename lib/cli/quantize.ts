@@ -2,6 +2,7 @@ import { basename, resolve } from 'node:path'
 import { Command } from 'commander'
 import { checkReplaceable, replaceFile } from '../checkpoint/replace-file.js'
 import {
+  type Allocation,
   type DeviceName,
   type FloorReached,
   type LayerLatency,
@@ -27,6 +28,7 @@ interface Options extends BitOptions {
   coverage: 'full' | 'partial'
   weightBits?: number
   activationBits?: number
+  allocation?: Allocation
   maxDrop?: number
   objective: 'bits' | 'latency'
   validate?: string
@@ -54,6 +56,7 @@ export function quantizeCommand(terminal: Terminal): Command {
     .addOption(options.weightBits())
     .addOption(options.activationBits())
     .addOption(options.averageBits())
+    .addOption(options.allocation())
     .addOption(options.maxDrop())
     .addOption(options.objective())
     .option('--validate <data>', 'what --max-drop is measured on (default: images that were not drawn for calibration)')

@@ -125,6 +125,22 @@ describe('quantize', () => {
     })
   })
 
+  test('an average is spread as --allocation says', async () => {
+    const options = ['--average-bits', '4.5', '--coverage', 'partial', '--calibration-images', '8']
+    const bitsOf = async (allocation: string) => {
+      expect((await quantize(at(`${allocation}.fewbit`), ...options, '--allocation', allocation)).code).toBe(0)
+      const { operands, without } = oneJsonLine<ModelInfo>(await fewbit(['info', at(`${allocation}.fewbit`), '--json']))
+      return { bits: operands.filter(({ operand }) => operand === 'weight').map(({ bits }) => bits), without }
+    }
+    const [greedy, even] = [await bitsOf('greedy'), await bitsOf('even')]
+    expect(new Set(even.bits)).toEqual(new Set([4, 5]))
+    expect(even.without).toContain('allocation')
+    expect(greedy.bits).not.toEqual(even.bits)
+    expect(greedy.without).toEqual([])
+    const outcome = await quantize(at('never.fewbit'), '--preset', 'mptq', '--allocation', 'greedy')
+    expect(outcome.stderr).toMatch(/allocation is an option of the preset best, not of mptq/)
+  })
+
   test('what excludes each other exits with 1 and names both', async () => {
     const outcome = await quantize(at('never.fewbit'), '--preset', 'mptq', '--max-drop', '1')
     expect(outcome).toMatchObject({ code: 1, stdout: '' })
