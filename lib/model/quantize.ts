@@ -6,8 +6,16 @@ import { type LayerLatency, measureLatency, worthwhileWidths } from '../quant/la
 import type { Calibration } from '../quant/observe.js'
 import { PARTS, type Part } from '../quant/parts.js'
 import { checkAverage } from '../quant/published/mixed.js'
-import { type Allocation, leftOut, type PublicWidths, type Quantizer, type QuantizerOptions, quantizerOf } from '../quant/quantizer.js'
-import { type DamageStore, type QuantizedGraph, widthsTried } from '../quant/search.js'
+import {
+  type Allocation,
+  leftOut,
+  type PublicWidths,
+  type QuantizedModel,
+  type Quantizer,
+  type QuantizerOptions,
+  quantizerOf,
+} from '../quant/quantizer.js'
+import { type DamageStore, widthsTried } from '../quant/search.js'
 import { chooseThreads } from '../runtime/threads.js'
 import { kindOf } from '../values.js'
 import { adviceLines } from './advice.js'
@@ -54,7 +62,7 @@ function checkReachable(graph: Graph, { preset, coverage = 'full', averageBits }
 /** A graph and the widths that were asked of it. */
 interface Made {
   widths: PublicWidths
-  graph: QuantizedGraph | CachedGraph
+  graph: QuantizedModel | CachedGraph
 }
 
 /** One call of {@link quantize}, all that it needs at hand. */
@@ -91,9 +99,9 @@ class Job {
     try {
       const { made, floor } = await this.choose(cache ? cache.around(quantizer) : quantizer, images)
       for (const warning of calibrationWarnings(this.draw, made.graph)) this.warn(warning)
-      const { divergence, spread } = made.graph
+      const { divergence, spread, trajectory } = made.graph
       const { preset, without } = this.settings
-      const quantization: Quantization = { preset, without, divergence, spread, floor, warnings: this.warnings }
+      const quantization: Quantization = { preset, without, divergence, spread, floor, trajectory, warnings: this.warnings }
       await this.report(made, quantization, quantizer)
       return { ...parts, graph: made.graph.graph, scheme: made.graph.scheme, quantization }
     } finally {

@@ -1,4 +1,4 @@
-import { load, type Model, memoryDataset, type QuantizeOptions, quantize } from '../../lib/index.js'
+import { load, type Model, memoryDataset, type Quantization, type QuantizeOptions, quantize } from '../../lib/index.js'
 import { quantizationFromJson } from '../../lib/model/quantization.js'
 import { temporaryFolder } from '../support/folder.js'
 import { answered, noise, tinyModel } from '../support/tiny-model.js'
@@ -56,7 +56,26 @@ describe('presets, coverage and widths', () => {
 
   it('of files that do not say what was left out are taken to be whole', () => {
     const known = { preset: 'best', divergence: 0.1, spread: 0.2, floor: null }
-    expect(quantizationFromJson(known)).toEqual({ ...known, without: [], warnings: [] })
+    expect(quantizationFromJson(known)).toEqual({ ...known, without: [], trajectory: [], warnings: [] })
+  })
+
+  it('of Greedy MP come with its steps, which begin at 8 bits, end at the averages, and are kept in the file and the cache', async () => {
+    const options = { calibrate, preset: 'mptq', averageBits: 5, cache: `${folder.path}/steps` } as const
+    const small = await quantize(float, options)
+    const { trajectory } = small.quantization as Quantization
+    const { weightBits, activationBits, operands } = small.info()
+    expect(trajectory.at(-1)).toMatchObject({ divergence: expect.any(Number) })
+    expect(trajectory.at(-1)?.weightBits).toBeCloseTo(weightBits, 9)
+    expect(trajectory.at(-1)?.activationBits).toBeCloseTo(activationBits, 9)
+    expect(Math.max(weightBits, activationBits)).toBeLessThanOrEqual(5)
+    const lost = (unit: string) => trajectory.filter((step) => step.unit === unit).map(({ from, to }) => [from, to])
+    for (const { name, bits, operand } of operands)
+      expect([name, lost(name)]).toEqual([name, operand === 'rounded' ? [] : Array.from({ length: 8 - bits }, (_, i) => [8 - i, 7 - i])])
+    await small.save(`${folder.path}/steps.fewbit`)
+    expect((await load(`${folder.path}/steps.fewbit`)).quantization).toEqual(small.quantization)
+    expect((await quantize(float, options)).quantization).toEqual(small.quantization)
+    const known = JSON.parse(JSON.stringify(small.quantization))
+    expect(quantizationFromJson({ ...known, trajectory: [{ unit: 'weight' }] })).toBeNull()
   })
 
   it('are told by the file', async () => {
