@@ -27,7 +27,7 @@ import { load } from './load.js'
 import { Model, type ModelParts } from './model.js'
 import type { Quantization } from './quantization.js'
 import { checkOptions, leastOf, looksForWidths, type QuantizeOptions, widthsOf } from './quantize-options.js'
-import { measureReport } from './report.js'
+import { measureReport, type ReportPoint } from './report.js'
 import { calibrationWarnings, modelWarnings } from './warnings.js'
 
 /**
@@ -72,6 +72,8 @@ class Job {
   private readonly running: { threads?: number; signal?: AbortSignal }
   /** Of the objective 'latency'. */
   private latency: LayerLatency[] | null = null
+  /** With an accuracy floor, the float model and those that were tried. */
+  private readonly points: ReportPoint[] = []
 
   constructor(
     private readonly float: Model,
@@ -173,16 +175,21 @@ class Job {
       ...this.running,
       onProgress: ({ done, total }) => onProgress?.({ stage: 'validate', done, total }),
     })
+    const { accuracy } = compared
+    const measured = (drop: number) => (accuracy === null ? {} : { accuracy: accuracy - drop / 100 })
+    this.points.push({ name: 'float', bytes: this.float.info().bytes, divergence: 0, ...measured(0) })
     const least = leastOf(this.options)
     return keepAccuracy(
       least,
       maxDrop,
       this.settings.coverage,
       (averageBits) => at(averageBits === least ? widthsOf(this.options) : { averageBits }),
-      async ({ graph: { graph, scheme } }) => {
+      async ({ graph: { graph, scheme, divergence } }, averageBits) => {
         const model = new Model({ ...this.float.parts, graph, scheme })
         try {
-          return await compared.dropOf(model)
+          const drop = await compared.dropOf(model)
+          this.points.push({ name: `${averageBits} bits`, bytes: model.info().bytes, divergence, ...measured(drop.drop) })
+          return drop
         } finally {
           model.dispose()
         }
@@ -197,6 +204,6 @@ class Job {
     const quantized = 'float' in graph ? graph : await quantizer(widths)
     const progress = (done: number, total: number) => onProgress?.({ stage: 'report', done, total })
     const options = { ...this.running, device, isa, onProgress: progress }
-    await onReport(await measureReport(this.float.parts, { ...quantized, quantization }, this.calibration, options))
+    await onReport(await measureReport(this.float.parts, { ...quantized, quantization }, this.calibration, this.points, options))
   }
 }
