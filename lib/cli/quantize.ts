@@ -90,7 +90,7 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
         onLatency: (layers) => measured.push(...layers),
         onWarning: (message) => {
           warnings.push(message)
-          note(`warning: ${printable(message)}`)
+          if (!json) note(`warning: ${printable(message)}`)
         },
         signal: terminal.signal,
         onProgress,

@@ -76,6 +76,7 @@ export interface QuantizeOptions extends DeviceOptions {
    * float weights, which smoothing and rotation have changed, that it has to be compared with.
    */
   onReport?: (report: QuantizationReport) => void | Promise<void>
+  /** Within a stage `done` rises and `total` stays. With `maxDrop`, `total` is that of the most models that may be tried, so that a stage may end before it. */
   onProgress?: (progress: { stage: 'read' | 'latency' | Progress['stage'] | 'validate' | 'report'; done: number; total: number }) => void
   /** Called once before the search with the seconds that it will take, right within a factor of two or so; not when the result is in the cache. */
   onEstimate?: (seconds: number) => void

@@ -65,6 +65,18 @@ interface Made {
   graph: QuantizedModel | CachedGraph
 }
 
+type StageProgress = Parameters<NonNullable<QuantizeOptions['onProgress']>>[0]
+
+/** Stages that come for every model that an accuracy floor tries. */
+const EACH_MODEL = new Set<string>(['measure', 'quantize'])
+
+/** The progress of a stage in one of several rounds as that of a stage that never starts again. */
+const asOne = ({ stage, done, total }: StageProgress, round: number, rounds: number): StageProgress => ({
+  stage,
+  done: round * total + done,
+  total: rounds * total,
+})
+
 /** One call of {@link quantize}, all that it needs at hand. */
 class Job {
   private readonly warnings: string[] = []
@@ -72,6 +84,8 @@ class Job {
   private readonly running: { threads?: number; signal?: AbortSignal }
   /** Of the objective 'latency'. */
   private latency: LayerLatency[] | null = null
+  /** How many models were begun: one, or with an accuracy floor one after the other. */
+  private begun = 0
   /** With an accuracy floor, the float model and those that were tried. */
   private readonly points: ReportPoint[] = []
 
@@ -143,8 +157,19 @@ class Job {
   }
 
   private quantizer(store: DamageStore | undefined): Quantizer {
-    const { onProgress } = this.options
+    const onProgress = (event: StageProgress) =>
+      this.tell(EACH_MODEL.has(event.stage) ? asOne(event, Math.max(this.begun - 1, 0), this.mostQuantizations()) : event)
     return quantizerOf(this.float.parts.graph, this.calibration, { ...this.settings, ...this.running, store, onProgress })
+  }
+
+  private tell(event: StageProgress): void {
+    this.options.onProgress?.(event)
+  }
+
+  /** So often may codes be found: for every model that a floor tries, and for the report where the cache has the model. */
+  private mostQuantizations(): number {
+    const { maxDrop, cache, onReport } = this.options
+    return maxDrop === undefined ? 1 : mostMeasurements(leastOf(this.options)) + (cache !== undefined && onReport ? 1 : 0)
   }
 
   private async estimate(validation: Dataset | null): Promise<void> {
@@ -166,19 +191,21 @@ class Job {
     validation: Dataset | null,
   ): Promise<{ made: Made; floor: FloorReached | null }> {
     const at = async (asked: PublicWidths) => {
+      this.begun++
       const widths = this.among(asked)
       return { widths, graph: await quantizer(widths) }
     }
     if (validation === null) return { made: await at(widthsOf(this.options)), floor: null }
-    const { onProgress, maxDrop = 0 } = this.options
+    const { maxDrop = 0 } = this.options
+    const least = leastOf(this.options)
     const compared = await Validation.of(this.float, validation, {
       ...this.running,
-      onProgress: ({ done, total }) => onProgress?.({ stage: 'validate', done, total }),
+      // The float model's answers come first.
+      onProgress: ({ done, total }) => this.tell(asOne({ stage: 'validate', done, total }, this.begun, 1 + mostMeasurements(least))),
     })
     const { accuracy } = compared
     const measured = (drop: number) => (accuracy === null ? {} : { accuracy: accuracy - drop / 100 })
     this.points.push({ name: 'float', bytes: this.float.info().bytes, divergence: 0, ...measured(0) })
-    const least = leastOf(this.options)
     return keepAccuracy(
       least,
       maxDrop,
@@ -200,6 +227,7 @@ class Job {
   private async report({ widths, graph }: Made, quantization: Quantization, quantizer: Quantizer): Promise<void> {
     const { onReport, onProgress, device, isa } = this.options
     if (!onReport) return
+    this.begun = this.mostQuantizations()
     // What the cache keeps lacks the float weights to compare with.
     const quantized = 'float' in graph ? graph : await quantizer(widths)
     const progress = (done: number, total: number) => onProgress?.({ stage: 'report', done, total })

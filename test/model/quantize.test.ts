@@ -144,13 +144,56 @@ it('an average that the patch embedding alone exceeds is refused before anything
   expect(weightBits).toBeGreaterThan(least - 0.01)
 })
 
+interface Heard {
+  done: number
+  total: number
+}
+
+/** Expects of each stage that it rises to a total that stays, and keeps the last that was heard of it. */
+function rising(stages: Map<string, Heard>): NonNullable<QuantizeOptions['onProgress']> {
+  return ({ stage, done, total }) => {
+    const before = stages.get(stage) ?? { done: 0, total }
+    expect({ stage, total, rises: done >= before.done && done <= total }).toEqual({ stage, total: before.total, rises: true })
+    stages.set(stage, { done, total })
+  }
+}
+
 describe('an accuracy floor', () => {
   let validate: Dataset
   let small: Model
   let report: QuantizationReport
+  const stages = new Map<string, Heard>()
   beforeAll(async () => {
     validate = await answered(float, noise(2, 100))
-    small = await quantize(float, { calibrate, maxDrop: 20, validate, onReport: (made) => void (report = made) })
+    small = await quantize(float, {
+      calibrate,
+      maxDrop: 20,
+      validate,
+      onReport: (made) => void (report = made),
+      onProgress: rising(stages),
+    })
+  })
+
+  it('has stages that rise, however many models are tried', () => {
+    expect([...stages.keys()]).toEqual(['read', 'validate', 'observe', 'smooth', 'measure', 'quantize', 'report'])
+    const models = report.points.length - 1
+    for (const [stage, of] of [
+      ['quantize', 7],
+      ['validate', 8],
+    ] as const) {
+      const { done, total } = stages.get(stage) as Heard
+      expect([stage, (of * done) / total]).toEqual([stage, models + of - 7])
+    }
+  })
+
+  it('and rise where the cache has models, too', async () => {
+    const options = { calibrate, bits: 7, maxDrop: 100, validate: noise(2, 10), cache: `${folder.path}/rising` }
+    const [first, again] = [new Map<string, Heard>(), new Map<string, Heard>()]
+    await quantize(float, { ...options, onProgress: rising(first) })
+    await quantize(float, { ...options, onReport: () => {}, onProgress: rising(again) })
+    expect([first.get('validate')?.done, again.get('validate')?.done]).toEqual([20, 20])
+    expect([...again.keys()]).toEqual(['read', 'validate', 'observe', 'smooth', 'quantize', 'report'])
+    expect(again.get('quantize')?.done).toBe(again.get('quantize')?.total)
   })
 
   it('hands on what it measured of all models that it tried', async () => {
