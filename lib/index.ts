@@ -1,4 +1,5 @@
 /** The public API. */
+export type { NarrowStep } from './codes/narrow.js'
 export type { Code } from './graph/scheme.js'
 export type { Work } from './graph/work.js'
 export { type Dataset, type DatasetOptions, memoryDataset, openDataset } from './images/dataset.js'
@@ -22,7 +23,7 @@ export type { MeasuredLayer, QuantizationReport, ReportPoint } from './model/rep
 export type { LayerLatency } from './quant/latency.js'
 export type { OperandReport } from './quant/layers.js'
 export type { Part } from './quant/parts.js'
-export type { Preset } from './quant/quantizer.js'
+export type { Allocation, Preset } from './quant/quantizer.js'
 export type { Distribution } from './quant/rounding.js'
 export { type ReportOptions, reportHtml } from './report/html.js'
 export { type DeviceName, devices, doctor } from './runtime/devices.js'

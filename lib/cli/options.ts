@@ -59,6 +59,11 @@ export const options = {
     new Option('--coverage <name>', 'full: all that is stored is codes; partial: operands of matrix products only')
       .choices(['full', 'partial'])
       .default('full'),
+  allocation: () =>
+    new Option(
+      '--allocation <name>',
+      'how best spreads an average: with the least sum of damages, bit by bit, or by size alone (default: knapsack)',
+    ).choices(['knapsack', 'greedy', 'even']),
   maxDrop: () =>
     new Option('--max-drop <x>', 'search the fewest bits with which top-1 falls by x percentage points at most').argParser(decimal(0, 100)),
   objective: () =>

@@ -2,6 +2,7 @@ import { basename, resolve } from 'node:path'
 import { Command } from 'commander'
 import { checkReplaceable, replaceFile } from '../checkpoint/replace-file.js'
 import {
+  type Allocation,
   type DeviceName,
   type FloorReached,
   type LayerLatency,
@@ -27,6 +28,7 @@ interface Options extends BitOptions {
   coverage: 'full' | 'partial'
   weightBits?: number
   activationBits?: number
+  allocation?: Allocation
   maxDrop?: number
   objective: 'bits' | 'latency'
   validate?: string
@@ -54,6 +56,7 @@ export function quantizeCommand(terminal: Terminal): Command {
     .addOption(options.weightBits())
     .addOption(options.activationBits())
     .addOption(options.averageBits())
+    .addOption(options.allocation())
     .addOption(options.maxDrop())
     .addOption(options.objective())
     .option('--validate <data>', 'what --max-drop is measured on (default: images that were not drawn for calibration)')
@@ -87,7 +90,7 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
         onLatency: (layers) => measured.push(...layers),
         onWarning: (message) => {
           warnings.push(message)
-          note(`warning: ${printable(message)}`)
+          if (!json) note(`warning: ${printable(message)}`)
         },
         signal: terminal.signal,
         onProgress,

@@ -36,20 +36,21 @@ export interface Progress {
 }
 
 /**
- * Progress on stderr: a bar a stage on a terminal, one line a stage elsewhere, nothing when the caller wants JSON.
+ * Progress on stderr: a bar a stage on a terminal, one line a stage elsewhere, nothing but notes when the caller wants JSON.
  * `name` is the stage of events that name none.
  */
 export function showProgress(terminal: Terminal, name: string, quiet: boolean): Progress {
-  if (quiet) return { update: () => undefined, note: () => undefined, stop: () => undefined }
+  const line = (text: string) => void terminal.stderr.write(`${text}\n`)
+  if (quiet) return { update: () => undefined, note: line, stop: () => undefined }
   let stage: string | undefined
   if (!terminal.stderr.isTTY) {
     return {
       update(event) {
         const next = event.stage ?? name
-        if (next !== stage) terminal.stderr.write(`${next} ...\n`)
+        if (next !== stage) line(`${next} ...`)
         stage = next
       },
-      note: (text) => void terminal.stderr.write(`${text}\n`),
+      note: line,
       stop: () => undefined,
     }
   }
@@ -81,7 +82,7 @@ export function showProgress(terminal: Terminal, name: string, quiet: boolean): 
     },
     note(text) {
       stop()
-      terminal.stderr.write(`${text}\n`)
+      line(text)
     },
     stop,
   }

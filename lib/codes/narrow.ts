@@ -43,6 +43,8 @@ export interface NarrowOptions {
 
 /** What a step adds at least: less is noise. */
 const LEAST_DIVERGENCE = 1e-6
+/** Of averages. */
+const ROUNDING = 1e-9
 
 /**
  * @returns the width of each unit, and the steps in order
@@ -50,6 +52,26 @@ const LEAST_DIVERGENCE = 1e-6
  */
 export async function narrow(units: NarrowUnit[], options: NarrowOptions): Promise<{ bits: number[]; trajectory: NarrowStep[] }> {
   return new Narrowing(units, options).run()
+}
+
+/** @throws Error that names the least average that holds, when it is above the bound */
+export function checkReachable(units: NarrowUnit[], { average, least }: Pick<NarrowOptions, 'average' | 'least'>): void {
+  const narrowest = units.map(({ bits, fixed }) => (fixed ? bits : least))
+  for (const kind of ['weight', 'activation'] as const) {
+    const reached = averageOf(units, narrowest, kind)
+    if (reached <= average + ROUNDING) continue
+    const enough = Math.ceil(100 * reached - ROUNDING) / 100
+    throw new RangeError(
+      `an average of ${average} bits (averageBits) cannot be reached: ${kind}s average ${enough.toFixed(2)} bits at least, ` +
+        `with ${least} for each but those whose width is fixed`,
+    )
+  }
+}
+
+function averageOf(units: NarrowUnit[], bits: number[], kind: NarrowUnit['kind']): number {
+  const members = units.map((unit, u) => ({ ...unit, bits: bits[u] })).filter((unit) => unit.kind === kind)
+  const elements = members.reduce((sum, unit) => sum + unit.elements, 0)
+  return elements > 0 ? members.reduce((sum, unit) => sum + unit.bits * unit.elements, 0) / elements : 0
 }
 
 class Narrowing {
@@ -69,7 +91,7 @@ class Narrowing {
   }
 
   async run(): Promise<{ bits: number[]; trajectory: NarrowStep[] }> {
-    this.checkReachable()
+    checkReachable(this.units, this.options)
     const trajectory: NarrowStep[] = []
     for (let open = this.open(); open.length > 0; open = this.open()) {
       for (const unit of open) if (this.added[unit] === undefined) await this.measure(unit)
@@ -122,24 +144,11 @@ class Narrowing {
     return elements / this.total[kind]
   }
 
-  private average(kind: NarrowUnit['kind'], bits: number[] = this.bits): number {
-    const sum = this.units.reduce((total, unit, u) => total + (unit.kind === kind ? bits[u] * unit.elements : 0), 0)
-    return this.total[kind] > 0 ? sum / this.total[kind] : 0
+  private average(kind: NarrowUnit['kind']): number {
+    return averageOf(this.units, this.bits, kind)
   }
 
   private exceeds(kind: NarrowUnit['kind']): boolean {
-    return this.average(kind) > this.options.average + 1e-9
-  }
-
-  private checkReachable(): void {
-    const { average, least } = this.options
-    const narrowest = this.units.map(({ bits, fixed }) => (fixed ? bits : least))
-    for (const kind of ['weight', 'activation'] as const) {
-      const reached = this.average(kind, narrowest)
-      if (reached <= average + 1e-9) continue
-      throw new Error(
-        `an average of ${average} bits (averageBits) cannot be reached: with ${least} bits each, ${kind}s average ${reached.toFixed(2)} bits`,
-      )
-    }
+    return this.average(kind) > this.options.average + ROUNDING
   }
 }

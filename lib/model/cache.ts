@@ -6,23 +6,25 @@ import { graphToJson } from '../checkpoint/graph-json.js'
 import { parseJsonObject } from '../checkpoint/json.js'
 import { checkReplaceable, replaceFile } from '../checkpoint/replace-file.js'
 import { breather } from '../codes/breathe.js'
+import type { NarrowStep } from '../codes/narrow.js'
 import type { Graph } from '../graph/graph.js'
 import type { Scheme } from '../graph/scheme.js'
 import type { Divergence } from '../quant/assemble.js'
 import type { Calibration } from '../quant/observe.js'
 import type { Part } from '../quant/parts.js'
-import type { PublicWidths, Quantizer } from '../quant/quantizer.js'
-import { type DamageStore, type QuantizedGraph, WIDTHS } from '../quant/search.js'
+import type { PublicWidths, QuantizedModel, Quantizer } from '../quant/quantizer.js'
+import { type DamageStore, WIDTHS } from '../quant/search.js'
 import { choosePath } from '../runtime/devices.js'
 import { isAmount, isObject } from '../values.js'
 import type { ModelParts } from './model.js'
+import { isTrajectory } from './quantization.js'
 
 /**
  * Files of a folder that keep what a search took long to find. Each is named by a hash of all that it depends on, so nothing in it is ever out of date, and
  * what cannot be read is as good as not there.
  */
 
-/** To be counted up whenever a search finds other codes or damages for the same input. */
+const SEARCH_VERSION = 9
 const SEARCH_VERSION = 8
 /** Bytes hashed between two chances for the event loop: about a millisecond. */
 const SLICE = 1 << 20
@@ -33,6 +35,7 @@ const WRITE_MS = 2000
 export interface CachedGraph extends Divergence {
   graph: Graph
   scheme: Scheme
+  trajectory: NarrowStep[]
 }
 
 export interface CacheKey {
@@ -87,7 +90,8 @@ export class Cache {
     return this.attempt(path, async () => {
       const { graph, scheme, report } = await readContainer(await readFile(path))
       if (!isObject(report) || !isAmount(report.divergence) || !isAmount(report.spread)) throw new Error('it lacks its divergence')
-      return { graph, scheme, divergence: report.divergence, spread: report.spread }
+      if (!isTrajectory(report.trajectory)) throw new Error('it lacks its trajectory')
+      return { graph, scheme, divergence: report.divergence, spread: report.spread, trajectory: report.trajectory }
     })
   }
 
@@ -100,7 +104,7 @@ export class Cache {
   }
 
   /** What was made once is read from then on. */
-  around(quantizer: Quantizer): (widths: PublicWidths) => Promise<QuantizedGraph | CachedGraph> {
+  around(quantizer: Quantizer): (widths: PublicWidths) => Promise<QuantizedModel | CachedGraph> {
     return async (widths) => {
       const known = await this.read(widths)
       if (known) return known
@@ -110,10 +114,12 @@ export class Cache {
     }
   }
 
-  private async write(widths: PublicWidths, { graph, scheme, divergence, spread }: CachedGraph): Promise<void> {
+  private async write(widths: PublicWidths, { graph, scheme, divergence, spread, trajectory }: CachedGraph): Promise<void> {
     const { preprocessing, labels } = this.parts
     await this.keep(() =>
-      writeContainer(this.modelPath(widths), { graph, scheme, preprocessing, labels, report: { divergence, spread } }).then(() => {}),
+      writeContainer(this.modelPath(widths), { graph, scheme, preprocessing, labels, report: { divergence, spread, trajectory } }).then(
+        () => {},
+      ),
     )
   }
 

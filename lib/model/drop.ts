@@ -29,6 +29,12 @@ export class Validation {
     return this.dataset.length
   }
 
+  /** Of the one model, the fraction of right answers; null without labels. */
+  get accuracy(): number | null {
+    const { labels } = this.dataset
+    return labels && this.answers.filter((answer, i) => answer === labels[i]).length / labels.length
+  }
+
   async dropOf(model: Model): Promise<Drop> {
     const answers = await answersOf(model, this.dataset, this.options)
     const { labels } = this.dataset

@@ -23,13 +23,13 @@ export async function keepAccuracy<T>(
   maxDrop: number,
   coverage: Scheme['coverage'],
   at: (averageBits: number) => Promise<T>,
-  dropOf: (made: T) => Promise<Drop>,
+  dropOf: (made: T, averageBits: number) => Promise<Drop>,
 ): Promise<{ made: T; floor: FloorReached }> {
   let held: { made: T; floor: FloorReached } | undefined
   let last: Drop | undefined
   const { found } = await leastAverage(least, maxDrop, async (averageBits) => {
     const made = await at(averageBits)
-    last = await dropOf(made)
+    last = await dropOf(made, averageBits)
     if (last.drop <= maxDrop) held = { made, floor: { maxDrop, averageBits, ...last } }
     return last.drop
   })

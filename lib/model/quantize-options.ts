@@ -2,7 +2,7 @@ import type { Dataset } from '../images/dataset.js'
 import type { ImageInput } from '../images/image.js'
 import type { LayerLatency } from '../quant/latency.js'
 import { PARTS, type Part } from '../quant/parts.js'
-import { PRESETS } from '../quant/published/parts.js'
+import { NARROWEST, PRESETS } from '../quant/published/parts.js'
 import type { Allocation, Preset, PublicWidths } from '../quant/quantizer.js'
 import type { Progress } from '../quant/search.js'
 import { checkSeed } from '../random.js'
@@ -32,7 +32,7 @@ export interface QuantizeOptions extends DeviceOptions {
   weightBits?: number
   /** The width of every activation, 2..8. */
   activationBits?: number
-  /** Bounds the average of weights and, separately, that of activations, 2..8 (mptq: 3..8); the widths are searched. Not for tsptq and minmax. */
+  /** Bounds the average of weights and, separately, that of activations, 2..8 (mptq: somewhat above 3, as the patch embedding keeps 8); the widths are searched. Not for tsptq and minmax. */
   averageBits?: number
   /** See {@link QuantizerOptions.allocation}; only with 'best'. */
   allocation?: Allocation
@@ -76,6 +76,7 @@ export interface QuantizeOptions extends DeviceOptions {
    * float weights, which smoothing and rotation have changed, that it has to be compared with.
    */
   onReport?: (report: QuantizationReport) => void | Promise<void>
+  /** Within a stage `done` rises and `total` stays. With `maxDrop`, `total` is that of the most models that may be tried, so that a stage may end before it. */
   onProgress?: (progress: { stage: 'read' | 'latency' | Progress['stage'] | 'validate' | 'report'; done: number; total: number }) => void
   /** Called once before the search with the seconds that it will take, right within a factor of two or so; not when the result is in the cache. */
   onEstimate?: (seconds: number) => void
@@ -133,7 +134,7 @@ function checkChoices({ preset, coverage, allocation, objective }: QuantizeOptio
   if (allocation !== undefined && !isBest(preset)) throw new TypeError(`allocation is an option of the preset best, not of ${preset}`)
 }
 
-function checkWithout({ without, preset }: QuantizeOptions): void {
+function checkWithout({ without, preset, allocation }: QuantizeOptions): void {
   if (without === undefined) return
   if (!Array.isArray(without)) throw new TypeError(`without must be a list of parts, not ${kindOf(without)}`)
   for (const part of without) {
@@ -141,11 +142,17 @@ function checkWithout({ without, preset }: QuantizeOptions): void {
     throw new TypeError(`without: the preset best has no part ${show(part)}; its parts are ${PARTS.join(', ')}`)
   }
   if (!isBest(preset)) throw new TypeError(`without leaves out parts of the preset best, not of ${preset}`)
+  if (without.includes('allocation') && allocation !== undefined && allocation !== 'even') {
+    throw new TypeError(`the allocation '${allocation}' is the part that without: ['allocation'] leaves out: give one of them`)
+  }
 }
 
 /** Whether widths for an average follow from the damage they do. */
 export const looksForWidths = ({ allocation, without }: QuantizeOptions): boolean =>
   allocation !== 'even' && !without?.includes('allocation')
+
+/** What of the options keeps {@link looksForWidths} from it. */
+const blind = ({ allocation }: QuantizeOptions): string => (allocation === 'even' ? "the allocation 'even'" : "without: ['allocation']")
 
 const isBest = (preset: QuantizeOptions['preset']): boolean => preset === undefined || preset === 'best'
 
@@ -163,13 +170,18 @@ function checkWidths(options: QuantizeOptions): void {
   if (preset !== undefined && preset !== 'best' && !PRESETS[preset].mixed) {
     throw new TypeError(`the preset ${preset} has one width for all operands: averageBits needs best or mptq`)
   }
+  if (preset === 'mptq' && averageBits < NARROWEST) {
+    throw new RangeError(`averageBits must be from ${NARROWEST} to 8 with the preset mptq, not ${averageBits}`)
+  }
 }
 
 function checkObjective(options: QuantizeOptions): void {
   const { objective, preset, averageBits, maxDrop } = options
   if (objective !== 'latency') return
-  if (!isBest(preset) || !looksForWidths(options))
-    throw new TypeError("the objective 'latency' needs the preset best and an allocation that looks at the data, not 'even'")
+  if (!isBest(preset)) throw new TypeError(`the objective 'latency' is an option of the preset best, not of ${preset}`)
+  if (!looksForWidths(options)) {
+    throw new TypeError(`the objective 'latency' and ${blind(options)}, which does not look at the data for widths, exclude each other`)
+  }
   if (averageBits === undefined && maxDrop === undefined) {
     throw new TypeError("the objective 'latency' chooses widths: give averageBits or maxDrop, which say how many bits are left to choose")
   }
@@ -183,8 +195,9 @@ function checkFloor(options: QuantizeOptions): void {
   }
   if (!(maxDrop >= 0 && maxDrop <= 100)) throw new RangeError(`maxDrop must be percentage points from 0 to 100, not ${maxDrop}`)
   if (!isBest(preset)) throw new TypeError(`maxDrop is an option of the preset best, not of ${preset}`)
-  if (!looksForWidths(options))
-    throw new TypeError("maxDrop and the allocation 'even', which does not look at the data, exclude each other")
+  if (!looksForWidths(options)) {
+    throw new TypeError(`maxDrop and ${blind(options)}, which does not look at the data for widths, exclude each other`)
+  }
   if (weightBits !== undefined || activationBits !== undefined) {
     throw new TypeError(
       'maxDrop chooses widths itself: with it, give the least as averageBits or bits, not as weightBits and activationBits',

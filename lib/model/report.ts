@@ -27,6 +27,8 @@ export interface QuantizationReport {
   images: number
   /** In the order in which they are computed. */
   layers: MeasuredLayer[]
+  /** The float model and the quantized one, by divergence; with `maxDrop` all models that were tried, too, and where there are labels by accuracy. */
+  points: ReportPoint[]
 }
 
 /** A model in the plot of accuracy (or divergence) against size. */
@@ -48,24 +50,35 @@ export interface ReportRunOptions extends DeviceOptions {
   onProgress?: (done: number, total: number) => void
 }
 
-/** @param float parts of the float model that was quantized */
+/**
+ * @param float parts of the float model that was quantized
+ * @param points models that were compared on the way; none: the float model and the quantized one
+ */
 export async function measureReport(
   float: ModelParts,
   quantized: QuantizedGraph & { quantization: Quantization },
   calibration: Calibration,
+  points: ReportPoint[],
   options: ReportRunOptions,
 ): Promise<QuantizationReport> {
   const few = firstImages(calibration, IMAGES)
   const { graph, scheme, divergence, quantization } = quantized
   const layers = await measureLayers(quantized.float, quantized, few, options)
   const { milliseconds, msPerImage } = await timeLayers(quantized, few, options)
+  const info = describe({ ...float, graph, scheme, quantization })
+  const floatBytes = describe(float).bytes
+  const both = [
+    { name: 'float', bytes: floatBytes, divergence: 0 },
+    { name: 'quantized', bytes: info.bytes, divergence },
+  ]
   return {
-    info: describe({ ...float, graph, scheme, quantization }),
-    floatBytes: describe(float).bytes,
+    info,
+    floatBytes,
     divergence,
     msPerImage,
     images: few.images,
     layers: layers.map((layer) => ({ ...layer, milliseconds: milliseconds.get(layer.name) ?? null })),
+    points: points.length > 0 ? points : both,
   }
 }
 

@@ -1,5 +1,7 @@
+import type { NarrowStep } from '../codes/narrow.js'
 import type { Graph } from '../graph/graph.js'
 import type { Scheme } from '../graph/scheme.js'
+import type { Unit } from './assemble.js'
 import type { Calibration } from './observe.js'
 import type { Part, Without } from './parts.js'
 import type { PublishedPreset } from './published/parts.js'
@@ -42,7 +44,12 @@ const FOR_TIMES: Part[] = ['allocation', 'fisher', 'sequence', 'compensation']
 export const leftOut = ({ allocation, without = [] }: Pick<QuantizerOptions, 'allocation' | 'without'>): Without =>
   new Set([...without, ...(allocation === 'even' ? FOR_TIMES : [])])
 
-export type Quantizer = (widths: PublicWidths) => Promise<QuantizedGraph>
+export interface QuantizedModel extends QuantizedGraph {
+  /** The steps of Greedy MP (see narrow.ts) in their order; empty for all but `mptq` with an average. */
+  trajectory: NarrowStep[]
+}
+
+export type Quantizer = (widths: PublicWidths) => Promise<QuantizedModel>
 
 /** @returns a function of the widths; what `best` measures once for all of them is measured when the first are asked for */
 export function quantizerOf(float: Graph, calibration: Calibration, options: QuantizerOptions): Quantizer {
@@ -58,7 +65,7 @@ export function quantizerOf(float: Graph, calibration: Calibration, options: Qua
   return async (widths) => {
     search ??= Search.prepare(float, calibration, { ...run, without, greedy: allocation === 'greedy', store, coverage })
     const prepared = await search
-    if ('averageBits' in widths) return prepared.quantize(widths)
-    return prepared.quantize(({ kind }) => (kind === 'weight' ? widths.weightBits : widths.activationBits))
+    const given = 'averageBits' in widths ? widths : ({ kind }: Unit) => (kind === 'weight' ? widths.weightBits : widths.activationBits)
+    return { ...(await prepared.quantize(given)), trajectory: [] }
   }
 }

@@ -12,7 +12,7 @@ import { formatBytes, formatCount, formatMs, formatPercent, formatPreset, printa
 export interface ReportOptions {
   /** Default: the architecture. */
   title?: string
-  /** Models to compare by size: all with an accuracy, or all with a divergence. Default: the float model and the quantized one, by divergence. */
+  /** Models to compare by size: all with an accuracy, or all with a divergence. Default: those of the report. */
   points?: readonly ReportPoint[]
 }
 
@@ -32,7 +32,7 @@ export async function reportHtml(report: QuantizationReport, options: ReportOpti
   }
   const { info, layers, images } = report
   const title = options.title ?? `${info.architecture}, ${info.weightBits.toFixed(2)} / ${info.activationBits.toFixed(2)} bits`
-  const points = options.points ?? defaultPoints(report)
+  const points = options.points ?? report.points
   const size = sizePlot(points)
   const figures: string[] = []
   for (const worst of worstLayers(layers)) figures.push(await figure(worst, draw))
@@ -64,13 +64,6 @@ const TABLE_NOTE =
 export function escapeHtml(text: string): string {
   const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' }
   return printable(text).replace(/[&<>"']/g, (character) => entities[character])
-}
-
-function defaultPoints({ info, floatBytes, divergence }: QuantizationReport): ReportPoint[] {
-  return [
-    { name: 'float', bytes: floatBytes, divergence: 0 },
-    { name: 'quantized', bytes: info.bytes, divergence },
-  ]
 }
 
 /** Layers with operands, the largest error first, each with the operand that rounding changes most. */

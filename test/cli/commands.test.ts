@@ -34,6 +34,8 @@ interface Quantized {
 let folder: string
 let average: Outcome
 const at = (name: string) => join(folder, name)
+/** All that `quantize --json` leaves on stderr. */
+const ESTIMATE = /^this will take roughly \d+ (s|min|h)\n$/
 /** Of the first block alone, as most of what the command does is the same for a model of any depth. */
 const quantize = (output: string, ...more: string[]) =>
   fewbit(['quantize', at('vit-digits'), '--calibrate', at('calibration'), '-o', output, ...more])
@@ -44,14 +46,14 @@ beforeAll(async () => {
   await writeDigits(at('test'), 'test', 5)
   await writeFirstBlock(at('vit-digits'))
   const whole = ['quantize', DIGITS, '--calibrate', at('calibration'), '--preset', 'minmax', '-o', at('digits.fewbit'), '--json']
-  expect(await fewbit(whole)).toMatchObject({ code: 0, stderr: '' })
+  expect(await fewbit(whole)).toMatchObject({ code: 0, stderr: expect.stringMatching(ESTIMATE) })
   average = await quantize(at('average.fewbit'), '--average-bits', '4.5', '--json')
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 describe('quantize', () => {
   test('--json prints one line, and the file is as large as it says', () => {
-    expect(average).toMatchObject({ code: 0, stderr: '' })
+    expect(average).toMatchObject({ code: 0, stderr: expect.stringMatching(ESTIMATE) })
     const json = oneJsonLine<Quantized>(average)
     expect(json).toMatchObject({ file: at('average.fewbit'), architecture: 'vit' })
     expect(json.bytes).toBe(statSync(at('average.fewbit')).size)
@@ -80,7 +82,7 @@ describe('quantize', () => {
     const floor = ['--preset', 'best', '--coverage', 'partial', '--bits', '7', '--max-drop', '100', '--validate', at('test')]
     const options = [...floor, '--calibration-images', '4', '--cache', at('cache')]
     const outcome = await quantize(at('floor.fewbit'), ...options, '--json')
-    expect(outcome).toMatchObject({ code: 0, stderr: '' })
+    expect(outcome).toMatchObject({ code: 0, stderr: expect.stringMatching(ESTIMATE) })
     expect(oneJsonLine(outcome)).toMatchObject({
       ...{ preset: 'best', coverage: 'partial', divergence: expect.any(Number), spread: expect.any(Number) },
       floor: { maxDrop: 100, averageBits: 7, images: 50, labelled: true, drop: expect.any(Number) },
@@ -125,6 +127,22 @@ describe('quantize', () => {
     })
   })
 
+  test('an average is spread as --allocation says', async () => {
+    const options = ['--average-bits', '4.5', '--coverage', 'partial', '--calibration-images', '8']
+    const bitsOf = async (allocation: string) => {
+      expect((await quantize(at(`${allocation}.fewbit`), ...options, '--allocation', allocation)).code).toBe(0)
+      const { operands, without } = oneJsonLine<ModelInfo>(await fewbit(['info', at(`${allocation}.fewbit`), '--json']))
+      return { bits: operands.filter(({ operand }) => operand === 'weight').map(({ bits }) => bits), without }
+    }
+    const [greedy, even] = [await bitsOf('greedy'), await bitsOf('even')]
+    expect(new Set(even.bits)).toEqual(new Set([4, 5]))
+    expect(even.without).toContain('allocation')
+    expect(greedy.bits).not.toEqual(even.bits)
+    expect(greedy.without).toEqual([])
+    const outcome = await quantize(at('never.fewbit'), '--preset', 'mptq', '--allocation', 'greedy')
+    expect(outcome.stderr).toMatch(/allocation is an option of the preset best, not of mptq/)
+  })
+
   test('what excludes each other exits with 1 and names both', async () => {
     const outcome = await quantize(at('never.fewbit'), '--preset', 'mptq', '--max-drop', '1')
     expect(outcome).toMatchObject({ code: 1, stdout: '' })
@@ -134,7 +152,7 @@ describe('quantize', () => {
 
   test('--report writes a page beside the model, and --json stays as it is', async () => {
     const outcome = await quantize(at('paged.fewbit'), '--bits', '8', '--calibration-images', '4', '--report', at('page.html'), '--json')
-    expect(outcome).toMatchObject({ code: 0, stderr: '' })
+    expect(outcome).toMatchObject({ code: 0, stderr: expect.stringMatching(ESTIMATE) })
     expect(Object.keys(oneJsonLine<Quantized>(outcome))).toEqual(Object.keys(oneJsonLine<Quantized>(average)))
     const page = readFileSync(at('page.html'), 'utf8')
     expect(page).toMatch(/^<!DOCTYPE html>[\s\S]*<title>vit-digits<\/title>[\s\S]*<\/html>\n$/)

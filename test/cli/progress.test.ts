@@ -58,12 +58,12 @@ describe('progress', () => {
     expect(before.lastIndexOf('\u001b[?25h')).toBeGreaterThan(before.lastIndexOf('\u001b[?25l'))
   })
 
-  test('is silent when JSON is wanted', async () => {
+  test('is none but notes when JSON is wanted', async () => {
     const { terminal: t, written } = terminal(true)
     await withProgress(t, 'observe', true, async (onProgress, note) => {
-      note('warning')
+      note('a minute')
       await work(onProgress)
     })
-    expect(written()).toBe('')
+    expect(written()).toBe('a minute\n')
   })
 })

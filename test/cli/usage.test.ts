@@ -29,6 +29,7 @@ describe('usage errors exit with 2 and say what is wrong on stderr', () => {
     [[...QUANTIZE, '--activation-bits', '4', '--average-bits', '4'], /--activation-bits.*cannot be used with.*--average-bits/],
     [[...QUANTIZE, '--preset', 'better'], /best, mptq, tsptq, minmax/],
     [[...QUANTIZE, '--coverage', 'most'], /full, partial/],
+    [[...QUANTIZE, '--allocation', 'fair'], /--allocation.*knapsack, greedy, even/],
     [[...QUANTIZE, '--without', 'refit,bits'], /--without.*a list of rotation, .*refit/],
     [[...QUANTIZE, '--without', ''], /--without.*a list of/],
     [[...QUANTIZE, '--max-drop', '-1'], /number from 0 to 100/],
@@ -62,7 +63,17 @@ test('--help and --version are successes on stdout', async () => {
   expect(await fewbit(['--version'])).toEqual({ code: 0, stdout: '1.2.3\n', stderr: '' })
   const help = await fewbit(['quantize', '--help'])
   expect(help).toMatchObject({ code: 0, stderr: '' })
-  const widths = ['--bits', '--average-bits', '--weight-bits', '--activation-bits', '--preset', '--coverage', '--max-drop', '--validate']
+  const widths = [
+    '--bits',
+    '--average-bits',
+    '--weight-bits',
+    '--activation-bits',
+    '--preset',
+    '--coverage',
+    '--max-drop',
+    '--validate',
+    '--allocation',
+  ]
   for (const option of ['--calibrate', '--output', '--calibration-images', '--seed', '--threads', '--cache', '--json', ...widths]) {
     expect(help.stdout).toContain(option)
   }

@@ -1,4 +1,14 @@
-import { load, type Model, memoryDataset, type QuantizeOptions, quantize } from '../../lib/index.js'
+import {
+  type Dataset,
+  type FloorReached,
+  load,
+  type Model,
+  memoryDataset,
+  type Quantization,
+  type QuantizationReport,
+  type QuantizeOptions,
+  quantize,
+} from '../../lib/index.js'
 import { quantizationFromJson } from '../../lib/model/quantization.js'
 import { temporaryFolder } from '../support/folder.js'
 import { answered, noise, tinyModel } from '../support/tiny-model.js'
@@ -49,9 +59,33 @@ describe('presets, coverage and widths', () => {
     expect(small.info().operands).not.toEqual((await quantize(float, { calibrate, bits: 4 })).info().operands)
   })
 
+  it('and so are those that the allocation leaves out, beside those that were named', async () => {
+    const small = await quantize(float, { calibrate, averageBits: 5, allocation: 'even', without: ['bias', 'allocation'] })
+    expect(small.info().without).toEqual(['fisher', 'compensation', 'bias', 'allocation', 'sequence'])
+  })
+
   it('of files that do not say what was left out are taken to be whole', () => {
     const known = { preset: 'best', divergence: 0.1, spread: 0.2, floor: null }
-    expect(quantizationFromJson(known)).toEqual({ ...known, without: [], warnings: [] })
+    expect(quantizationFromJson(known)).toEqual({ ...known, without: [], trajectory: [], warnings: [] })
+  })
+
+  it('of Greedy MP come with its steps, which begin at 8 bits, end at the averages, and are kept in the file and the cache', async () => {
+    const options = { calibrate, preset: 'mptq', averageBits: 5, cache: `${folder.path}/steps` } as const
+    const small = await quantize(float, options)
+    const { trajectory } = small.quantization as Quantization
+    const { weightBits, activationBits, operands } = small.info()
+    expect(trajectory.at(-1)).toMatchObject({ divergence: expect.any(Number) })
+    expect(trajectory.at(-1)?.weightBits).toBeCloseTo(weightBits, 9)
+    expect(trajectory.at(-1)?.activationBits).toBeCloseTo(activationBits, 9)
+    expect(Math.max(weightBits, activationBits)).toBeLessThanOrEqual(5)
+    const lost = (unit: string) => trajectory.filter((step) => step.unit === unit).map(({ from, to }) => [from, to])
+    for (const { name, bits, operand } of operands)
+      expect([name, lost(name)]).toEqual([name, operand === 'rounded' ? [] : Array.from({ length: 8 - bits }, (_, i) => [8 - i, 7 - i])])
+    await small.save(`${folder.path}/steps.fewbit`)
+    expect((await load(`${folder.path}/steps.fewbit`)).quantization).toEqual(small.quantization)
+    expect((await quantize(float, options)).quantization).toEqual(small.quantization)
+    const known = JSON.parse(JSON.stringify(small.quantization))
+    expect(quantizationFromJson({ ...known, trajectory: [{ unit: 'weight' }] })).toBeNull()
   })
 
   it('are told by the file', async () => {
@@ -76,39 +110,118 @@ it.each<[object, RegExp]>([
   [{ averageBits: 1.9 }, /averageBits must be from 2 to 8, not 1.9/],
   [{ averageBits: Number.NaN }, /averageBits must be from 2 to 8/],
   [{ preset: 'tsptq', averageBits: 4 }, /tsptq has one width for all operands/],
-  [{ preset: 'mptq', averageBits: 2.5 }, /from 3 to 8/],
+  [{ preset: 'mptq', averageBits: 2.5 }, /averageBits must be from 3 to 8 with the preset mptq, not 2.5/],
   [{ preset: 'mptq', allocation: 'even' }, /allocation is an option of the preset best, not of mptq/],
   [{ without: ['refit', 'bits'] }, /the preset best has no part "bits"; its parts are rotation, .*sequence, norms, refit/],
   [{ without: [['refit']] }, /has no part \["refit"\]/],
   [{ without: 'refit' }, /without must be a list of parts, not a string/],
   [{ without: [], preset: 'mptq' }, /without leaves out parts of the preset best, not of mptq/],
-  [{ without: ['allocation'], maxDrop: 1 }, /exclude each other/],
-  [{ without: ['allocation'], objective: 'latency', averageBits: 5 }, /needs the preset best and an allocation that looks at the data/],
+  [{ without: ['allocation'], allocation: 'greedy' }, /the allocation 'greedy' is the part that without: \['allocation'\] leaves out/],
+  [{ without: ['allocation'], maxDrop: 1 }, /maxDrop and without: \['allocation'\], which .* exclude each other/],
+  [{ without: ['allocation'], objective: 'latency', averageBits: 5 }, /'latency' and without: \['allocation'\], which .* exclude each/],
+  [{ allocation: 'even', objective: 'latency', averageBits: 5 }, /'latency' and the allocation 'even', which .* exclude each other/],
+  [{ preset: 'mptq', objective: 'latency', averageBits: 5 }, /'latency' is an option of the preset best, not of mptq/],
   [{ maxDrop: -1 }, /maxDrop must be percentage points from 0 to 100, not -1/],
   [{ maxDrop: Number.NaN }, /maxDrop must be/],
   [{ maxDrop: 1, preset: 'mptq' }, /maxDrop is an option of the preset best/],
   [{ maxDrop: 1, weightBits: 4 }, /maxDrop chooses widths itself/],
-  [{ maxDrop: 1, averageBits: 4, allocation: 'even' }, /exclude each other/],
+  [{ maxDrop: 1, averageBits: 4, allocation: 'even' }, /maxDrop and the allocation 'even', which .* exclude each other/],
   [{ validate: [] }, /give maxDrop, too/],
   [{ cache: '' }, /cache must be the path of a folder/],
 ])('refuses %j', async (options, message) => {
   await expect(quantize(float, { calibrate, ...options } as QuantizeOptions)).rejects.toThrow(message)
 })
 
+it('an average that the patch embedding alone exceeds is refused before anything is read, and the one that the message names holds', async () => {
+  const quantized = (averageBits: number, onProgress?: QuantizeOptions['onProgress']) =>
+    quantize(float, { calibrate, preset: 'mptq', averageBits, onProgress })
+  const told = await quantized(3, () => expect('progress').toBe('none')).catch((error) => String(error.message))
+  expect(told).toMatch(/an average of 3 bits \(averageBits\) cannot be reached: weights average \d\.\d\d bits at least/)
+  const least = Number(/average (\d\.\d\d) bits at least/.exec(told as string)?.[1])
+  await expect(quantized(least - 0.01)).rejects.toThrow('cannot be reached')
+  const { weightBits } = (await quantized(least)).info()
+  expect(weightBits).toBeLessThanOrEqual(least)
+  expect(weightBits).toBeGreaterThan(least - 0.01)
+})
+
+interface Heard {
+  done: number
+  total: number
+}
+
+/** Expects of each stage that it rises to a total that stays, and keeps the last that was heard of it. */
+function rising(stages: Map<string, Heard>): NonNullable<QuantizeOptions['onProgress']> {
+  return ({ stage, done, total }) => {
+    const before = stages.get(stage) ?? { done: 0, total }
+    expect({ stage, total, rises: done >= before.done && done <= total }).toEqual({ stage, total: before.total, rises: true })
+    stages.set(stage, { done, total })
+  }
+}
+
 describe('an accuracy floor', () => {
+  let validate: Dataset
+  let small: Model
+  let report: QuantizationReport
+  const stages = new Map<string, Heard>()
+  beforeAll(async () => {
+    validate = await answered(float, noise(2, 100))
+    small = await quantize(float, {
+      calibrate,
+      maxDrop: 20,
+      validate,
+      onReport: (made) => void (report = made),
+      onProgress: rising(stages),
+    })
+  })
+
+  it('has stages that rise, however many models are tried', () => {
+    expect([...stages.keys()]).toEqual(['read', 'validate', 'observe', 'smooth', 'measure', 'quantize', 'report'])
+    const models = report.points.length - 1
+    for (const [stage, of] of [
+      ['quantize', 7],
+      ['validate', 8],
+    ] as const) {
+      const { done, total } = stages.get(stage) as Heard
+      expect([stage, (of * done) / total]).toEqual([stage, models + of - 7])
+    }
+  })
+
+  it('and rise where the cache has models, too', async () => {
+    const options = { calibrate, bits: 7, maxDrop: 100, validate: noise(2, 10), cache: `${folder.path}/rising` }
+    const [first, again] = [new Map<string, Heard>(), new Map<string, Heard>()]
+    await quantize(float, { ...options, onProgress: rising(first) })
+    await quantize(float, { ...options, onReport: () => {}, onProgress: rising(again) })
+    expect([first.get('validate')?.done, again.get('validate')?.done]).toEqual([20, 20])
+    expect([...again.keys()]).toEqual(['read', 'validate', 'observe', 'smooth', 'quantize', 'report'])
+    expect(again.get('quantize')?.done).toBe(again.get('quantize')?.total)
+  })
+
+  it('hands on what it measured of all models that it tried', async () => {
+    const floor = small.quantization?.floor as FloorReached
+    const [first, ...tried] = report.points
+    expect(first).toEqual({ name: 'float', bytes: float.info().bytes, accuracy: 1, divergence: 0 })
+    expect(tried.map(({ name }) => name).slice(0, 2)).toEqual(['3 bits', '8 bits'])
+    for (const { name, accuracy, bytes, divergence } of tried) {
+      expect([name, 100 * (1 - (accuracy as number)) <= 20]).toEqual([name, Number.parseFloat(name) >= floor.averageBits])
+      expect([bytes < first.bytes, (divergence as number) > 0]).toEqual([true, true])
+    }
+    expect(tried).toContainEqual({
+      ...{ name: `${floor.averageBits} bits`, bytes: expect.any(Number), divergence: small.quantization?.divergence },
+      accuracy: expect.closeTo((await small.evaluate(validate)).top1, 9),
+    })
+  })
+
   it('takes the least average that holds on labelled images, which the model says and keeps', async () => {
-    const validate = await answered(float, noise(2, 100))
-    const small = await quantize(float, { calibrate, maxDrop: 6, validate })
     const floor = small.quantization?.floor
     const { top1 } = await small.evaluate(validate)
-    expect(floor).toMatchObject({ maxDrop: 6, images: 100, labelled: true })
+    expect(floor).toMatchObject({ maxDrop: 20, images: 100, labelled: true })
     expect(floor?.drop).toBeCloseTo(100 * (1 - top1), 9)
-    expect(floor?.drop).toBeLessThanOrEqual(6)
+    expect(floor?.drop).toBeLessThanOrEqual(20)
     expect(floor?.averageBits).toBeGreaterThan(3)
     expect(floor?.interval[0]).toBeLessThanOrEqual(floor?.drop as number)
     expect(small.info().weightBits).toBeLessThanOrEqual(floor?.averageBits as number)
     const below = await quantize(float, { calibrate, averageBits: (floor?.averageBits as number) - 0.25 })
-    expect(100 * (1 - (await below.evaluate(validate)).top1)).toBeGreaterThan(6)
+    expect(100 * (1 - (await below.evaluate(validate)).top1)).toBeGreaterThan(20)
     await small.save(`${folder.path}/floor.fewbit`)
     expect((await load(`${folder.path}/floor.fewbit`)).quantization?.floor).toEqual(floor)
   })

@@ -35,6 +35,10 @@ const report = (layers: MeasuredLayer[]): QuantizationReport => ({
     ...{ input: { channels: 3, height: 32, width: 16 }, weightBits: 3.5, activationBits: 4.25, bytes: 2 ** 20, operands: [] },
   },
   ...{ floatBytes: 8 * 2 ** 20, divergence: 0.0123, msPerImage: 1.5, images: 16, layers },
+  points: [
+    { name: 'float', bytes: 8 * 2 ** 20, divergence: 0 },
+    { name: 'quantized', bytes: 2 ** 20, divergence: 0.0123 },
+  ],
 })
 
 /** Every tag is closed in order, quotes are closed, and no text holds a bare < or &. */

@@ -31,10 +31,12 @@ export interface Widths {
 }
 
 /** The width of the patch embedding, of its input, and of what is never stored. */
-const FIXED_BITS = 8
+export const FIXED_BITS = 8
 /** Of a search of scales. */
 const FINALISTS = 6
 const ROUNDS = 3
+
+export const isFixed = (graph: Graph, unit: Unit): boolean => !isStored(unit) || readsImage(graph, unit)
 
 export class CodeSearches {
   readonly units: Unit[]
@@ -53,10 +55,6 @@ export class CodeSearches {
     this.units = [...operands.weights, ...operands.activations]
   }
 
-  isFixed(unit: Unit): boolean {
-    return !isStored(unit) || readsImage(this.graph, unit)
-  }
-
   /** Codes for all operands, searched together. */
   async scheme(
     coverage: Scheme['coverage'],
@@ -66,7 +64,7 @@ export class CodeSearches {
     const scheme: Scheme = { coverage, weights: new Map(), edges: new Map() }
     const { activations, weights } = this.operands
     for (const [i, operand] of activations.entries()) {
-      const bits = this.isFixed(operand) ? FIXED_BITS : bitsOf(operand)
+      const bits = isFixed(this.graph, operand) ? FIXED_BITS : bitsOf(operand)
       if (operand.readers.length > 0) {
         const product = await this.productOf(operand)
         const read = operand.readers.map((reader) => weights.find(({ node }) => node === reader) as WeightOperand)

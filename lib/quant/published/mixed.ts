@@ -1,5 +1,5 @@
 import { meanDivergence } from '../../codes/divergence.js'
-import { type NarrowStep, type NarrowUnit, narrow } from '../../codes/narrow.js'
+import { checkReachable, type NarrowStep, type NarrowUnit, narrow } from '../../codes/narrow.js'
 import { costOf } from '../../graph/cost.js'
 import type { Graph } from '../../graph/graph.js'
 import { isStored } from '../../graph/operands.js'
@@ -7,19 +7,32 @@ import type { Code, Scheme, WeightCode } from '../../graph/scheme.js'
 import type { Unit } from '../assemble.js'
 import { runGraph } from '../evaluate.js'
 import { type Calibration, firstImages, type RunOptions } from '../observe.js'
-import type { CodeSearches } from './code-searches.js'
+import { findOperands } from '../operands.js'
+import { type CodeSearches, FIXED_BITS, isFixed } from './code-searches.js'
+import { NARROWEST } from './parts.js'
 
 /**
  * Greedy MP (MPTQ-ViT) on a model: every stored operand is a unit, weights and activations apart; a code is searched again whenever its width changes, with
  * those of the others as they are. The divergence is measured on a few calibration images, by quantized models that run.
  */
 
-const NARROWEST = 3
 /** Images whose predictions are compared, 32 at most, and only as many as this many multiplications allow: one measurement is about a fifth of a second. */
 const IMAGES = 32
 const MULTIPLICATIONS = 1.4e10
 
 export const trialImages = (graph: Graph): number => Math.min(IMAGES, Math.max(1, Math.floor(MULTIPLICATIONS / costOf(graph).macs)))
+
+/** @throws RangeError for an average that not even the narrowest widths hold */
+export function checkAverage(graph: Graph, coverage: Scheme['coverage'], average: number): void {
+  const { weights, activations } = findOperands(graph, coverage)
+  const units = [...weights, ...activations].filter(isStored).map((unit) => narrowUnit(graph, unit, FIXED_BITS))
+  checkReachable(units, { average, least: NARROWEST })
+}
+
+function narrowUnit(graph: Graph, unit: Unit, bits: number): NarrowUnit {
+  const { kind, name, elements } = unit
+  return { name, kind: kind === 'weight' ? 'weight' : 'activation', elements, bits, fixed: isFixed(graph, unit) }
+}
 
 /** @param scheme where the search starts: the codes that stand in the searches */
 export async function allocateWidths(
@@ -30,15 +43,7 @@ export async function allocateWidths(
   options: RunOptions,
 ): Promise<{ scheme: Scheme; trajectory: NarrowStep[] }> {
   const stored = searches.units.filter(isStored)
-  const units = stored.map(
-    (unit): NarrowUnit => ({
-      name: unit.name,
-      kind: unit.kind === 'weight' ? 'weight' : 'activation',
-      elements: unit.elements,
-      bits: codeOf(scheme, unit).bits,
-      fixed: searches.isFixed(unit),
-    }),
-  )
+  const units = stored.map((unit) => narrowUnit(model.graph, unit, codeOf(scheme, unit).bits))
   const { images, pixels } = firstImages(model.calibration, trialImages(model.graph))
   const reference = model.reference.subarray(0, (model.reference.length / model.calibration.images) * images)
   const measure = async (tried: Scheme): Promise<number> => {

@@ -32,5 +32,8 @@ export const PRESETS: Record<PublishedPreset, Parts> = {
   mptq: { ...TSPTQ, smooth: true, ratio: true, mixed: true },
 }
 
+/** No operand that Greedy MP narrows gets narrower. */
+export const NARROWEST = 3
+
 /** Fractions of the scale that covers all which are tried. */
 export const scalesOf = ({ search }: Parts): readonly number[] => (search ? SCALES : [1])

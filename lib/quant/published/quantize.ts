@@ -7,10 +7,10 @@ import type { Calibration, RunOptions } from '../observe.js'
 import { findOperands } from '../operands.js'
 import type { Progress } from '../search.js'
 import { CodeSearches, type Widths } from './code-searches.js'
-import { allocateWidths, codeOf } from './mixed.js'
+import { allocateWidths, checkAverage, codeOf } from './mixed.js'
 import { observeRead } from './observe.js'
 import { outputInformation } from './output-information.js'
-import { type Parts, PRESETS, type PublishedPreset, scalesOf } from './parts.js'
+import { NARROWEST, type Parts, PRESETS, type PublishedPreset, scalesOf } from './parts.js'
 import { smoothNorms } from './sq-b.js'
 
 export interface PublishedOptions extends Omit<RunOptions, 'onProgress'> {
@@ -48,6 +48,7 @@ export async function quantizeAsPublished(float: Graph, calibration: Calibration
   const { preset, coverage = 'partial', averageBits, signal, threads } = options
   const parts: Parts = { ...PRESETS[preset], ...options.parts }
   const widths = widthsOf(options, parts)
+  if (averageBits !== undefined) checkAverage(float, coverage, averageBits)
   const breathe = breather(signal)
   const run = { threads, signal }
   const report = (stage: Progress['stage']) => (done: number, total: number) => options.onProgress?.({ stage, done, total })
@@ -80,7 +81,8 @@ function widthsOf({ preset, weightBits, activationBits, averageBits }: Published
   if (averageBits !== undefined) {
     if (weightBits !== undefined || activationBits !== undefined) throw new TypeError('give either an average or widths, not both')
     if (!parts.mixed) throw new Error(`the preset ${preset} has one width for all: take mptq or best for an average`)
-    if (!(averageBits >= 3 && averageBits <= WIDEST)) throw new RangeError(`the average must be from 3 to 8 bits, not ${averageBits}`)
+    if (!(averageBits >= NARROWEST && averageBits <= WIDEST))
+      throw new RangeError(`the average must be from 3 to 8 bits, not ${averageBits}`)
     return { weight: WIDEST, activation: WIDEST }
   }
   const widths = { weight: weightBits ?? WIDEST, activation: activationBits ?? WIDEST }
