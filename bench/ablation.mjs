@@ -4,7 +4,7 @@
 // The checkpoints and images are those of quantization.mjs.
 import { join } from 'node:path'
 import { load } from '../dist/esm/index.js'
-import { PARTS } from '../dist/esm/quant/parts.js'
+import { EXTRAS, PARTS } from '../dist/esm/quant/parts.js'
 import { formatPercent } from '../dist/esm/report/terminal.js'
 import { evaluate, MODELS, meanOf, measureQuantized, readImages } from './accuracy.mjs'
 import { Bench, missing, SHARED, say } from './runner.mjs'
@@ -43,7 +43,7 @@ async function measure({ name, calibrate, test }) {
         const found = []
         for (let seed = 0; seed < args.draws; seed++) {
           say(`${name}: ${setting}, without ${without.join() || 'nothing'}, draw ${seed + 1}`)
-          const asked = { ...options, without, calibrate: join(SHARED, calibrate), seed }
+          const asked = { ...options, ...switched(without), calibrate: join(SHARED, calibrate), seed }
           found.push(await measureQuantized(float, reference, asked, data))
         }
         return { model: name, setting, without: without.join(), draws: Number(args.draws), ...meanOf(found, MEASURED) }
@@ -62,13 +62,18 @@ async function measure({ name, calibrate, test }) {
   }
 }
 
+/** Parts that are left out by default are put in instead. */
+function switched(parts) {
+  return { without: parts.filter((part) => !EXTRAS.includes(part)), with: parts.filter((part) => EXTRAS.includes(part)) }
+}
+
 /** What the part that is left out does to the divergence where it is there. */
 function verdict({ divergence, against, without }) {
   if (without === '') return ''
   if (divergence === against.divergence) return 'does nothing'
   const more = divergence / against.divergence - 1
   if (Math.abs(more) < NOTICEABLE) return 'hardly matters'
-  return more > 0 ? 'helps' : 'harms'
+  return more > 0 !== EXTRAS.includes(without) ? 'helps' : 'harms'
 }
 
 function signed(value, digits) {
@@ -78,7 +83,7 @@ function signed(value, digits) {
 function show(lines) {
   bench.table(
     {
-      model: ({ without }) => (without === '' ? 'best' : `without ${without}`),
+      model: ({ without }) => (without === '' ? 'best' : `${EXTRAS.includes(without) ? 'with' : 'without'} ${without}`),
       'KL to float': ({ divergence }) => divergence.toFixed(4),
       'against best': ({ divergence, against }) => `${signed(100 * (divergence / against.divergence - 1), 0)} %`,
       drop: ({ drop }) => drop.toFixed(2),

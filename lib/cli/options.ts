@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander'
 import type { DeviceName, Part } from '../index.js'
-import { PARTS } from '../quant/parts.js'
+import { EXTRAS, PARTS } from '../quant/parts.js'
 
 /** Options that more than one command has, and the strict numbers behind them: '4 ', '0x4', '4.0' and '' are not integers here. */
 
@@ -25,12 +25,13 @@ function deviceName(text: string): DeviceName {
   throw new InvalidArgumentError('It must be one of cpu, cuda, auto, or cuda:1 for the second device.')
 }
 
-function parts(text: string): Part[] {
-  const given = text.split(',') as Part[]
-  const unknown = given.find((part) => !PARTS.includes(part))
-  if (unknown !== undefined) throw new InvalidArgumentError(`It must be a list of ${PARTS.join(', ')}.`)
-  return given
-}
+const listOf =
+  (parts: readonly Part[]) =>
+  (text: string): Part[] => {
+    const given = text.split(',') as Part[]
+    if (!given.every((part) => parts.includes(part))) throw new InvalidArgumentError(`It must be a list of ${parts.join(', ')}.`)
+    return given
+  }
 
 const MAX_SEED = 2 ** 32 - 1
 
@@ -54,7 +55,9 @@ export const options = {
     new Option('--preset <name>', 'how codes are chosen; mptq and tsptq as published, minmax is the baseline')
       .choices(['best', 'mptq', 'tsptq', 'minmax'])
       .default('best'),
-  without: () => new Option('--without <parts>', `parts of best to leave out, separated by commas: ${PARTS.join(', ')}`).argParser(parts),
+  without: () =>
+    new Option('--without <parts>', `parts of best to leave out, separated by commas: ${PARTS.join(', ')}`).argParser(listOf(PARTS)),
+  with: () => new Option('--with <parts>', `parts that are left out by default: ${EXTRAS.join(', ')}`).argParser(listOf(EXTRAS)),
   coverage: () =>
     new Option('--coverage <name>', 'full: all that is stored is codes; partial: operands of matrix products only')
       .choices(['full', 'partial'])

@@ -25,6 +25,7 @@ interface Options extends BitOptions {
   output: string
   preset: Preset
   without?: Part[]
+  with?: Part[]
   coverage: 'full' | 'partial'
   weightBits?: number
   activationBits?: number
@@ -51,6 +52,7 @@ export function quantizeCommand(terminal: Terminal): Command {
     .option('--report <file>', 'write an HTML report of all layers, too (needs the package echarts)')
     .addOption(options.preset())
     .addOption(options.without())
+    .addOption(options.with())
     .addOption(options.coverage())
     .addOption(options.bits())
     .addOption(options.weightBits())

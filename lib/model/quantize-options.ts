@@ -1,7 +1,7 @@
 import type { Dataset } from '../images/dataset.js'
 import type { ImageInput } from '../images/image.js'
 import type { LayerLatency } from '../quant/latency.js'
-import { PARTS, type Part } from '../quant/parts.js'
+import { EXTRAS, PARTS, type Part } from '../quant/parts.js'
 import { NARROWEST, PRESETS } from '../quant/published/parts.js'
 import type { Allocation, Preset, PublicWidths } from '../quant/quantizer.js'
 import type { Progress } from '../quant/search.js'
@@ -37,11 +37,13 @@ export interface QuantizeOptions extends DeviceOptions {
   /** See {@link QuantizerOptions.allocation}; only with 'best'. */
   allocation?: Allocation
   /**
-   * Only with 'best': parts that are left out, to see what each of them buys; none by default. In the order of their steps: 'rotation', 'splitting',
+   * Only with 'best': parts that are left out, to see what each of them buys, beside those of `with` that are not asked for. In the order of their steps: 'rotation', 'splitting',
    * 'smoothing' (with it goes 'repq'), 'repq', 'fisher', 'stream-rows', 'v2sf', 'o2sf', 'families', 'codebooks', 'head-steps', 'row-steps', 'compensation', 'descent',
    * 'bias', 'allocation' (not with `maxDrop` or the objective 'latency'), 'sequence' (with it go 'norms' and 'refit'), 'norms', 'refit'. docs/quantization.md says what each does and what it buys.
    */
   without?: readonly Part[]
+  /** Only with 'best': 'repq' or 'norms' or both, which are left out by default because they help some models and harm others. */
+  with?: readonly Part[]
   /**
    * What widths are searched for, with `averageBits` or `maxDrop`; only with 'best', and not with the allocation 'even'.
    *
@@ -91,7 +93,7 @@ export interface QuantizeOptions extends DeviceOptions {
 
 const KNOWN: Record<keyof QuantizeOptions, true> = {
   ...{ calibrate: true, calibrationImages: true, seed: true, preset: true, coverage: true, allocation: true, cache: true, objective: true },
-  ...{ without: true, bits: true, weightBits: true, activationBits: true, averageBits: true, maxDrop: true, validate: true },
+  ...{ without: true, with: true, bits: true, weightBits: true, activationBits: true, averageBits: true, maxDrop: true, validate: true },
   ...{ device: true, threads: true, isa: true, signal: true },
   ...{ onReport: true, onProgress: true, onEstimate: true, onWarning: true, onLatency: true },
 }
@@ -107,6 +109,7 @@ export function checkOptions(options: QuantizeOptions): void {
   checkDevice(options)
   checkChoices(options)
   checkWithout(options)
+  checkWith(options)
   checkWidths(options)
   checkObjective(options)
   checkFloor(options)
@@ -132,6 +135,17 @@ function checkChoices({ preset, coverage, allocation, objective }: QuantizeOptio
     throw new TypeError(`${name} must be ${known.map((each) => `'${each}'`).join(' or ')}, not '${value}'`)
   }
   if (allocation !== undefined && !isBest(preset)) throw new TypeError(`allocation is an option of the preset best, not of ${preset}`)
+}
+
+function checkWith({ with: extras, without, preset }: QuantizeOptions): void {
+  if (extras === undefined) return
+  if (!Array.isArray(extras)) throw new TypeError(`with must be a list of parts, not ${kindOf(extras)}`)
+  for (const part of extras) {
+    if (!EXTRAS.includes(part))
+      throw new TypeError(`with: ${show(part)} is none of the parts that are left out by default: ${EXTRAS.join(', ')}`)
+    if (without?.includes(part)) throw new TypeError(`with and without both have the part ${show(part)}: give it to one of them`)
+  }
+  if (!isBest(preset)) throw new TypeError(`with asks for parts of the preset best, not of ${preset}`)
 }
 
 function checkWithout({ without, preset, allocation }: QuantizeOptions): void {

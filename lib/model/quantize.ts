@@ -4,7 +4,7 @@ import { estimateSeconds, measureSpeed } from '../quant/estimate.js'
 import { mostMeasurements } from '../quant/floor.js'
 import { type LayerLatency, measureLatency, worthwhileWidths } from '../quant/latency.js'
 import type { Calibration } from '../quant/observe.js'
-import { PARTS, type Part } from '../quant/parts.js'
+import { EXTRAS, PARTS, type Part } from '../quant/parts.js'
 import { checkAverage } from '../quant/published/mixed.js'
 import {
   type Allocation,
@@ -96,7 +96,8 @@ class Job {
     private readonly options: QuantizeOptions,
   ) {
     const { preset = 'best', coverage = 'full', allocation = 'knapsack', threads, signal } = options
-    const without = leftOut({ allocation, without: options.without })
+    const unasked = preset === 'best' ? EXTRAS.filter((part) => !options.with?.includes(part)) : []
+    const without = leftOut({ allocation, without: [...unasked, ...(options.without ?? [])] })
     this.settings = { preset, coverage, allocation, without: PARTS.filter((part) => without.has(part)) }
     // Known once: to find the default reads files.
     this.running = { threads: chooseThreads(threads), signal }

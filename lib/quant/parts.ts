@@ -44,6 +44,9 @@ export const PARTS = [
 
 export type Part = (typeof PARTS)[number]
 
+/** Left out unless they are asked for: they help some models and harm others (docs/quantization.md). */
+export const EXTRAS: readonly Part[] = ['repq', 'norms']
+
 /** Parts that are left out. */
 export type Without = ReadonlySet<Part>
 

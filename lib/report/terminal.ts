@@ -1,3 +1,5 @@
+import { EXTRAS, type Part } from '../quant/parts.js'
+
 /** Text for a terminal: tables, bars and small pictures. Pure functions that return strings; nothing here writes. */
 
 export interface Column {
@@ -101,6 +103,9 @@ export function formatDuration(seconds: number): string {
 /** 5526346 -> '5,526,346'. */
 export const formatCount = (count: number): string => count.toLocaleString('en-US')
 
-/** A preset and the parts of it that were left out: 'best, without bias, without sequence'. */
-export const formatPreset = (preset: string, without: readonly string[]): string =>
-  [preset, ...without.map((part) => `without ${part}`)].join(', ')
+/** A preset and where its parts differ from what they are by default: 'best, with norms, without bias'. */
+export function formatPreset(preset: string, without: readonly Part[]): string {
+  const asked = preset === 'best' ? EXTRAS.filter((part) => !without.includes(part)) : []
+  const missing = without.filter((part) => !EXTRAS.includes(part))
+  return [preset, ...asked.map((part) => `with ${part}`), ...missing.map((part) => `without ${part}`)].join(', ')
+}

@@ -116,14 +116,14 @@ describe('quantize', () => {
     expect(outcome.stdout).toMatch(/^preset +best, without bias, without sequence, full coverage\n/m)
     expect(oneJsonLine(await quantize(at('less.fewbit'), ...options, '--json'))).toMatchObject({
       preset: 'best',
-      without: ['bias', 'sequence'],
+      without: ['repq', 'bias', 'sequence', 'norms'],
     })
     expect((await fewbit(['info', at('less.fewbit')])).stdout).toMatch(
       /^quantized +full coverage, preset best, without bias, without sequence$/m,
     )
     expect(oneJsonLine(await fewbit(['info', at('less.fewbit'), '--json']))).toMatchObject({
       preset: 'best',
-      without: ['bias', 'sequence'],
+      without: ['repq', 'bias', 'sequence', 'norms'],
     })
   })
 
@@ -138,7 +138,7 @@ describe('quantize', () => {
     expect(new Set(even.bits)).toEqual(new Set([4, 5]))
     expect(even.without).toContain('allocation')
     expect(greedy.bits).not.toEqual(even.bits)
-    expect(greedy.without).toEqual([])
+    expect(greedy.without).toEqual(['repq', 'norms'])
     const outcome = await quantize(at('never.fewbit'), '--preset', 'mptq', '--allocation', 'greedy')
     expect(outcome.stderr).toMatch(/allocation is an option of the preset best, not of mptq/)
   })

@@ -46,22 +46,27 @@ describe('presets, coverage and widths', () => {
 
   it('and parts that are left out are told by the file, each once', async () => {
     const small = await quantize(float, { calibrate, bits: 4, without: ['refit', 'head-steps', 'refit'] })
-    expect(small.quantization?.without).toEqual(['head-steps', 'refit'])
+    expect(small.quantization?.without).toEqual(['repq', 'head-steps', 'norms', 'refit'])
     const file = `${folder.path}/less.fewbit`
     await small.save(file)
     const back = await load(file)
     expect(back.quantization).toEqual(small.quantization)
     expect([back.info().without, small.info().without, float.info().without]).toEqual([
-      ['head-steps', 'refit'],
-      ['head-steps', 'refit'],
+      ['repq', 'head-steps', 'norms', 'refit'],
+      ['repq', 'head-steps', 'norms', 'refit'],
       [],
     ])
     expect(small.info().operands).not.toEqual((await quantize(float, { calibrate, bits: 4 })).info().operands)
   })
 
+  it('and parts that are left out by default are there when they are asked for', async () => {
+    const small = await quantize(float, { calibrate, bits: 4, with: ['norms'] })
+    expect(small.info().without).toEqual(['repq'])
+  })
+
   it('and so are those that the allocation leaves out, beside those that were named', async () => {
     const small = await quantize(float, { calibrate, averageBits: 5, allocation: 'even', without: ['bias', 'allocation'] })
-    expect(small.info().without).toEqual(['fisher', 'compensation', 'bias', 'allocation', 'sequence'])
+    expect(small.info().without).toEqual(['repq', 'fisher', 'compensation', 'bias', 'allocation', 'sequence', 'norms'])
   })
 
   it('of files that do not say what was left out are taken to be whole', () => {
@@ -114,6 +119,10 @@ it.each<[object, RegExp]>([
   [{ preset: 'mptq', allocation: 'even' }, /allocation is an option of the preset best, not of mptq/],
   [{ without: ['refit', 'bits'] }, /the preset best has no part "bits"; its parts are rotation, .*sequence, norms, refit/],
   [{ without: [['refit']] }, /has no part \["refit"\]/],
+  [{ with: ['refit'] }, /with: "refit" is none of the parts that are left out by default: repq, norms/],
+  [{ with: ['norms'], without: ['norms'] }, /with and without both have the part "norms"/],
+  [{ with: 'norms' }, /with must be a list of parts, not a string/],
+  [{ with: [], preset: 'mptq' }, /with asks for parts of the preset best, not of mptq/],
   [{ without: 'refit' }, /without must be a list of parts, not a string/],
   [{ without: [], preset: 'mptq' }, /without leaves out parts of the preset best, not of mptq/],
   [{ without: ['allocation'], allocation: 'greedy' }, /the allocation 'greedy' is the part that without: \['allocation'\] leaves out/],

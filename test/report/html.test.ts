@@ -27,7 +27,7 @@ const report = (layers: MeasuredLayer[]): QuantizationReport => ({
       quantized: true,
       coverage: 'partial',
       preset: 'best',
-      without: ['bias'],
+      without: ['repq', 'bias', 'norms'],
       labels: 10,
       parameters: 1234567,
       macs: 1e6,
