@@ -58,8 +58,11 @@ test('no weight gets a width that loses both time and bytes; activations keep 8 
 test.each([
   [{ bits: 4 }, /'latency' chooses widths: give averageBits or maxDrop/],
   [{}, /give averageBits or maxDrop/],
-  [{ averageBits: 4, preset: 'mptq' }, /needs the preset best/],
-  [{ averageBits: 4, allocation: 'even' }, /an allocation that looks at the data/],
+  [{ averageBits: 4, preset: 'mptq' }, /the objective 'latency' is an option of the preset best, not of mptq/],
+  [
+    { averageBits: 4, allocation: 'even' },
+    /the objective 'latency' and the allocation 'even', which does not look at the data for widths, exclude each other/,
+  ],
   [{ averageBits: 4, objective: 'speed' }, /objective must be 'bits' or 'latency', not 'speed'/],
 ])('with %j it is refused', async (options, message) => {
   const model = await tinyModel()
