@@ -133,7 +133,7 @@ const COSTS: Record<Preset, Record<'prepare' | 'widths' | 'quantize' | 'sequence
   },
 }
 
-/** Where codes in sequence are tried on some of the images, they are taken to be kept, and so to be found once more on all. */
+/** Codes in sequence, which are tried where some images are left to judge them, are taken to be kept, and so to be found once more on all. */
 export function estimateSeconds(graph: Graph, work: Work, { secondsPerMac, slowdown }: Speed): number {
   const { coverage, images, quantizations, without } = work
   const costs = COSTS[work.preset]
@@ -147,7 +147,7 @@ export function estimateSeconds(graph: Graph, work: Work, { secondsPerMac, slowd
     return there.reduce((sum, cost) => sum + native(cost) * secondsPerMac + script(cost) * slowdown, 0)
   }
   const fitted = fittedImages(images)
-  const sequence = seconds('sequence', fitted) + (fitted < images ? seconds('sequence') : 0)
+  const sequence = fitted < images ? seconds('sequence', fitted) + seconds('sequence') : 0
   const search = seconds('prepare') + (work.widths ? seconds('widths') : 0) + quantizations * (seconds('quantize') + sequence)
   return search + costOf(graph).macs * work.validated * (1 + quantizations) * secondsPerMac
 }

@@ -71,14 +71,21 @@ export function meanOwn(parts: JointMoments[]): Float64Array {
   return mean
 }
 
+/** [width] */
+export async function columnMeans(rows: Float32Array, width: number, breathe: () => Promise<void> | void): Promise<Float64Array> {
+  const count = rows.length / width
+  const mean = new Float64Array(width)
+  for (let t = 0, i = 0; t < count; t++) {
+    for (let j = 0; j < width; j++, i++) mean[j] += rows[i] / count
+    if (t % 16 === 0) await breathe()
+  }
+  return mean
+}
+
 /** [width][rows], without the means, times 1 / sqrt(rows). */
 async function columnsOf(samples: Float32Array, width: number, breathe: ReturnType<typeof breather>): Promise<Float32Array> {
   const rows = samples.length / width
-  const mean = new Float64Array(width)
-  for (let t = 0; t < rows; t++) {
-    for (let j = 0; j < width; j++) mean[j] += samples[t * width + j] / rows
-    if (t % 16 === 0) await breathe()
-  }
+  const mean = await columnMeans(samples, width, breathe)
   const columns = new Float32Array(samples.length)
   const scale = Math.sqrt(1 / rows)
   // Sixteen rows together, which are a line of the cache of each column.

@@ -1,5 +1,6 @@
 import type { Graph, NodeOf } from '../graph/graph.js'
 import { drift } from './bias.js'
+import { columnMeans } from './moments.js'
 import { tensorOf } from './operands.js'
 
 /**
@@ -60,7 +61,7 @@ export async function fitAffine(
   const alpha = square > 0 ? Math.min(Math.max(agreed / square, 0), 1) : 0
   const gain = all.shared.map((_, j) => 1 + alpha * departure(all, j))
   const drifted = await drift(x, y, width, images, breathe)
-  const mean = await meansOf(y, width, breathe)
+  const mean = await columnMeans(y, width, breathe)
   return { gain, shift: gain.map((g, j) => (1 - g) * mean[j] - drifted[j]) }
 }
 
@@ -71,7 +72,7 @@ function departure({ lost, shared }: Lines, j: number): number {
 }
 
 async function linesOf([x, y]: Float32Array[], width: number, breathe: () => Promise<void> | void): Promise<Lines> {
-  const [meanX, meanY] = [await meansOf(x, width, breathe), await meansOf(y, width, breathe)]
+  const [meanX, meanY] = [await columnMeans(x, width, breathe), await columnMeans(y, width, breathe)]
   const [lost, shared] = [new Float64Array(width), new Float64Array(width)]
   const rows = y.length / width
   for (let t = 0; t < rows; t++) {
@@ -83,16 +84,6 @@ async function linesOf([x, y]: Float32Array[], width: number, breathe: () => Pro
     if (t % 16 === 0) await breathe()
   }
   return { lost, shared }
-}
-
-async function meansOf(values: Float32Array, width: number, breathe: () => Promise<void> | void): Promise<Float64Array> {
-  const mean = new Float64Array(width)
-  const rows = values.length / width
-  for (let t = 0; t < rows; t++) {
-    for (let j = 0, i = t * width; j < width; j++, i++) mean[j] += values[i] / rows
-    if (t % 16 === 0) await breathe()
-  }
-  return mean
 }
 
 /** Changes the constants of each of `graphs`, which have the same. */

@@ -8,7 +8,7 @@ import { logitsOf, probabilitiesOf, type Scheme } from '../graph/scheme.js'
 import { correctBias, drift } from './bias.js'
 import { CodeSearch, encodeWeight } from './choose.js'
 import { evaluateNode, type Values } from './evaluate.js'
-import { type JointMoments, jointMoments, meanOwn } from './moments.js'
+import { columnMeans, type JointMoments, jointMoments, meanOwn } from './moments.js'
 import { applyAffine, fitAffine } from './norms.js'
 import { type Calibration, type RunOptions, SAMPLE_ROWS, sampleStride } from './observe.js'
 import { type ActivationOperand, type LinearNode, type Operands, tensorOf } from './operands.js'
@@ -150,7 +150,7 @@ class Sequence {
     const exact = this.exact.get(name) as Values
     const [halves, mean, drifted] = await Promise.all([
       this.momentsOf(exact, values, width),
-      this.meanOf(values, width),
+      columnMeans(values, width, this.breathe),
       drift(exact, values, width, this.calibration.images, this.breathe),
     ])
     this.rounded.set(name, {
@@ -212,17 +212,6 @@ class Sequence {
     const bias = correctBias(this.graph, this.float, node, error)
     this.decoded.constants.set(bias, tensorOf(this.graph, bias))
     this.decoded.constants.set(node.weight, { shape: weight.shape, data: decoded })
-  }
-
-  /** [width] */
-  private async meanOf(values: Values, width: number): Promise<Float64Array> {
-    const count = values.length / width
-    const mean = new Float64Array(width)
-    for (let t = 0, i = 0; t < count; t++) {
-      for (let j = 0; j < width; j++, i++) mean[j] += values[i] / count
-      if (t % 16 === 0) await this.breathe()
-    }
-    return mean
   }
 
   /** Statistics of all rows, and sampled ones. */

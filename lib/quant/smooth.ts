@@ -3,7 +3,7 @@ import { Histogram } from '../codes/histogram.js'
 import { everyNthRow, type Observation } from '../codes/observation.js'
 import { searchCodebook, searchUniform } from '../codes/search.js'
 import { searchRow } from '../codes/weights.js'
-import type { Edge, Graph, Node, Tensor } from '../graph/graph.js'
+import type { Edge, Graph, Node, NodeOf, Tensor } from '../graph/graph.js'
 import { type ActivationOperand, type LinearNode, tensorOf } from './operands.js'
 import { NOTHING } from './parts.js'
 
@@ -47,8 +47,6 @@ export interface Smoothed {
   graph: Graph
   observations: Map<string, Observation>
 }
-
-type NodeOf<Op extends Node['op']> = Extract<Node, { op: Op }>
 
 export async function smooth(
   float: Graph,

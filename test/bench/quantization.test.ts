@@ -1,27 +1,8 @@
-import { spawnSync } from 'node:child_process'
-import { mkdirSync } from 'node:fs'
-import { join, resolve } from 'node:path'
-import { writeDigits } from '../support/digit-files.js'
-import { writeFirstBlock } from '../support/digits.js'
-import { temporaryFolder } from '../support/folder.js'
+import { benchOnDigits, BENCH_MODEL as MODEL } from '../support/bench-tree.js'
 
-const BENCH = resolve(__dirname, '../../bench/quantization.mjs')
-/** Of those that the bench knows; a smaller model stands in for it. */
-const MODEL = 'vit-tiny-imagenet'
 const SETTING = 'partial, W4A4'
-const folder = temporaryFolder()
-
-beforeAll(async () => {
-  await writeDigits(join(folder.path, 'imagenet-like/calibration'), 'train', 1)
-  await writeDigits(join(folder.path, 'imagenet-like/test'), 'test', 2)
-  mkdirSync(join(folder.path, 'zoo'))
-  await writeFirstBlock(join(folder.path, 'zoo', MODEL))
-})
-
-const run = (...args: string[]) => {
-  const argv = [BENCH, '--model', MODEL, '--draws', '1', ...args]
-  return spawnSync(process.execPath, argv, { encoding: 'utf8', env: { ...process.env, FEWBIT_SHARED: folder.path } })
-}
+const bench = benchOnDigits('quantization.mjs')
+const run = (...args: string[]) => bench('--model', MODEL, '--draws', '1', ...args)
 
 interface Row {
   contestant: string

@@ -116,7 +116,7 @@ describe('loadBatch', () => {
     await loadBatch(dataset, [0, 0], SMALL)
     const turns = await turnsDuring(() => loadBatch(dataset, [0, 0, 0, 0], SMALL))
     expect(turns.length).toBeGreaterThan(5)
-    expect(quantile(turns, 0.99)).toBeLessThan(50)
+    expect(quantile(turns, 0.99)).toBeLessThan(20)
   })
 })
 

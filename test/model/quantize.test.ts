@@ -176,7 +176,7 @@ describe('an accuracy floor', () => {
     validate = await answered(float, noise(2, 100))
     small = await quantize(float, {
       calibrate,
-      maxDrop: 20,
+      maxDrop: 6,
       validate,
       onReport: (made) => void (report = made),
       onProgress: rising(stages),
@@ -211,7 +211,9 @@ describe('an accuracy floor', () => {
     expect(first).toEqual({ name: 'float', bytes: float.info().bytes, accuracy: 1, divergence: 0 })
     expect(tried.map(({ name }) => name).slice(0, 2)).toEqual(['3 bits', '8 bits'])
     for (const { name, accuracy, bytes, divergence } of tried) {
-      expect([name, 100 * (1 - (accuracy as number)) <= 20]).toEqual([name, Number.parseFloat(name) >= floor.averageBits])
+      // Of 100 images, so that what is right is a whole number of points.
+      const holds = Math.round(100 * (accuracy as number)) >= 94
+      expect([name, holds]).toEqual([name, Number.parseFloat(name) >= floor.averageBits])
       expect([bytes < first.bytes, (divergence as number) > 0]).toEqual([true, true])
     }
     expect(tried).toContainEqual({
@@ -223,14 +225,14 @@ describe('an accuracy floor', () => {
   it('takes the least average that holds on labelled images, which the model says and keeps', async () => {
     const floor = small.quantization?.floor
     const { top1 } = await small.evaluate(validate)
-    expect(floor).toMatchObject({ maxDrop: 20, images: 100, labelled: true })
+    expect(floor).toMatchObject({ maxDrop: 6, images: 100, labelled: true })
     expect(floor?.drop).toBeCloseTo(100 * (1 - top1), 9)
-    expect(floor?.drop).toBeLessThanOrEqual(20)
+    expect(floor?.drop).toBeLessThanOrEqual(6)
     expect(floor?.averageBits).toBeGreaterThan(3)
     expect(floor?.interval[0]).toBeLessThanOrEqual(floor?.drop as number)
     expect(small.info().weightBits).toBeLessThanOrEqual(floor?.averageBits as number)
     const below = await quantize(float, { calibrate, averageBits: (floor?.averageBits as number) - 0.25 })
-    expect(100 * (1 - (await below.evaluate(validate)).top1)).toBeGreaterThan(20)
+    expect(100 * (1 - (await below.evaluate(validate)).top1)).toBeGreaterThan(6)
     await small.save(`${folder.path}/floor.fewbit`)
     expect((await load(`${folder.path}/floor.fewbit`)).quantization?.floor).toEqual(floor)
   })
