@@ -42,7 +42,7 @@ export interface QuantizeOptions extends DeviceOptions {
    * 'bias', 'allocation' (not with `maxDrop` or the objective 'latency'), 'sequence' (with it go 'norms' and 'refit'), 'norms', 'refit'. docs/quantization.md says what each does and what it buys.
    */
   without?: readonly Part[]
-  /** Only with 'best': 'repq' or 'norms' or both, which are left out by default because they help some models and harm others. */
+  /** Only with 'best': 'repq' or 'norms' or both, which are left out by default because they harm some models. */
   with?: readonly Part[]
   /**
    * What widths are searched for, with `averageBits` or `maxDrop`; only with 'best', and not with the allocation 'even'.

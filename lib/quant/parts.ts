@@ -44,7 +44,7 @@ export const PARTS = [
 
 export type Part = (typeof PARTS)[number]
 
-/** Left out unless they are asked for: they help some models and harm others (docs/quantization.md). */
+/** Left out unless they are asked for: they harm some models (docs/quantization.md). */
 export const EXTRAS: readonly Part[] = ['repq', 'norms']
 
 /** Parts that are left out. */
