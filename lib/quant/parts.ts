@@ -4,6 +4,8 @@
 export const PARTS = [
   /** The residual stream is turned, so that no channel reaches much farther than the others. */
   'rotation',
+  /** Queries, keys and values are turned head by head. */
+  'head-rotation',
   /** Outlier channels of an MLP become several. */
   'splitting',
   /** Factors and shifts of channels move between layers (SQ-b). */

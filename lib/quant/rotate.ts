@@ -56,7 +56,7 @@ export async function rotate(float: Graph, options: RotateOptions = {}): Promise
       }
     }
     const readers = new Set(norms.flatMap((norm) => readersOf(graph, norm.output) as LinearNode[]))
-    for (const { weight } of readers) graph.constants.set(weight, await rotateRows(tensorOf(graph, weight), rotation, options))
+    for (const reader of readers) await rotateInputs(graph, reader, rotation, options)
   }
   return graph
 }
@@ -97,7 +97,7 @@ function normsOf(graph: Graph, { edges }: Stream): NormNode[] | null {
 }
 
 /** The linear layers that read an edge, also through rows and means of it; null when anything else does. */
-function readersOf(graph: Graph, edge: string): LinearNode[] | null {
+export function readersOf(graph: Graph, edge: string): LinearNode[] | null {
   const readers: LinearNode[] = []
   for (const node of graph.nodes) {
     if (!inputsOf(node).includes(edge)) continue
@@ -134,8 +134,13 @@ async function rotateRows({ shape, data }: Tensor, rotation: Tensor, options: Ru
   return { shape, data: await multiplyRows(data, rotation, options) }
 }
 
+/** W <- W R */
+export async function rotateInputs(graph: Graph, { weight }: LinearNode, rotation: Tensor, options: RunOptions): Promise<void> {
+  graph.constants.set(weight, await rotateRows(tensorOf(graph, weight), rotation, options))
+}
+
 /** W <- R^T W, b <- b R. */
-async function rotateOutputs(graph: Graph, node: LinearNode, rotation: Tensor, options: RunOptions): Promise<void> {
+export async function rotateOutputs(graph: Graph, node: LinearNode, rotation: Tensor, options: RunOptions): Promise<void> {
   const weight = tensorOf(graph, node.weight)
   const rotated = transposed(await rotateRows(transposed(weight), rotation, options))
   graph.constants.set(node.weight, rotated)

@@ -16,6 +16,7 @@ import { type Calibration, firstImages, observe } from './observe.js'
 import { findOperands, type Operands } from './operands.js'
 import { NOTHING, type Without } from './parts.js'
 import { rotate } from './rotate.js'
+import { rotateHeads } from './rotate-heads.js'
 import { type Choice, quantizeInSequence } from './sequential.js'
 import { smooth } from './smooth.js'
 import { splitChannels } from './split.js'
@@ -246,10 +247,11 @@ async function reshape(
   const based = without.has('rotation')
     ? model
     : await rotate(model, { ...run, observations: await observeStream(model, calibration, options) })
-  const operands = findOperands(based, coverage).activations
+  const turned = without.has('head-rotation') ? based : await rotateHeads(based, run)
+  const operands = findOperands(turned, coverage).activations
   const onProgress = (done: number, total: number) => options.onProgress?.({ stage: 'observe', done, total })
-  const { observations, logits } = await observe(based, operands, calibration, { ...run, onProgress })
-  const split = without.has('splitting') ? { graph: based, observations } : splitChannels(based, observations)
+  const { observations, logits } = await observe(turned, operands, calibration, { ...run, onProgress })
+  const split = without.has('splitting') ? { graph: turned, observations } : splitChannels(turned, observations)
   const channels = findOperands(split.graph, coverage).activations
   const smoothed = without.has('smoothing') ? split : await smooth(split.graph, channels, split.observations, breathe, without)
   options.onProgress?.({ stage: 'smooth', done: 1, total: 1 })
