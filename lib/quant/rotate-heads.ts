@@ -39,7 +39,7 @@ function makerOf(graph: Graph, edge: string): LinearNode | null {
   return maker?.op === 'linear' && graph.nodes.filter((node) => inputsOf(node).includes(edge)).length === 1 ? maker : null
 }
 
-/** Far from the stream's, whose random signs it would repeat. */
+/** Any would do: at 8 bits, five of them on three random models lay within chance of each other and of none. */
 const SEED = 1000
 
 /** Another rotation for each head. */
