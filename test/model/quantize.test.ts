@@ -11,7 +11,7 @@ import {
 } from '../../lib/index.js'
 import { quantizationFromJson } from '../../lib/model/quantization.js'
 import { temporaryFolder } from '../support/folder.js'
-import { answered, noise, tinyModel } from '../support/tiny-model.js'
+import { answered, clearNoise, noise, tinyModel } from '../support/tiny-model.js'
 
 const folder = temporaryFolder()
 const calibrate = noise(1, 8)
@@ -173,7 +173,7 @@ describe('an accuracy floor', () => {
   let report: QuantizationReport
   const stages = new Map<string, Heard>()
   beforeAll(async () => {
-    validate = await answered(float, noise(2, 100))
+    validate = await answered(float, await clearNoise(float, 2, 100))
     small = await quantize(float, {
       calibrate,
       maxDrop: 6,

@@ -28,6 +28,16 @@ export function noise(seed: number, count: number): RawImage[] {
   }))
 }
 
+/** Of three times as many images of noise those whose two likeliest classes the model tells apart best, so that codes change few answers. */
+export async function clearNoise(model: Model, seed: number, count: number): Promise<RawImage[]> {
+  const images = noise(seed, 3 * count)
+  const ratios = (await model.classify(images, { top: 2 })).map(([first, second]) => first.probability / second.probability)
+  return [...images.keys()]
+    .sort((a, b) => ratios[b] - ratios[a])
+    .slice(0, count)
+    .map((i) => images[i])
+}
+
 /** Images with what the model answers as labels, so that it is always right. */
 export async function answered(model: Model, images: RawImage[]): Promise<Dataset> {
   const labels: number[] = []
