@@ -10,6 +10,8 @@ export interface Observation {
   max: Float64Array
   /** [sampled rows][width] */
   samples: Float32Array
+  /** Of an image, where the samples are not spread evenly: how many rows they stand for. */
+  rowsAnImage?: number
 }
 
 /** The width of the edge whose observer has a state of so many bytes. */

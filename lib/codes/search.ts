@@ -29,10 +29,10 @@ export function searchSymmetric(histogram: Histogram, bits: number): Found {
 
 /**
  * The uniform code of least error whose lowest level is searched too, which is a zero point: its cost, an offset on each output row, is folded into
- * a correction that every product has anyway. Levels stay in -128..127; for values that are never negative they are in 0..`highest`, where 2^bits
- * of them fit.
+ * a correction that every product has anyway. Levels stay in -128..127, or with `anyZero` in any 256 consecutive integers; for values that are never negative they are
+ * in 0..`highest`, where 2^bits of them fit.
  */
-export function searchUniform(histogram: Histogram, bits: number, highest = 255): Found {
+export function searchUniform(histogram: Histogram, bits: number, highest = 255, anyZero = false): Found {
   const count = 2 ** bits
   const signed = histogram.min < 0 || histogram.max === 0 || count - 1 > highest
   let best = signed ? searchSymmetric(histogram, bits) : null
@@ -43,7 +43,7 @@ export function searchUniform(histogram: Histogram, bits: number, highest = 255)
     for (const candidate of [Math.floor(ideal), Math.ceil(ideal), Math.floor(histogram.min / step)]) {
       // + 0 makes -0 a zero.
       const low = Math.min(0, Math.max(candidate, 1 - count)) + 0
-      if (low < 0 ? low < -128 || low + count - 1 > 127 : count - 1 > highest) continue
+      if (low < 0 ? !anyZero && (low < -128 || low + count - 1 > 127) : count - 1 > highest) continue
       best = better(best, uniformCode(bits, step, low), histogram)
     }
   }
@@ -54,8 +54,8 @@ export function searchUniform(histogram: Histogram, bits: number, highest = 255)
  * V-2SF with the ratio 2^m and the fine step both searched (OPT-m over the data of this edge). Uniform codes are candidates as well: from 7 bits on the
  * byte leaves no room for a useful m, and then the better of the two is taken.
  */
-export function searchTwoScale(histogram: Histogram, bits: number): Found {
-  let best = searchUniform(histogram, bits)
+export function searchTwoScale(histogram: Histogram, bits: number, anyZero = false): Found {
+  let best = searchUniform(histogram, bits, 255, anyZero)
   if (bits < 3) return best
   const signed = histogram.min < 0
   const payload = 2 ** (bits - 1)

@@ -9,7 +9,8 @@ import { roundValues } from './round.js'
  *
  * Errors of a column that have one sign in all rows of an image, as those of a channel that is clipped everywhere, add up on the way to the logits, and
  * others do not: of R rows with errors e the effect is g^2 (sum e)^2 at most (when the gradient g is the same in all), against g^2 R E[e^2] for independent
- * ones. So the loss of a column is R (Var[e] + R E[e]^2); one sign everywhere counts as the worst case. This is our definition.
+ * ones. So the loss of a column is R (Var[e] + R E[e]^2); one sign everywhere counts as the worst case. Where g is not the same, R is the number
+ * of rows that share the predictions among them (quant/stream-rows). This is our definition.
  */
 
 /** Rows looked at. */
@@ -29,6 +30,8 @@ export class StreamLoss {
   /** From squared errors behind LayerNorm, mean over rows, to those of all samples in units of the stream. */
   private readonly scale: number
   private readonly importance: ArrayLike<number>
+  /** Of each row behind LayerNorm, weighed by importance. */
+  private readonly energies: Float64Array
 
   /**
    * @param importance [width] of a squared error in each column, or null for 1
@@ -46,7 +49,11 @@ export class StreamLoss {
     this.width = width
     this.normals = Array.from({ length: this.values.length / width }, (_, t) => normalOf(rowOf(this.values, width, t)))
     this.scale = (count * this.normals.length) / this.normals.reduce((sum, { inverse }) => sum + inverse ** 2, 0)
-    this.importance = importance ?? new Float64Array(width).fill(1)
+    const weights = importance ?? new Float64Array(width).fill(1)
+    this.importance = weights
+    this.energies = Float64Array.from(this.normals, ({ mean, inverse }, t) =>
+      rowOf(this.values, width, t).reduce((sum, x, j) => sum + weights[j] * ((x - mean) * inverse) ** 2, 0),
+    )
   }
 
   /** Of all sampled rows. */
@@ -62,16 +69,27 @@ export class StreamLoss {
     return this.weighed(sums, squares).reduce((a, b) => a + b, 0)
   }
 
-  /** [width] of a symmetric uniform code with one step, as if the statistics of rows stayed as they are. */
+  /** [width] of a symmetric uniform code with one step, for each column as if it alone were coded. */
   async columns(step: number, bits: number): Promise<Float64Array> {
-    const { width, values } = this
+    const { width, values, importance } = this
     const half = 2 ** (bits - 1)
-    const [sums, squares] = [new Float64Array(width), new Float64Array(width)]
+    const [sums, squares, stretched] = [new Float64Array(width), new Float64Array(width), new Float64Array(width)]
     for (let t = 0; t < this.normals.length; t++) {
-      addRoundingErrors(rowOf(values, width, t), this.normals[t].inverse, step, half, sums, squares)
+      const row = rowOf(values, width, t)
+      const { mean, inverse } = this.normals[t]
+      for (let j = 0; j < width; j++) {
+        const change = Math.min(Math.max(roundHalfEven(row[j] / step), -half), half - 1) * step - row[j]
+        const z = (row[j] - mean) * inverse
+        // Of the statistics of a row, only clipping is felt.
+        const clipped = Math.abs(change) > step / 2 ? inverseWith(change, row[j] - mean, inverse, width) : inverse
+        const error = z - (row[j] - mean + change) * clipped
+        sums[j] += error
+        squares[j] += error * error
+        if (clipped !== inverse) stretched[j] += (clipped / inverse - 1) ** 2 * (this.energies[t] - importance[j] * z * z)
+      }
       if (t % 64 === 0) await this.breathe()
     }
-    return this.weighed(sums, squares)
+    return this.weighed(sums, squares).map((loss, j) => loss + (this.scale * stretched[j]) / this.normals.length)
   }
 
   private weighed(sums: Float64Array, squares: Float64Array): Float64Array {
@@ -94,20 +112,10 @@ function addNormalErrors(row: Float32Array, exact: Normal, coded: Float32Array, 
   }
 }
 
-/** The same for a symmetric uniform code, the row being divided by what it is divided by without rounding. */
-function addRoundingErrors(
-  row: Float32Array,
-  inverse: number,
-  step: number,
-  half: number,
-  sums: Float64Array,
-  squares: Float64Array,
-): void {
-  for (let j = 0; j < row.length; j++) {
-    const error = inverse * (row[j] - Math.min(Math.max(roundHalfEven(row[j] / step), -half), half - 1) * step)
-    sums[j] += error
-    squares[j] += error * error
-  }
+/** 1 / standard deviation of a row of n columns when one, y from the mean, changes. */
+function inverseWith(change: number, y: number, inverse: number, n: number): number {
+  const variance = 1 / inverse ** 2 + (change * (2 * y + change * (1 - 1 / n))) / n
+  return 1 / Math.sqrt(Math.max(variance, 1e-12))
 }
 
 const rowOf = (values: Float32Array, width: number, t: number): Float32Array => values.subarray(t * width, (t + 1) * width)

@@ -11,13 +11,13 @@ export interface EncoderValues {
   inverseStep: number
   low: number
   high: number
-  offset: 0 | 128
+  offset: number
   /** Null for consecutive levels. */
   table: Uint8Array | null
 }
 
 /** @param offset what is added to a level to make the stored byte */
-export function encoderOf(code: Code, offset: 0 | 128 = offsetOf(code)): EncoderValues {
+export function encoderOf(code: Code, offset = offsetOf(code)): EncoderValues {
   const { levels, family, step } = code
   return {
     inverseStep: Math.fround(1 / step),
@@ -28,13 +28,24 @@ export function encoderOf(code: Code, offset: 0 | 128 = offsetOf(code)): Encoder
   }
 }
 
-export const offsetOf = (code: Code): 0 | 128 => (code.levels[0] < 0 ? 128 : 0)
+/** 0 without negative levels, 128 where all fit a signed byte; else what makes the lowest 0. */
+export function offsetOf({ levels }: Code): number {
+  const low = levels[0]
+  if (low >= 0) return 0
+  return isPlain(levels) ? 128 : -low
+}
+
+/** Whether levels are all in -128..127 or all in 0..255. */
+export function isPlain(levels: number[]): boolean {
+  const [low, high] = [levels[0], levels[levels.length - 1]]
+  return low >= 0 || (low >= -128 && high <= 127)
+}
 
 /** 1 / step of each column of a code with factors, which replace {@link EncoderValues.inverseStep}. */
 export const inverseStepsOf = (code: Code, width: number): Float32Array => stepsOf(code, width).map((step) => 1 / step)
 
 /** The bytes that native code would store for rows of `width` floats. */
-export function encodeRows(code: Code, offset: 0 | 128, rows: Float32Array, width: number): Uint8Array {
+export function encodeRows(code: Code, offset: number, rows: Float32Array, width: number): Uint8Array {
   const { low, high, table } = encoderOf(code, offset)
   const inverse = inverseStepsOf(code, width)
   return Uint8Array.from(rows, (x, i) => {

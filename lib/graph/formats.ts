@@ -11,7 +11,7 @@ import { MERGED } from './windows.js'
 export interface Format {
   code: Code
   /** What is added to a level to make the stored byte. */
-  offset: 0 | 128
+  offset: number
 }
 
 /**

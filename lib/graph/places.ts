@@ -159,7 +159,7 @@ export class Places {
   }
 
   /** @param width of an edge whose columns may have steps of their own */
-  encoder(code: Code, offset: 0 | 128, width?: number): PlanEncoder {
+  encoder(code: Code, offset: number, width?: number): PlanEncoder {
     const { table, ...values } = encoderOf(code, offset)
     return {
       ...values,

@@ -1,6 +1,7 @@
 import { packedBytes } from '../runtime/blobs.js'
 import { packedLength } from './constants.js'
 import { originOf, READS_ONE_STEP, WRITES_ONE_STEP } from './coverage.js'
+import { isPlain } from './encoder.js'
 import { type Graph, inputsOf, type Node } from './graph.js'
 import { operandsOf } from './operands.js'
 import { type Code, probabilitiesOf, type Scheme, type WeightCode } from './scheme.js'
@@ -28,14 +29,13 @@ export function validateCode(code: Code, what: string): void {
   if (levels.length !== 2 ** bits) throw new Error(`${what}: ${levels.length} levels for ${bits} bits`)
   const low = levels[0]
   const high = levels[levels.length - 1]
-  const [least, most] = low < 0 ? [-128, 127] : [0, 255]
   let consecutive = true
   for (let i = 0; i < levels.length; i++) {
     if (!Number.isInteger(levels[i])) throw new Error(`${what}: a level is not an integer`)
     if (i > 0 && levels[i] < levels[i - 1]) throw new Error(`${what}: levels do not ascend`)
     consecutive &&= levels[i] === low + i
   }
-  if (low < least || high > most) throw new Error(`${what}: levels ${low}..${high} do not fit into ${least}..${most}`)
+  if (high - Math.min(low, 0) > 255) throw new Error(`${what}: levels ${low}..${high} do not fit into a byte`)
   if (!levels.includes(0)) throw new Error(`${what}: no level is 0`)
   if ((family === 'uniform' || family === 'o2sf') && !consecutive) {
     throw new Error(`${what}: the levels of a uniform code are not consecutive`)
@@ -130,6 +130,11 @@ function validateReader(node: Node, edge: string, { factors, levels }: Code, sch
   if (factors && READS_ONE_STEP.has(node.op)) {
     const remedy = node.op === 'linear' ? ': fold them into its weight' : ''
     throw new Error(`${node.name}: ${edge} has factors, which a ${node.op} layer cannot read${remedy}`)
+  }
+  if (node.op !== 'linear' && !isPlain(levels)) {
+    throw new Error(
+      `${node.name}: the levels of ${edge} are neither in -128..127 nor in 0..255, and other levels are for linear layers alone`,
+    )
   }
   if (node.op === 'attention') validateHeads(node, factors)
   if (node.op !== 'layernorm' || scheme.coverage !== 'full') return

@@ -28,7 +28,7 @@ const HIGHEST_SIGNED = 127
 const HIGHEST_UNSIGNED = 255
 
 /** What of an operand decides how its code is searched. */
-export type Searched = Pick<ActivationOperand, 'kind' | 'factors' | 'elements' | 'width' | 'attention'>
+export type Searched = Pick<ActivationOperand, 'kind' | 'factors' | 'anyZero' | 'elements' | 'width' | 'attention'>
 
 /** The width at which one step and a step for each head are compared. */
 const COMPARED_BITS = 4
@@ -85,7 +85,8 @@ export class CodeSearch {
     const { histogram, without } = this
     const skewed = this.operand.kind === 'probabilities' || this.operand.kind === 'gelu output'
     const twoScale = skewed && !without.has('v2sf')
-    const simple = twoScale ? searchTwoScale(histogram, bits) : searchUniform(histogram, bits, highest)
+    const { anyZero } = this.operand
+    const simple = twoScale ? searchTwoScale(histogram, bits, anyZero) : searchUniform(histogram, bits, highest, anyZero)
     if (without.has('families')) return simple
     await this.breathe()
     const regions = searchRegions(histogram, bits, simple, highest)
@@ -96,7 +97,8 @@ export class CodeSearch {
   /** @param found without a look at what LayerNorm makes of its errors */
   private async bestOfStream(bits: number, { code }: Found): Promise<Found> {
     const { elements, width, factors } = this.operand
-    const losses = new StreamLoss(this.observation, this.importance, elements / width, this.breathe)
+    const { rowsAnImage = elements / width } = this.observation
+    const losses = new StreamLoss(this.observation, this.importance, rowsAnImage, this.breathe)
     const found = { code, loss: await losses.of(code) }
     if (!factors || this.without.has('o2sf')) return found
     const outliers = await searchOutliers(this.observation, bits, losses)

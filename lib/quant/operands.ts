@@ -1,5 +1,5 @@
 import { takesFactors } from '../graph/coverage.js'
-import type { Graph, Node, Tensor } from '../graph/graph.js'
+import { type Graph, inputsOf, type Node, type Tensor } from '../graph/graph.js'
 import { type OperandKind, operandsOf, storageOf } from '../graph/operands.js'
 import { logitsOf, probabilitiesOf, type Scheme } from '../graph/scheme.js'
 import { type AttentionNode, windowsOf } from '../graph/windows.js'
@@ -33,6 +33,8 @@ export interface ActivationOperand {
   attention: AttentionNode | null
   /** Whether its code may have a factor for each column. */
   factors: boolean
+  /** Whether linear layers alone read it, so that levels may lie anywhere around 0. */
+  anyZero: boolean
 }
 
 export interface Operands {
@@ -62,7 +64,10 @@ export function findOperands(graph: Graph, coverage: Scheme['coverage'] = 'parti
         : (graph.edges.get(name)?.width as number)
     const readers = linears.filter((node) => stored(node.input).edge === name)
     const factors = kind === 'residual' && takesFactors(graph, name)
-    return [{ kind: kind === 'input' && gelus.has(name) ? 'gelu output' : kind, name, elements, width, readers, attention, factors }]
+    const anyZero = kind === 'input' && graph.nodes.every((node) => node.op === 'linear' || !inputsOf(node).includes(name))
+    return [
+      { kind: kind === 'input' && gelus.has(name) ? 'gelu output' : kind, name, elements, width, readers, attention, factors, anyZero },
+    ]
   })
   const weights = all.flatMap(({ kind, name, elements }): WeightOperand[] => {
     if (kind !== 'weight') return []

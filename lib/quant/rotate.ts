@@ -2,6 +2,7 @@ import { breather } from '../codes/breathe.js'
 import type { Observation } from '../codes/observation.js'
 import { type Graph, inputsOf, type Node, type Tensor } from '../graph/graph.js'
 import { randomUniform } from '../random.js'
+import { farDirections, mirrorsOf, reflect } from './far-channels.js'
 import type { RunOptions } from './observe.js'
 import { type LinearNode, tensorOf } from './operands.js'
 import { multiplyRows } from './product.js'
@@ -15,20 +16,20 @@ import { multiplyRows } from './product.js'
  *
  *   (x R - mean) / sigma  =  ((x - mean) / sigma) R
  *
- * with gamma and beta moved into the layers behind. Channels may be left alone: some trained models have tokens of which a few channels are hundreds of times
- * as large as anything else, and where the stream itself is stored as codes these are better kept together than spread over all. (The published form, QuaRot's, centres the stream and turns LayerNorm into RMSNorm instead.)
+ * with gamma and beta moved into the layers behind. (The published form, QuaRot's, centres the stream and turns LayerNorm into RMSNorm instead.)
+ *
+ * Some trained models have tokens of which a channel is hundreds of times as large as anything else, and where the stream itself is stored as codes that is better kept in one
+ * channel than spread over all. All such tokens point in about the same direction, of which the far channel is most but not all: {@link gather} turns this
+ * direction into the channel, so that the others are as small in these tokens as in any, and then the others alone are spread. This is our definition.
  */
 
 type NormNode = Extract<Node, { op: 'layernorm' }>
 
 export interface RotateOptions extends RunOptions {
   seed?: number
-  /** What is known of edges of the stream; channels that reach far there are left alone. */
-  observations?: Map<string, Pick<Observation, 'width' | 'min' | 'max'>>
+  /** What is known of edges of the stream; what reaches far there becomes a channel. */
+  observations?: Map<string, Pick<Observation, 'width' | 'min' | 'max' | 'samples'>>
 }
-
-/** A channel is left alone when it reaches so many times as far as the one in the middle, in any edge of the stream. */
-const FAR = 16
 
 /** Edges that hold the same channels because rows are added, selected or put side by side. */
 interface Stream {
@@ -45,8 +46,14 @@ export async function rotate(float: Graph, options: RotateOptions = {}): Promise
   for (const [i, stream] of streamsOf(graph).entries()) {
     const norms = normsOf(graph, stream)
     if (norms === null) continue
-    const far = farChannels(stream, options.observations ?? new Map())
-    const rotation = await orthogonalBut(far, stream.channels, (options.seed ?? 0) + i, breather(options.signal))
+    const seen = [...stream.edges].flatMap((edge) => options.observations?.get(edge) ?? [])
+    const far = farDirections(seen, stream.channels)
+    const rotation = await orthogonalBut(new Set(far.keys()), stream.channels, (options.seed ?? 0) + i, breather(options.signal))
+    // R = H1 H2 .. T, so that its transpose is T .. H2 H1.
+    for (const mirror of mirrorsOf(far).reverse()) {
+      for (let from = 0; from < rotation.data.length; from += stream.channels)
+        reflect(rotation.data.subarray(from, from + stream.channels), mirror)
+    }
     for (const norm of norms) absorbNorm(graph, norm)
     for (const node of graph.nodes) {
       if (node.op === 'linear' && stream.edges.has(node.output)) await rotateOutputs(graph, node, rotation, options)
@@ -129,7 +136,7 @@ function absorbNorm(graph: Graph, norm: NormNode): void {
   graph.constants.set(norm.beta, { shape: beta.shape, data: new Float32Array(width) })
 }
 
-/** Every `channels` columns of each row times R. */
+/** Every `channels` columns of each row times R, of which `rotation` is the transpose. */
 async function rotateRows({ shape, data }: Tensor, rotation: Tensor, options: RunOptions): Promise<Tensor> {
   return { shape, data: await multiplyRows(data, rotation, options) }
 }
@@ -151,20 +158,6 @@ function transposed({ shape: [rows, columns], data }: Tensor): Tensor {
   const result = new Float32Array(data.length)
   for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) result[c * rows + r] = data[r * columns + c]
   return { shape: [columns, rows], data: result }
-}
-
-function farChannels({ channels, edges }: Stream, observations: NonNullable<RotateOptions['observations']>): Set<number> {
-  const far = new Set<number>()
-  for (const edge of edges) {
-    const seen = observations.get(edge)
-    if (!seen) continue
-    const reaches = Array.from(seen.max, (x, j) => Math.max(x, -seen.min[j]))
-    const middle = [...reaches].sort((a, b) => a - b)[reaches.length >> 1]
-    reaches.forEach((reach, j) => {
-      if (reach > FAR * middle) far.add(j % channels)
-    })
-  }
-  return far
 }
 
 /** {@link orthogonal} among the channels that are not left alone: still orthogonal, and still 1 -> 1. */

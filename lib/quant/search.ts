@@ -20,7 +20,7 @@ import { rotateHeads } from './rotate-heads.js'
 import { type Choice, quantizeInSequence } from './sequential.js'
 import { smooth } from './smooth.js'
 import { splitChannels } from './split.js'
-import { drawStreamRows, type StreamRows, withSamples } from './stream-rows.js'
+import { drawStreamRows, type StreamRows, withStreamRows } from './stream-rows.js'
 
 /**
  * The preset `best`: what is measured once for a model and its calibration images, and what follows from it for any widths.
@@ -121,7 +121,7 @@ export class Search {
     const moments = await edgeMoments(graph, read, known, run)
     const drawn = without.has('stream-rows') ? [] : found.activations
     const stream = await drawStreamRows(graph, drawn, calibration, logits, run, known.images)
-    const observations = withSamples(observed, stream.samples)
+    const observations = withStreamRows(observed, stream)
     return new Search(graph, found, observations, moments, information, stream.rows, calibration, logits, breathe, options)
   }
 

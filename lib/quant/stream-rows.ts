@@ -19,8 +19,15 @@ export const IMAGES = 16
 /** Rows drawn. */
 const ROWS = 1024
 
-/** By edge: numbers of rows of the first images, ascending. */
-export type StreamRows = Map<string, Int32Array>
+export interface DrawnRows {
+  /** Of the rows of the first images, ascending. */
+  numbers: Int32Array
+  /** Among how many rows of an image the predictions are shared out, (sum w)^2 / sum w^2 for rows that are drawn as often as w; mean over images. */
+  anImage: number
+}
+
+/** By edge. */
+export type StreamRows = Map<string, DrawnRows>
 
 /**
  * @param logits of the graph on the calibration images
@@ -57,15 +64,25 @@ export async function drawStreamRows(
     const values = await runGraph(graph, null, pixels, images, { threads, signal, outputs: [name] })
     const energies = rowEnergies(gradients.get(name) as NonNullable<ReturnType<typeof gradients.get>>)
     const inverse = inverseVariances(values, width)
-    const drawn = systematic(
-      energies.map((energy, t) => energy / inverse[t]),
-      ROWS,
-    )
-    rows.set(name, drawn)
-    samples.set(name, rowsOf(values, width, drawn))
+    const weights = energies.map((energy, t) => energy / inverse[t])
+    const numbers = systematic(weights, ROWS)
+    rows.set(name, { numbers, anImage: sharing(weights, images) })
+    samples.set(name, rowsOf(values, width, numbers))
     await breathe()
   }
   return { rows, samples }
+}
+
+/** (sum w)^2 / sum w^2 of each image's weights, mean over the images; where nothing counts, all count alike. */
+function sharing(weights: Float64Array, images: number): number {
+  const size = weights.length / images
+  let total = 0
+  for (let from = 0; from < weights.length; from += size) {
+    const own = weights.subarray(from, from + size)
+    const [sum, squares] = [own.reduce((a, w) => a + w, 0), own.reduce((a, w) => a + w * w, 0)]
+    total += squares > 0 ? sum ** 2 / squares : size
+  }
+  return total / images
 }
 
 /** The rows of these numbers, one after another. */
@@ -77,9 +94,17 @@ export function rowsOf(values: Float32Array, width: number, numbers: Int32Array)
   return rows
 }
 
-/** The observations with these samples in place of their own. */
-export function withSamples(observations: Map<string, Observation>, samples: Map<string, Float32Array>): Map<string, Observation> {
-  return new Map([...observations].map(([edge, seen]) => [edge, { ...seen, samples: samples.get(edge) ?? seen.samples }]))
+/** The observations with drawn rows in place of their own, where there are any. */
+export function withStreamRows(
+  observations: Map<string, Observation>,
+  { rows, samples }: Awaited<ReturnType<typeof drawStreamRows>>,
+): Map<string, Observation> {
+  return new Map(
+    [...observations].map(([edge, seen]) => {
+      const own = samples.get(edge)
+      return [edge, own ? { ...seen, samples: own, rowsAnImage: rows.get(edge)?.anImage } : seen]
+    }),
+  )
 }
 
 /** Systematic sampling: numbers as often as `count` equally distant points on the line fall into a part as long as their weight. */

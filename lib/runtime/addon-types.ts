@@ -34,7 +34,7 @@ export interface PlanEncoder {
   inverseStep: number
   low: number
   high: number
-  offset: 0 | 128
+  offset: number
   table?: Constant
   inverseSteps?: Constant
 }
@@ -78,7 +78,7 @@ export type PlanOp = { name: string } & (
       gain?: Constant
       residual?: View
       /** When the residual is codes. scale: a step for each output, padded to a multiple of 16. */
-      residualCode?: { scale: Constant; offset: 0 | 128 }
+      residualCode?: { scale: Constant; offset: number }
       preActivation?: PlanRounding
       /** A power of two for each output, padded to a multiple of 16. */
       preActivationFactors?: Constant
@@ -90,7 +90,7 @@ export type PlanOp = { name: string } & (
       op: 'layernormCodes'
       x: View
       y: View
-      offset: 0 | 128
+      offset: number
       /** A byte a column. */
       shift?: Constant
       gamma: Constant
@@ -155,9 +155,9 @@ export type PlanOp = { name: string } & (
   /** Of floats, or of codes. */
   | { op: 'copyRows'; x: View; y: View; codes?: true }
   /** rows: [rows of y][width of y / width of x]; elements are codes (1 byte) or floats (4); see native/ops/gather.h. */
-  | { op: 'gather'; x: View; y: View; elementBytes: number; zero: 0 | 128; rows: Int32Array }
+  | { op: 'gather'; x: View; y: View; elementBytes: number; zero: number; rows: Int32Array }
   /** x holds codes when `decode` is there: scale is their step / rows. */
-  | { op: 'mean'; x: View; y: View; decode?: { offset: 0 | 128; scale: number }; encode?: PlanEncoder }
+  | { op: 'mean'; x: View; y: View; decode?: { offset: number; scale: number }; encode?: PlanEncoder }
   | { op: 'observe'; x: View; state: Constant; sampleRows: number; sampleStride: number }
 )
 

@@ -216,7 +216,7 @@ describe('refuses', () => {
       'spare: nothing reads its output spare',
     ],
     ['bits out of range', editCode('norm', { bits: 40 }), 'norm: 40 bits'],
-    ['levels out of range', editCode('norm', { low: -1000 }), 'do not fit into -128..127'],
+    ['levels out of range', editCode('norm', { low: -1000 }), 'no level is 0'],
     ['too few levels', editCode('norm', { family: 'v2sf', levels: 'AAAA' }), 'levels for'],
     ['an unknown coverage', edit('scheme', (scheme: object) => ({ ...scheme, coverage: 'most' })), 'unknown coverage "most"'],
     ['factors of three bytes', editCode('norm', { factors: 'AAAA' }), 'norm: its factors are 3 bytes, not float32'],

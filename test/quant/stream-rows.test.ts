@@ -1,5 +1,5 @@
 import { findOperands } from '../../lib/quant/operands.js'
-import { drawStreamRows } from '../../lib/quant/stream-rows.js'
+import { type DrawnRows, drawStreamRows } from '../../lib/quant/stream-rows.js'
 import { normals } from '../support/random.js'
 import { type Matrix, runReference } from '../support/reference.js'
 import { smallVit } from '../support/small-vit.js'
@@ -18,8 +18,8 @@ it('draws rows on which the logits depend: behind the last attention only those 
 
   const last = stream.findLast(({ width, elements }) => elements > width) as (typeof stream)[number]
   const tokens = last.elements / last.width
-  expect([...(drawn.rows.get(last.name) as Int32Array)].filter((row) => row % tokens > 1)).toEqual([])
-  const first = drawn.rows.get(stream[0].name) as Int32Array
+  expect([...(drawn.rows.get(last.name) as DrawnRows).numbers].filter((row) => row % tokens > 1)).toEqual([])
+  const { numbers: first } = drawn.rows.get(stream[0].name) as DrawnRows
   expect(new Set(first.map((row) => row % tokens)).size).toBe(tokens)
 
   const samples = drawn.samples.get(stream[0].name) as Float32Array

@@ -1,6 +1,6 @@
 import { takesFactors } from '../../lib/graph/coverage.js'
 import { outlierFactors } from '../../lib/graph/factors.js'
-import type { Graph } from '../../lib/graph/graph.js'
+import { type Graph, inputsOf } from '../../lib/graph/graph.js'
 import { operandsOf } from '../../lib/graph/operands.js'
 import type { Code, Scheme, WeightCode } from '../../lib/graph/scheme.js'
 import { packWeight } from '../../lib/runtime/blobs.js'
@@ -22,10 +22,14 @@ export function simpleScheme(graph: Graph, image: Float32Array, coverage: Scheme
     const table = kind === 'probabilities' || name.endsWith('gelu')
     if (kind === 'residual') scheme.edges.set(name, streamCode(values, i, takesFactors(graph, name)))
     else if (kind === 'gelu input' || kind === 'logits') scheme.edges.set(name, symmetricCode(values, 8))
-    else scheme.edges.set(name, table ? tableCode(values, Math.min(bits, 6)) : uniformCode(values, bits))
+    else if (table) scheme.edges.set(name, tableCode(values, Math.min(bits, 6)))
+    else scheme.edges.set(name, readByLinears(graph, name) && i % 3 === 0 ? uniformCode(values, 8, -200) : uniformCode(values, bits))
   })
   return scheme
 }
+
+const readByLinears = (graph: Graph, name: string): boolean =>
+  graph.nodes.every((node) => node.op === 'linear' || !inputsOf(node).includes(name))
 
 /** Rows in symmetric codes, each with a step of its own. */
 export function weightCode(graph: Graph, name: string, bits: number): WeightCode {
