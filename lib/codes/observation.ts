@@ -10,7 +10,7 @@ export interface Observation {
   max: Float64Array
   /** [sampled rows][width] */
   samples: Float32Array
-  /** Of an image, where the samples are not spread evenly: how many rows they stand for. */
+  /** Where the samples are not spread evenly: how many rows of an image share the predictions (quant/stream-rows). */
   rowsAnImage?: number
 }
 

@@ -29,7 +29,7 @@ export function searchSymmetric(histogram: Histogram, bits: number): Found {
 
 /**
  * The uniform code of least error whose lowest level is searched too, which is a zero point: its cost, an offset on each output row, is folded into
- * a correction that every product has anyway. Levels stay in -128..127, or with `anyZero` in any 256 consecutive integers; for values that are never negative they are
+ * a correction that every product has anyway. Levels stay in -128..127, or with `anyZero` in any 256 consecutive integers of which the lowest is even; for values that are never negative they are
  * in 0..`highest`, where 2^bits of them fit.
  */
 export function searchUniform(histogram: Histogram, bits: number, highest = 255, anyZero = false): Found {
@@ -43,7 +43,7 @@ export function searchUniform(histogram: Histogram, bits: number, highest = 255,
     for (const candidate of [Math.floor(ideal), Math.ceil(ideal), Math.floor(histogram.min / step)]) {
       // + 0 makes -0 a zero.
       const low = Math.min(0, Math.max(candidate, 1 - count)) + 0
-      if (low < 0 ? !anyZero && (low < -128 || low + count - 1 > 127) : count - 1 > highest) continue
+      if (low < 0 ? !(low >= -128 && low + count - 1 <= 127) && !(anyZero && low % 2 === 0) : count - 1 > highest) continue
       best = better(best, uniformCode(bits, step, low), histogram)
     }
   }

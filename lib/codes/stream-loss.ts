@@ -30,7 +30,7 @@ export class StreamLoss {
   /** From squared errors behind LayerNorm, mean over rows, to those of all samples in units of the stream. */
   private readonly scale: number
   private readonly importance: ArrayLike<number>
-  /** Of each row behind LayerNorm, weighed by importance. */
+  /** The squared norm of each row behind LayerNorm, columns weighed by importance. */
   private readonly energies: Float64Array
 
   /**
@@ -81,11 +81,11 @@ export class StreamLoss {
         const change = Math.min(Math.max(roundHalfEven(row[j] / step), -half), half - 1) * step - row[j]
         const z = (row[j] - mean) * inverse
         // Of the statistics of a row, only clipping is felt.
-        const clipped = Math.abs(change) > step / 2 ? inverseWith(change, row[j] - mean, inverse, width) : inverse
-        const error = z - (row[j] - mean + change) * clipped
+        const codedInverse = Math.abs(change) > step / 2 ? inverseWith(change, row[j] - mean, inverse, width) : inverse
+        const error = z - (row[j] - mean + change) * codedInverse
         sums[j] += error
         squares[j] += error * error
-        if (clipped !== inverse) stretched[j] += (clipped / inverse - 1) ** 2 * (this.energies[t] - importance[j] * z * z)
+        if (codedInverse !== inverse) stretched[j] += (codedInverse / inverse - 1) ** 2 * (this.energies[t] - importance[j] * z * z)
       }
       if (t % 64 === 0) await this.breathe()
     }

@@ -35,7 +35,7 @@ export function offsetOf({ levels }: Code): number {
   return isPlain(levels) ? 128 : -low
 }
 
-/** Whether levels are all in -128..127 or all in 0..255. */
+/** Whether levels, which fit a byte, are all in -128..127 or all in 0..255. */
 export function isPlain(levels: number[]): boolean {
   const [low, high] = [levels[0], levels[levels.length - 1]]
   return low >= 0 || (low >= -128 && high <= 127)

@@ -4,7 +4,7 @@
 
 /**
  * A k-bit code: 2^k integers (ascending, containing 0, all in -128..127 or all in 0..255; where linear layers alone read the edge, in any 256
- * consecutive integers) times a step. Values are encoded to the nearest
+ * consecutive integers, the lowest even) times a step. Values are encoded to the nearest
  * level; see native/ops/encode.h for ties.
  */
 export interface Code {

@@ -36,6 +36,7 @@ export function validateCode(code: Code, what: string): void {
     consecutive &&= levels[i] === low + i
   }
   if (high - Math.min(low, 0) > 255) throw new Error(`${what}: levels ${low}..${high} do not fit into a byte`)
+  if (!isPlain(levels) && low % 2 !== 0) throw new Error(`${what}: the lowest of levels ${low}..${high} is odd`)
   if (!levels.includes(0)) throw new Error(`${what}: no level is 0`)
   if ((family === 'uniform' || family === 'o2sf') && !consecutive) {
     throw new Error(`${what}: the levels of a uniform code are not consecutive`)

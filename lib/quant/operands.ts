@@ -33,7 +33,7 @@ export interface ActivationOperand {
   attention: AttentionNode | null
   /** Whether its code may have a factor for each column. */
   factors: boolean
-  /** Whether linear layers alone read it, so that levels may lie anywhere around 0. */
+  /** Whether levels may lie anywhere around 0: GELU's outputs, far more of them positive than not, where linear layers alone read them. */
   anyZero: boolean
 }
 
@@ -64,10 +64,9 @@ export function findOperands(graph: Graph, coverage: Scheme['coverage'] = 'parti
         : (graph.edges.get(name)?.width as number)
     const readers = linears.filter((node) => stored(node.input).edge === name)
     const factors = kind === 'residual' && takesFactors(graph, name)
-    const anyZero = kind === 'input' && graph.nodes.every((node) => node.op === 'linear' || !inputsOf(node).includes(name))
-    return [
-      { kind: kind === 'input' && gelus.has(name) ? 'gelu output' : kind, name, elements, width, readers, attention, factors, anyZero },
-    ]
+    const gelu = kind === 'input' && gelus.has(name)
+    const anyZero = gelu && graph.nodes.every((node) => node.op === 'linear' || !inputsOf(node).includes(name))
+    return [{ kind: gelu ? 'gelu output' : kind, name, elements, width, readers, attention, factors, anyZero }]
   })
   const weights = all.flatMap(({ kind, name, elements }): WeightOperand[] => {
     if (kind !== 'weight') return []

@@ -19,8 +19,7 @@ import { multiplyRows } from './product.js'
  * with gamma and beta moved into the layers behind. (The published form, QuaRot's, centres the stream and turns LayerNorm into RMSNorm instead.)
  *
  * Some trained models have tokens of which a channel is hundreds of times as large as anything else, and where the stream itself is stored as codes that is better kept in one
- * channel than spread over all. All such tokens point in about the same direction, of which the far channel is most but not all: {@link gather} turns this
- * direction into the channel, so that the others are as small in these tokens as in any, and then the others alone are spread. This is our definition.
+ * channel than spread over all: {@link farDirections}, {@link mirrorsOf}.
  */
 
 type NormNode = Extract<Node, { op: 'layernorm' }>
@@ -28,7 +27,7 @@ type NormNode = Extract<Node, { op: 'layernorm' }>
 export interface RotateOptions extends RunOptions {
   seed?: number
   /** What is known of edges of the stream; what reaches far there becomes a channel. */
-  observations?: Map<string, Pick<Observation, 'width' | 'min' | 'max' | 'samples'>>
+  observations?: Map<string, Pick<Observation, 'min' | 'max' | 'samples'>>
 }
 
 /** Edges that hold the same channels because rows are added, selected or put side by side. */

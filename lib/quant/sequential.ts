@@ -141,7 +141,7 @@ class Sequence {
     const { name, width } = operand
     const drawn = this.choice.streamRows.get(name)
     const seen = await this.observe(values, width)
-    const observation = drawn ? { ...seen, samples: rowsOf(values, width, drawn.numbers), rowsAnImage: drawn.anImage } : seen
+    const observation = drawn ? { ...seen, samples: rowsOf(values, width, drawn.numbers), rowsAnImage: drawn.rowsAnImage } : seen
     const search = await CodeSearch.of(operand, observation, this.choice.importance(operand), this.breathe, this.choice.without)
     const { code } = await search.best(this.choice.bits(name))
     this.scheme.edges.set(name, code)

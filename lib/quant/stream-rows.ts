@@ -23,7 +23,7 @@ export interface DrawnRows {
   /** Of the rows of the first images, ascending. */
   numbers: Int32Array
   /** Among how many rows of an image the predictions are shared out, (sum w)^2 / sum w^2 for rows that are drawn as often as w; mean over images. */
-  anImage: number
+  rowsAnImage: number
 }
 
 /** By edge. */
@@ -66,7 +66,7 @@ export async function drawStreamRows(
     const inverse = inverseVariances(values, width)
     const weights = energies.map((energy, t) => energy / inverse[t])
     const numbers = systematic(weights, ROWS)
-    rows.set(name, { numbers, anImage: sharing(weights, images) })
+    rows.set(name, { numbers, rowsAnImage: sharing(weights, images) })
     samples.set(name, rowsOf(values, width, numbers))
     await breathe()
   }
@@ -102,7 +102,7 @@ export function withStreamRows(
   return new Map(
     [...observations].map(([edge, seen]) => {
       const own = samples.get(edge)
-      return [edge, own ? { ...seen, samples: own, rowsAnImage: rows.get(edge)?.anImage } : seen]
+      return [edge, own ? { ...seen, samples: own, rowsAnImage: rows.get(edge)?.rowsAnImage } : seen]
     }),
   )
 }

@@ -2,7 +2,8 @@
 //
 // A code is a set of 2^k integers (levels) times a step; the byte on an edge is level + offset, so that a byte is
 // always unsigned and every matrix product is u8 x s8. Consumers subtract the offset again (LinearCodes::correction): a linear
-// layer any, all others 128 for codes with negative levels and 0 for the rest.
+// layer any, attention 128, all others 128 for codes with negative levels and 0 for the rest. An offset is even, so that it may
+// be added before rounding half to even as well as after.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +15,7 @@ constexpr int kEncodeTable = 512;
 struct Encoder {
   float inverse_step;  // 1 / step, > 0
   int low, high;       // smallest and largest level; low + offset >= 0, high + offset <= 255
-  int offset;          // 0..255
+  int offset;          // even, 0..254
   // Null: the levels are all integers low..high, and
   //   byte = rne(min(max(x * inverse_step, low), high)) + offset          (round half to even)
   // Else kEncodeTable bytes on a grid of half steps, which is where the midpoints of integers lie, so this is the

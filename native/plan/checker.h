@@ -85,7 +85,7 @@ class Checker {
   // columns: of a target whose kernel takes a step for each; 0 for the others.
   void encoder(const char* field, const PlanEncoder& e, int columns = 0) const {
     require(e.inverse_step > 0 && std::isfinite(e.inverse_step), field, "inverseStep must be positive and finite");
-    require(e.offset >= 0 && e.offset <= 255, field, "offset must be in 0..255");
+    require(e.offset >= 0 && e.offset <= 254 && e.offset % 2 == 0, field, "offset must be even, in 0..254");
     require(e.low <= e.high && e.low + e.offset >= 0 && e.high + e.offset <= 255, field,
             "levels " + std::to_string(e.low) + ".." + std::to_string(e.high) + " with offset " + std::to_string(e.offset) +
                 " do not fit a byte");

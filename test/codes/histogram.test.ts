@@ -58,6 +58,14 @@ describe('search', () => {
     expect(searchTwoScale(histogram, 4).loss).toBeLessThan(0.8 * searchSymmetric(histogram, 4).loss)
   })
 
+  it('has half the step at 8 bits where levels may lie anywhere around 0, and few values are negative', async () => {
+    const histogram = await Histogram.of(observationOf(normals(5, WIDTH * 400).map(gelu), WIDTH), null, idle)
+    const [plain, free] = [searchUniform(histogram, 8), searchUniform(histogram, 8, 255, true)]
+    expect([plain.code.levels[0], Math.abs(free.code.levels[0] % 2), free.code.levels.length]).toEqual([-128, 0, 256])
+    expect(free.code.levels).toContain(0)
+    expect(free.loss).toBeLessThan(0.4 * plain.loss)
+  })
+
   it('never does worse with a codebook, whose levels are distinct bytes with 0 among them', async () => {
     for (const values of [normals(7, WIDTH * 400), normals(8, WIDTH * 400).map(gelu), normals(9, WIDTH * 400).map((x) => x ** 4)]) {
       const histogram = await Histogram.of(observationOf(values, WIDTH), null, idle)

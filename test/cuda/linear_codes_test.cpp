@@ -45,7 +45,7 @@ void check(const LinearCase& c, unsigned seed) {
 LinearCase with_features(LinearCase c, unsigned bits) {
   c.floats = bits & 1, c.gelu = bits & 2;
   c.residual = static_cast<Residual>(bits / 4 % 4 % 3);
-  c.levels = bits & 16 ? 256 : 1 << (2 + bits % 5), c.offset = bits & 32 ? (bits & 64 ? 128 : 37) : 0;
+  c.levels = bits & 16 ? 256 : 1 << (2 + bits % 5), c.offset = bits & 32 ? (bits & 64 ? 128 : 38) : 0;
   c.table = (bits & 192) == 192, c.steps = bits & 256, c.gain = (bits & 1536) == 1536, c.pre_activation = (bits & 6144) == 6144;
   c.apart = (bits & 24576) == 24576, c.gap = bits & 32768 ? 0 : int(bits % 3);
   if (c.floats && c.residual == Residual::codes) c.residual = Residual::none;

@@ -100,6 +100,7 @@ const withWeight = (change: object): Scheme => ({
   ...scheme,
   weights: new Map([...scheme.weights, ['head.weight', { ...(scheme.weights.get('head.weight') as object), ...change } as never]]),
 })
+const eight = { bits: 8, family: 'uniform', step: 1, levels: Array.from({ length: 256 }, (_, i) => i - 60) }
 const four = { bits: 2, family: 'uniform', step: 1 }
 
 it.each<[string, () => Scheme, string]>([
@@ -117,6 +118,12 @@ it.each<[string, () => Scheme, string]>([
     'negative probabilities',
     () => withCode(probabilitiesOf({ name: 'layers.0.attention' }), { ...four, levels: [-2, -1, 0, 1] }),
     'no negative levels',
+  ],
+  ['an odd zero point', () => withCode('layers.0.mlp.gelu', { ...eight, levels: eight.levels.map((level) => level - 1) }), 'is odd'],
+  [
+    'queries below -128',
+    () => withCode('layers.0.attention.query', { ...eight, levels: eight.levels.map((level) => level - 140) }),
+    'neither in -128..127 nor in 0..255',
   ],
   [
     'queries beyond 127',

@@ -32,7 +32,8 @@ it('finds channels that reach far, and what is in the same rows', () => {
   expect([...directions.keys()]).toEqual([3, 7])
   const sum = (j: number, k: number) => {
     let total = 0
-    for (let from = 0; from < samples.length; from += WIDTH) total += samples[from + j] * samples[from + k]
+    for (let from = 0; from < samples.length; from += WIDTH)
+      if (Math.abs(samples[from + j]) > 200) total += samples[from + j] * samples[from + k]
     return total
   }
   for (const [j, direction] of directions) direction.forEach((x, k) => expect(x / sum(j, k)).toBeCloseTo(1, 6))
@@ -70,14 +71,34 @@ it('turns directions into their channels, and keeps lengths, the vector of ones 
 })
 
 it.each<[string, number[]]>([
-  ['the channel itself', [0, 0, 0, 2, 0, 0]],
-  ['nothing but the vector of ones', [3, 3, 3, 3, 3, 3]],
+  ['the channel itself', [0, 0, 0, 3.1, 0, 0]],
+  ['nothing but the vector of ones', [3.3, 3.3, 3.3, 3.3, 3.3, 3.3]],
   ['zero', [0, 0, 0, 0, 0, 0]],
 ])('leaves a direction alone that is %s', (_, direction) => {
   const [mirror] = mirrorsOf(new Map([[3, Float64Array.from(direction)]]))
   const row = Float64Array.from([1, 2, 3, 4, 5, 6])
   reflect(row, mirror)
   row.forEach((x, j) => expect(x).toBeCloseTo(j + 1, 12))
+})
+
+it('leaves a channel alone whose direction is that of one before, and keeps the vector of ones', () => {
+  const direction = Float64Array.from(normals(8, WIDTH), (x, j) => (j === 3 ? 580 : j === 7 ? 400 : x))
+  const mirrors = mirrorsOf(
+    new Map([
+      [3, direction],
+      [7, direction.map((x) => 0.7 * x)],
+    ]),
+  )
+  expect(mirrors[1]).toEqual(new Float64Array(WIDTH))
+  const ones = new Float64Array(WIDTH).fill(1)
+  for (const mirror of mirrors) reflect(ones, mirror)
+  for (const x of ones) expect(x).toBeCloseTo(1, 12)
+})
+
+it('a far channel of which no sample tells has no direction', () => {
+  const seen = observationOf(rows(400), WIDTH)
+  const directions = farDirections([{ ...seen, samples: normals(9, 100 * WIDTH) }], WIDTH)
+  expect([...directions]).toEqual([3, 7].map((channel) => [channel, new Float64Array(WIDTH)]))
 })
 
 it('a rotated model with such a token computes the same, and all of the token that is far is in one channel', async () => {

@@ -126,7 +126,7 @@ test.each<[string, Change, RegExp]>([
   ['unaligned codes', ([, product]) => (product.x.rowStride = 32), /'product' \(linearCodes\): x offset, rowStride and imageStride/],
   ['codes at the very end', ([, product]) => (product.x.offset = 8192 - 704), /'product' \(linearCodes\): x .* does not fit/],
   ['levels', ([, product]) => (product.encode.high = 128), /'product' \(linearCodes\): encode levels -128\.\.128 with offset 128/],
-  ['offset', ([, product]) => (product.encode.offset = 256), /'product' \(linearCodes\): encode offset must be in 0..255/],
+  ['offset', ([, product]) => (product.encode.offset = 37), /'product' \(linearCodes\): encode offset must be even, in 0..254/],
   ['step', ([, product]) => (product.encode.inverseStep = 0), /'product' \(linearCodes\): encode inverseStep must be positive/],
   [
     'short table',
