@@ -26,7 +26,8 @@ struct LinearCodesParams {
   // Rows begin at multiples of 64 bytes and can be read up to inputs rounded up to 64; what stands behind `inputs` is ignored.
   Matrix<const uint8_t> x;
   // Bytes of x are x_low .. x_low + x_levels - 1, and of 16 levels at most what the correction takes off them is 128, or 0 where
-  // x_low is 0. x_levels is 0 where nobody knows. 16 levels at most and 4-bit weights are multiplied as nibbles, where the device can.
+  // x_low is 0. x_levels is 0 where nobody knows. 16 levels at most and 4-bit weights are multiplied as nibbles, where the device
+  // can.
   int x_low, x_levels;
   const uint8_t* weight;  // as linear_codes_weight writes it, at a multiple of 256
   int weight_bits;        // 2..8
