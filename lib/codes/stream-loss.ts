@@ -69,7 +69,7 @@ export class StreamLoss {
     return this.weighed(sums, squares).reduce((a, b) => a + b, 0)
   }
 
-  /** [width] of a symmetric uniform code with one step, for each column as if it alone were coded. */
+  /** [width] of a symmetric uniform code with one step, for each column as if it alone were coded and the mean of the row stayed as it is: an estimate, which {@link of} settles. */
   async columns(step: number, bits: number): Promise<Float64Array> {
     const { width, values, importance } = this
     const half = 2 ** (bits - 1)
@@ -80,7 +80,7 @@ export class StreamLoss {
       for (let j = 0; j < width; j++) {
         const change = Math.min(Math.max(roundHalfEven(row[j] / step), -half), half - 1) * step - row[j]
         const z = (row[j] - mean) * inverse
-        // Of the statistics of a row, only clipping is felt.
+        // Rounding leaves the standard deviation of a row nearly as it is, clipping does not.
         const codedInverse = Math.abs(change) > step / 2 ? inverseWith(change, row[j] - mean, inverse, width) : inverse
         const error = z - (row[j] - mean + change) * codedInverse
         sums[j] += error

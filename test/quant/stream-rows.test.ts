@@ -22,6 +22,13 @@ it('draws rows on which the logits depend: behind the last attention only those 
   const { numbers: first } = drawn.rows.get(stream[0].name) as DrawnRows
   expect(new Set(first.map((row) => row % tokens)).size).toBe(tokens)
 
+  // Of two tokens, the share of neither is nothing; of all, some count more than others.
+  const sharing = (name: string) => (drawn.rows.get(name) as DrawnRows).rowsAnImage
+  expect(sharing(last.name)).toBeGreaterThan(1)
+  expect(sharing(last.name)).toBeLessThanOrEqual(2)
+  expect(sharing(stream[0].name)).toBeGreaterThan(2)
+  expect(sharing(stream[0].name)).toBeLessThan(tokens)
+
   const samples = drawn.samples.get(stream[0].name) as Float32Array
   first.forEach((row, i) => {
     const { data } = each[Math.floor(row / tokens)].get(stream[0].name) as Matrix
