@@ -33,9 +33,13 @@ class AttentionBlock {
     else
       softmax.run(at);
     const AttentionProbabilities<Softmax> probabilities(at, softmax);
+    const float output_scale = p.output_scale[at.head];
+    float scale[2] = {output_scale, output_scale};
+    if (p.relative)
+      for (int half = 0; half < 2; ++half) scale[half] = relative_scale(output_scale, int(probabilities.sum(half)));
     int y[kWidth / 8][4];
     values(probabilities.word, y);
-    write(y);
+    write(y, scale);
   }
 
  private:
@@ -97,24 +101,26 @@ class AttentionBlock {
     });
   }
 
-  __device__ void write(const int (&y)[kWidth / 8][4]) const {
-    const float scale = p.output_scale[at.head] * p.encode.inverse_step;
+  // scale: of the sums of each query, to what is encoded.
+  __device__ void write(const int (&y)[kWidth / 8][4], const float (&scale)[2]) const {
+    const float factor[2] = {scale[0] * p.encode.inverse_step, scale[1] * p.encode.inverse_step};
     if (p.encode.low == -128 && p.encode.high == 127 && !p.encode.table)
       // Of all codes of eight bits, saturation is the clamp.
-      write_words(y, [&](const int(&sum)[4]) {
+      write_words(y, [&](const int(&sum)[4], int half) {
         int code[4];
 #pragma unroll
-        for (int i = 0; i < 4; ++i) code[i] = multiply_add_units(subtract_units(sum[i], in_units(kMiddle)), scale, in_units(128));
+        for (int i = 0; i < 4; ++i)
+          code[i] = multiply_add_units(subtract_units(sum[i], in_units(kMiddle)), factor[half], in_units(128));
         return pack_unsigned(code[0], code[1], code[2], code[3]);
       });
     else
-      write_words(y, [&](const int(&sum)[4]) {
+      write_words(y, [&](const int(&sum)[4], int half) {
         uint32_t word = 0;
-        for (int i = 0; i < 4; ++i) word |= uint32_t(encode_scaled(p.encode, float(sum[i] - kMiddle) * scale)) << (8 * i);
+        for (int i = 0; i < 4; ++i) word |= uint32_t(encode_scaled(p.encode, float(sum[i] - kMiddle) * factor[half])) << (8 * i);
         return word;
       });
   }
-  // A thread has kWidth / 4 channels of two queries. encode: of four sums.
+  // A thread has kWidth / 4 channels of two queries. encode: of four sums of a query.
   template <class Encode>
   __device__ void write_words(const int (&y)[kWidth / 8][4], Encode encode) const {
 #pragma unroll
@@ -124,7 +130,7 @@ class AttentionBlock {
 #pragma unroll
       for (int w = 0; w < kWidth / 16; ++w) {
         const int sums[4] = {y[2 * w][2 * half], y[2 * w][2 * half + 1], y[2 * w + 1][2 * half], y[2 * w + 1][2 * half + 1]};
-        words[w] = encode(sums);
+        words[w] = encode(sums, half);
       }
       uint8_t* to = at.quarter(p.y, at.query(half));
       if constexpr (kWidth == 64)

@@ -79,17 +79,21 @@ __device__ void attention(const AttentionCodesParams& p, uint8_t* scratch) {
     __syncwarp();
     exponentials(p, at, e);
     __syncwarp();
-    const float inverse = 1.0f / total(e, p.tokens);
+    const float inverse = p.relative ? 1.0f : 1.0f / total(e, p.tokens);
     const float inverse_step = p.p_inverse_step[at.head];
+    int codes = 0;
 #pragma unroll 1
-    for (int s = lane; s < p.tokens; s += 32) probabilities[s] = encode_scaled(p.encode_p, e[s] * inverse * inverse_step);
+    for (int s = lane; s < p.tokens; s += 32)
+      codes += probabilities[s] = encode_scaled(p.encode_p, e[s] * inverse * inverse_step);
+    const float output_scale = p.output_scale[at.head];
+    const float scale = p.relative ? relative_scale(output_scale, warp_sum(codes)) : output_scale;
     __syncwarp();
     uint8_t* y = at.row(p.y, at.token);
 #pragma unroll 1
     for (int c = lane; c < p.head_width; c += 32) {
       int sum = 0;
       for (int s = 0; s < p.tokens; ++s) sum += probabilities[s] * (at.row(p.v, s)[c] - 128);
-      y[c] = encode(p.encode, float(sum) * p.output_scale[at.head]);
+      y[c] = encode(p.encode, float(sum) * scale);
     }
     __syncwarp();
   }

@@ -21,11 +21,19 @@ class AttentionProbabilities {
   // [group][half]: four keys of a query. Groups that are missing are zeros.
   uint32_t word[2 * Rows::kBlocks][2];
 
+  // The sum of all codes of a query.
+  __device__ unsigned sum(int half) const {
+    unsigned sum = 0;
+#pragma unroll
+    for (int group = 0; group < Softmax::kGroupCount; ++group) sum = __dp4a(word[group][half], 0x01010101u, sum);
+    return sum_of_four(sum);
+  }
+
   __device__ AttentionProbabilities(const Rows& at, const Softmax& softmax) : at_(at), softmax_(softmax) {
     const AttentionCodesParams& p = at.p;
     // What an exponential is multiplied with, to be a level in units.
     float factor[2];
-    for (int half = 0; half < 2; ++half) factor[half] = p.p_inverse_step[at.head] / softmax.sum[half] * kUnit;
+    for (int half = 0; half < 2; ++half) factor[half] = p.p_inverse_step[at.head] / softmax.one[half] * kUnit;
     if (!p.encode_p.table)
       consecutive(factor);
     else if (p.fine_levels)

@@ -2,6 +2,7 @@
 // probabilities.
 #pragma once
 
+#include "cuda/kernels/attention_place.cuh"
 #include "cuda/kernels/encode_table.cuh"
 #include "cuda/kernels/rows.cuh"
 #include "cuda/ops/attention_codes.h"

@@ -35,7 +35,8 @@ __device__ static __forceinline__ T largest_of_four(T value) {
   value = max(value, __shfl_xor_sync(0xFFFFFFFFu, value, 1));
   return max(value, __shfl_xor_sync(0xFFFFFFFFu, value, 2));
 }
-__device__ static __forceinline__ float sum_of_four(float value) {
+template <class T>
+__device__ static __forceinline__ T sum_of_four(T value) {
   value = value + __shfl_xor_sync(0xFFFFFFFFu, value, 1);
   return value + __shfl_xor_sync(0xFFFFFFFFu, value, 2);
 }
@@ -49,9 +50,9 @@ class AttentionSoftmax {
   // Bits of kRoundMagic + score: two queries and four keys of every group, fragment f has keys 4 t + 2 f and the next.
   int score[kGroups][2][4];
   float exponential[kGroups][2][4];
-  float sum[2];  // of the exponentials of a query
+  float one[2];  // what is a probability of 1: the sum of the exponentials of a query, or the largest of them
 
-  // That all exponents are off by the rounding of `shift` makes no difference, since all probabilities of the query are.
+  // That all exponents are off by the rounding of `shift` makes no difference, since what they are divided by is, too.
   __device__ void run(const Rows& at) {
     int most[2] = {kMinusInfinity, kMinusInfinity};
 #pragma unroll
@@ -65,9 +66,13 @@ class AttentionSoftmax {
       for (int i = 0; i < 8; ++i) most[i / 2 % 2] = max(most[i / 2 % 2], score[group][i / 4][i % 4]);
     }
     const float scale = at.p.logit_scale[at.head] * kLog2E;
-    float shift[2];
-    for (int half = 0; half < 2; ++half) shift[half] = -(__int_as_float(largest_of_four(most[half])) * scale) - kRaised;
-    add_exponentials(at, [&](int group, int f, int i) { return multiply_add(score[group][f][i], scale, shift[i / 2]); });
+    float shift[2], largest[2];
+    for (int half = 0; half < 2; ++half) {
+      most[half] = largest_of_four(most[half]);
+      shift[half] = -(__int_as_float(most[half]) * scale) - kRaised;
+      largest[half] = multiply_add(most[half], scale, shift[half]);
+    }
+    add_exponentials(at, largest, [&](int group, int f, int i) { return multiply_add(score[group][f][i], scale, shift[i / 2]); });
   }
 
   // The same of logits that are biased, parted or coded.
@@ -113,15 +118,20 @@ class AttentionSoftmax {
       for (int i = 0; i < 8; ++i) most[i / 2 % 2] = fmaxf(most[i / 2 % 2], x[i / 4][i % 4]);
     }
     const float unit = (coded ? p.logit_step : 1.0f) * kLog2E;
-    float shift[2];
-    for (int half = 0; half < 2; ++half) shift[half] = -(largest_of_four(most[half]) * unit) - kRaised;
-    add_exponentials(at, [&](int group, int f, int i) { return __fmaf_rn(exponential[group][f][i], unit, shift[i / 2]); });
+    float shift[2], largest[2];
+    for (int half = 0; half < 2; ++half) {
+      most[half] = largest_of_four(most[half]);
+      shift[half] = -(most[half] * unit) - kRaised;
+      largest[half] = __fmaf_rn(most[half], unit, shift[half]);
+    }
+    add_exponentials(at, largest,
+                     [&](int group, int f, int i) { return __fmaf_rn(exponential[group][f][i], unit, shift[i / 2]); });
   }
 
  private:
-  // logarithm(group, f, i): to the base 2, of one exponential.
+  // largest: the logarithm to the base 2 of the largest exponential of a query; logarithm(group, f, i): of one.
   template <class Logarithm>
-  __device__ void add_exponentials(const Rows& at, Logarithm logarithm) {
+  __device__ void add_exponentials(const Rows& at, const float (&largest)[2], Logarithm logarithm) {
     float part[2] = {0.0f, 0.0f};
 #pragma unroll
     for (int group = 0; group < kGroups; ++group) {
@@ -133,7 +143,7 @@ class AttentionSoftmax {
         exponential[group][i / 4][i % 4] = e;
       }
     }
-    for (int half = 0; half < 2; ++half) sum[half] = sum_of_four(part[half]);
+    for (int half = 0; half < 2; ++half) one[half] = at.p.relative ? exp2_approximate(largest[half]) : sum_of_four(part[half]);
   }
 };
 

@@ -21,6 +21,7 @@ struct AttentionCodesParams {
   // windows.rows, .bias and .regions are device memory.
   AttentionWindows windows;
   float logit_inverse_step, logit_step;
+  bool relative;
   // What two_scales() found in encode_p.table, or zeros.
   int fine_levels, coarse_shift;
   // For kernels of biased, parted or coded logits on tensor cores: what attention_codes_bias writes, or null, and what

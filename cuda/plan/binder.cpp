@@ -93,6 +93,7 @@ class Binder {
     p.p_inverse_step = array<float>(op.p_inverse_step, op.heads);
     p.output_scale = array<float>(op.output_scale, op.heads);
     p.encode_p = encoder(op.encode_p, 0);
+    p.relative = op.relative;
     if (op.encode_p.table) {
       const TwoScales scales = two_scales(host(*op.encode_p.table), op.encode_p.high);
       p.fine_levels = scales.fine_levels, p.coarse_shift = scales.coarse_shift;

@@ -32,8 +32,8 @@ export interface Container extends Required<ContainerParts> {
 }
 
 const FORMAT = 'fewbit'
-/** 2: coverage, and codes with factors. */
-const VERSION = 2
+/** 2: coverage, and codes with factors. 3: relative codes. */
+const VERSION = 3
 
 /**
  * Writes the file completely or not at all.
@@ -82,7 +82,9 @@ function encode(parts: ContainerParts): { tensors: TensorToWrite[]; metadata: Re
 
 /** The oldest version of the format that can say all this, so that older packages read what they can run. */
 function versionOf({ coverage, edges }: Scheme): number {
-  return coverage === 'partial' && [...edges.values()].every(({ factors }) => !factors) ? 1 : VERSION
+  const codes = [...edges.values()]
+  if (codes.some(({ relative }) => relative)) return 3
+  return coverage === 'full' || codes.some(({ factors }) => factors) ? 2 : 1
 }
 
 /** @throws Error that names the part of the file which is wrong */

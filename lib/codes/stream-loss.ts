@@ -29,9 +29,12 @@ export class StreamLoss {
   private readonly normals: Normal[]
   /** From squared errors behind LayerNorm, mean over rows, to those of all samples in units of the stream. */
   private readonly scale: number
-  private readonly importance: ArrayLike<number>
-  /** The squared norm of each row behind LayerNorm, columns weighed by importance. */
+  private readonly importance: Float64Array
+  /** Of each row z behind LayerNorm, columns weighed by importance: sum w z^2, and sum w z. */
   private readonly energies: Float64Array
+  private readonly moments: Float64Array
+  /** sum w */
+  private readonly total: number
 
   /**
    * @param importance [width] of a squared error in each column, or null for 1
@@ -49,11 +52,15 @@ export class StreamLoss {
     this.width = width
     this.normals = Array.from({ length: this.values.length / width }, (_, t) => normalOf(rowOf(this.values, width, t)))
     this.scale = (count * this.normals.length) / this.normals.reduce((sum, { inverse }) => sum + inverse ** 2, 0)
-    const weights = importance ?? new Float64Array(width).fill(1)
+    const weights = Float64Array.from(importance ?? new Float64Array(width).fill(1))
     this.importance = weights
-    this.energies = Float64Array.from(this.normals, ({ mean, inverse }, t) =>
-      rowOf(this.values, width, t).reduce((sum, x, j) => sum + weights[j] * ((x - mean) * inverse) ** 2, 0),
-    )
+    const weighted = (power: number) =>
+      Float64Array.from(this.normals, ({ mean, inverse }, t) =>
+        rowOf(this.values, width, t).reduce((sum, x, j) => sum + weights[j] * ((x - mean) * inverse) ** power, 0),
+      )
+    this.energies = weighted(2)
+    this.moments = weighted(1)
+    this.total = weights.reduce((sum, w) => sum + w, 0)
   }
 
   /** Of all sampled rows. */
@@ -69,27 +76,46 @@ export class StreamLoss {
     return this.weighed(sums, squares).reduce((a, b) => a + b, 0)
   }
 
-  /** [width] of a symmetric uniform code with one step, for each column as if it alone were coded and the mean of the row stayed as it is: an estimate, which {@link of} settles. */
+  /** [width] of a symmetric uniform code with one step, for each column as if it alone were coded: an estimate, which {@link of} settles. */
   async columns(step: number, bits: number): Promise<Float64Array> {
-    const { width, values, importance } = this
+    const { width, values } = this
     const half = 2 ** (bits - 1)
-    const [sums, squares, stretched] = [new Float64Array(width), new Float64Array(width), new Float64Array(width)]
+    const [sums, squares, others] = [new Float64Array(width), new Float64Array(width), new Float64Array(width)]
     for (let t = 0; t < this.normals.length; t++) {
       const row = rowOf(values, width, t)
-      const { mean, inverse } = this.normals[t]
       for (let j = 0; j < width; j++) {
         const change = Math.min(Math.max(roundHalfEven(row[j] / step), -half), half - 1) * step - row[j]
-        const z = (row[j] - mean) * inverse
-        // Rounding leaves the standard deviation of a row nearly as it is, clipping does not.
-        const codedInverse = Math.abs(change) > step / 2 ? inverseWith(change, row[j] - mean, inverse, width) : inverse
-        const error = z - (row[j] - mean + change) * codedInverse
+        let error = -change * this.normals[t].inverse
+        // Rounding leaves the mean and standard deviation of a row nearly as they are, clipping does not.
+        if (Math.abs(change) > step / 2) {
+          const clipped = this.clipped(t, j, row[j], change)
+          error = clipped.error
+          others[j] += clipped.others
+        }
         sums[j] += error
         squares[j] += error * error
-        if (codedInverse !== inverse) stretched[j] += (codedInverse / inverse - 1) ** 2 * (this.energies[t] - importance[j] * z * z)
       }
       if (t % 64 === 0) await this.breathe()
     }
-    return this.weighed(sums, squares).map((loss, j) => loss + (this.scale * stretched[j]) / this.normals.length)
+    return this.weighed(sums, squares).map((loss, j) => loss + (this.scale * others[j]) / this.normals.length)
+  }
+
+  /**
+   * What a change of x_j makes of row t behind LayerNorm: the error of column j, and the weighted squared errors of all others. The mean moves by
+   * change / n and 1 / standard deviation to r times what it was, so that the error of column k is a z_k + b with a = 1 - r and b = r change inverse / n.
+   */
+  private clipped(t: number, j: number, x: number, change: number): { error: number; others: number } {
+    const { width: n, importance } = this
+    const { mean, inverse } = this.normals[t]
+    const z = (x - mean) * inverse
+    const variance = 1 + (change * inverse * (2 * z + change * inverse * (1 - 1 / n))) / n
+    const r = 1 / Math.sqrt(Math.max(variance, 1e-12))
+    const [a, b] = [1 - r, (r * change * inverse) / n]
+    const others =
+      a * a * (this.energies[t] - importance[j] * z * z) +
+      2 * a * b * (this.moments[t] - importance[j] * z) +
+      b * b * (this.total - importance[j])
+    return { error: a * z + b - r * change * inverse, others }
   }
 
   private weighed(sums: Float64Array, squares: Float64Array): Float64Array {
@@ -110,12 +136,6 @@ function addNormalErrors(row: Float32Array, exact: Normal, coded: Float32Array, 
     sums[j] += error
     squares[j] += error * error
   }
-}
-
-/** 1 / standard deviation of a row of n columns when one, y from the mean, changes. */
-function inverseWith(change: number, y: number, inverse: number, n: number): number {
-  const variance = 1 / inverse ** 2 + (change * (2 * y + change * (1 - 1 / n))) / n
-  return 1 / Math.sqrt(Math.max(variance, 1e-12))
 }
 
 const rowOf = (values: Float32Array, width: number, t: number): Float32Array => values.subarray(t * width, (t + 1) * width)

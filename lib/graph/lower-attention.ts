@@ -47,8 +47,9 @@ function steps(places: Places, node: NodeOf<'attention'>, p: Code) {
   return {
     logitScale: perHead((h) => stepQ[h] * stepK[h] * factors[h]),
     pInverseStep: perHead((h) => 1 / stepP[h]),
-    outputScale: perHead((h) => stepP[h] * stepV[h]),
+    outputScale: perHead((h) => (p.relative ? 1 : stepP[h]) * stepV[h]),
     encodeP: places.encoder(p, 0),
+    relative: p.relative ?? false,
     ...(logits && { logitCode: { inverseStep: Math.fround(1 / logits.step), step: logits.step } }),
   }
 }

@@ -20,6 +20,11 @@ export interface Code {
    * O-2SF (TSPTQ-ViT) has g = width and factors 1 and 2^m, see outlierFactors.
    */
   factors?: Float32Array
+  /**
+   * Of softmax outputs alone: what is coded is relative to the largest of each query, and codes are divided by their sum, so that they add up to 1
+   * whatever the step. See native/ops/attention.h.
+   */
+  relative?: true
 }
 
 /** A weight as signed uniform codes in -2^(bits-1) .. 2^(bits-1)-1 with one step for each output row. */

@@ -90,6 +90,7 @@ export function validateScheme(graph: Graph, scheme: Scheme): void {
     if (kind === 'gelu input') validatePreActivation(code, what)
     if (kind === 'logits' && levels[0] !== -128) throw new Error(`${what}: a code of logits is uniform from -128 to 127`)
     if (kind === 'probabilities' && levels[0] < 0) throw new Error(`${what}: a code of probabilities has no negative levels`)
+    if (code.relative && kind !== 'probabilities') throw new Error(`${what}: only codes of probabilities are relative`)
     // Attention reads bytes with offset 128.
     const inAttention = kind === 'query' || kind === 'key' || kind === 'value'
     if (inAttention && levels[levels.length - 1] > 127) throw new Error(`${what}: levels above 127 do not fit attention`)

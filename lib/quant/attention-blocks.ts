@@ -67,15 +67,29 @@ export function blockLogits({ starts, width, keys, ends, scale, bias }: Block, q
   return logits
 }
 
-/** In place, query by query. */
-export function softmaxRows(logits: Values, { ends }: Pick<Block, 'ends'>): void {
+/**
+ * In place, query by query.
+ *
+ * @param relative whether in units of the largest of each query, not yet divided by their sum
+ */
+export function softmaxRows(logits: Values, { ends }: Pick<Block, 'ends'>, relative = false): void {
   let from = 0
   for (const to of ends) {
     let top = Number.NEGATIVE_INFINITY
     for (let i = from; i < to; i++) top = Math.max(top, logits[i])
+    for (let i = from; i < to; i++) logits[i] = Math.exp(logits[i] - top)
+    from = to
+  }
+  if (!relative) divideBySums(logits, { ends })
+}
+
+/** In place, query by query; zeros stay zeros. */
+export function divideBySums(weights: Values, { ends }: Pick<Block, 'ends'>): void {
+  let from = 0
+  for (const to of ends) {
     let total = 0
-    for (let i = from; i < to; i++) total += Math.exp(logits[i] - top)
-    for (let i = from; i < to; i++) logits[i] = Math.exp(logits[i] - top) / total
+    for (let i = from; i < to; i++) total += weights[i]
+    if (total > 0) for (let i = from; i < to; i++) weights[i] /= total
     from = to
   }
 }

@@ -17,6 +17,7 @@ import type { RunOptions } from './observe.js'
 import { type ActivationOperand, tensorOf } from './operands.js'
 import { NOTHING, type Without } from './parts.js'
 import { multiplyRows } from './product.js'
+import { relativeRows } from './relative.js'
 import { rowWeights } from './row-weights.js'
 
 /**
@@ -42,8 +43,8 @@ export class CodeSearch {
     private readonly histogram: Histogram,
     private readonly breathe: ReturnType<typeof breather>,
     private readonly without: Without,
-    /** [heads] in which the values of the histogram are given, or null: as they are. */
-    private readonly units: Float64Array | null = null,
+    /** In which the values of the histogram are given: [heads], 'largest' (relative.ts), or null: as they are. */
+    private readonly units: Float64Array | 'largest' | null = null,
   ) {}
 
   /** @param importance of a squared error in each column, null: all alike */
@@ -54,6 +55,11 @@ export class CodeSearch {
     breathe: ReturnType<typeof breather>,
     without: Without,
   ): Promise<CodeSearch> {
+    if (operand.kind === 'probabilities' && !without.has('relative-softmax')) {
+      const relative = relativeRows(observation, importance)
+      const histogram = await Histogram.of(relative.observation, relative.importance, breathe, relative.rowWeights)
+      return new CodeSearch(operand, observation, importance, histogram, breathe, without, 'largest')
+    }
     const histogram = await Histogram.of(observation, importance, breathe, rowWeights(operand, observation))
     const search = new CodeSearch(operand, observation, importance, histogram, breathe, without)
     const headed = without.has('head-steps') ? null : await headUnits(operand, observation, importance, breathe)
@@ -64,7 +70,7 @@ export class CodeSearch {
 
   /**
    * A uniform code with a searched zero point; contiguous regions, for softmax and GELU V-2SF and logarithmic levels, for the residual stream O-2SF, where they
-   * are better; a codebook where that is better still. Operands of attention may have a step for each head. What is rounded in registers has a uniform code of one step, or O-2SF.
+   * are better; a codebook where that is better still. Operands of attention may have a step for each head, and softmax is relative to the largest weight of each query. What is rounded in registers has a uniform code of one step, or O-2SF.
    *
    * @returns with the weighted squared error of all sampled rows
    */
@@ -77,6 +83,7 @@ export class CodeSearch {
     const named = await this.bestNamed(bits, highest)
     const found = this.without.has('codebooks') ? named : searchCodebook(this.histogram, bits, named, highest)
     if (kind === 'residual') return this.bestOfStream(bits, found)
+    if (this.units === 'largest') return { ...found, code: { ...found.code, relative: true } }
     return this.units ? { ...found, code: inUnits(found.code, this.units) } : found
   }
 

@@ -3,7 +3,7 @@ import { roundValues } from '../codes/round.js'
 import { stepsOf } from '../graph/factors.js'
 import type { Graph, NodeOf } from '../graph/graph.js'
 import type { Code } from '../graph/scheme.js'
-import { attentionBlocks, type Block, blockLogits, softmaxRows } from './attention-blocks.js'
+import { attentionBlocks, type Block, blockLogits, divideBySums, softmaxRows } from './attention-blocks.js'
 import type { Values } from './evaluate.js'
 
 /**
@@ -44,8 +44,10 @@ export async function codedAttention(
     for (const block of attentionBlocks(graph, node)) {
       const logits = blockLogits(block, queries, keys)
       if (codes.logits) await round('logits', logits, codes.logits)
-      softmaxRows(logits, block)
+      const { relative } = codes.probabilities
+      softmaxRows(logits, block, relative)
       await round('probabilities', logits, { ...codes.probabilities, step: steps[block.head], factors: undefined })
+      if (relative) divideBySums(logits, block)
       weightedSums(logits, values, block, outputs)
       await breathe()
     }

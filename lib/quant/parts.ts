@@ -16,6 +16,8 @@ export const PARTS = [
   'fisher',
   /** With full coverage, codes of the residual stream are chosen on rows that the predictions mind most; without it, on rows spread evenly. */
   'stream-rows',
+  /** Softmax is coded relative to the largest weight of each query, and codes are divided by their sum. */
+  'relative-softmax',
   /** Two steps for values of softmax and GELU, by magnitude (V-2SF). */
   'v2sf',
   /** With full coverage, two steps for channels of the residual stream and of what GELU reads (O-2SF). */
@@ -24,7 +26,7 @@ export const PARTS = [
   'families',
   /** Free levels where they err less. */
   'codebooks',
-  /** A step for each head of attention where it errs less. */
+  /** A step for each head of attention where it errs less; softmax that is relative needs none. */
   'head-steps',
   /** A step for each row of a weight; without it, one for the whole weight. */
   'row-steps',

@@ -112,6 +112,7 @@ export type PlanOp = { name: string } & (
       encode: PlanEncoder
       windows?: PlanWindows
       logitCode?: { inverseStep: number; step: number }
+      relative: boolean
     }
   /** scale: [heads]. */
   | {

@@ -212,7 +212,8 @@ AttentionCodesOp attention_codes(const Fields& f) {
           f.encoder("encodeP"),
           f.encoder("encode"),
           f.optional_windows("windows"),
-          f.optional_logit_code("logitCode")};
+          f.optional_logit_code("logitCode"),
+          f.flag("relative")};
 }
 
 AttentionF32Op attention_f32(const Fields& f) {

@@ -61,13 +61,14 @@ void attention_codes_amx(const AttentionCodes& op, int task, void* scratch) {
   for (int tile = 0; tile < 8; ++tile) config.set(tile, 16, 64);
   tile_load_config(config);
   pack_keys(a, op.k_stride, op.v_stride);
+  float output_scales[kRows];
   for (int t = 0; t < a.tokens; t += kRows) {
     const int rows = t + kRows < a.tokens ? kRows : a.tokens - t;
     pack_q(a, op.q_stride, t);
     multiply<true>(a.packed_q, a.depth, a.packed_k, a.keys, a.scores);
-    softmax(a, encode_p, t, rows);
+    softmax(a, encode_p, t, rows, output_scales);
     multiply<false>(a.p, a.key_depth, a.packed_v, a.channels, a.sums);
-    store_output(a, encode, op.y_stride, t, rows);
+    store_output(a, encode, op.y_stride, t, rows, output_scales);
   }
   tile_release();
 }

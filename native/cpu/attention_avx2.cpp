@@ -88,21 +88,37 @@ void multiply(const int16_t* x, int depth, const int16_t* b, int columns, int su
     multiply_pairs<kRows>(x, depth, b + 2 * n, 2 * ptrdiff_t(columns), (summands + 1) / 2, y + n, columns);
 }
 
-// e to P.
-FEWBIT_NOINLINE void weights(const AttentionTask& a, const EncoderF32x16& encode_p, int rows, const float* inverse_z) {
+// The sum of a row of P.
+int32_t sum_of_codes(const int16_t* p, int key_depth) {
+  __m256i sums = _mm256_setzero_si256();
+  for (int i = 0; i < key_depth; i += 16)
+    sums = _mm256_add_epi32(
+        sums, _mm256_madd_epi16(_mm256_load_si256(reinterpret_cast<const __m256i*>(p + i)), _mm256_set1_epi16(1)));
+  alignas(32) int32_t parts[8];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(parts), sums);
+  int32_t sum = 0;
+  for (int32_t part : parts) sum += part;
+  return sum;
+}
+
+// e times a factor of its row to P, and what the sums of products with each row are multiplied with.
+FEWBIT_NOINLINE void weights(const AttentionTask& a, const EncoderF32x16& encode_p, int rows, const float* inverse_z,
+                             float* output_scales) {
   for (int r = 0; r < rows; ++r) {
     const float* e = reinterpret_cast<const float*>(a.scores) + ptrdiff_t(r) * a.keys;
     int16_t* p = a.p + ptrdiff_t(r) * a.key_depth;
-    const F32x16 scale = set16(inverse_z[r]);
+    const F32x16 factor = set16(a.relative ? 1.0f : inverse_z[r]);
     for (int i = 0; i < a.tokens; i += 16)
-      _mm256_store_si256(reinterpret_cast<__m256i*>(p + i), encode_p.words(mul(load(e + i), scale)));
+      _mm256_store_si256(reinterpret_cast<__m256i*>(p + i), encode_p.words(mul(load(e + i), factor)));
     std::memset(p + a.tokens, 0, (a.key_depth - a.tokens) * sizeof *p);
+    output_scales[r] = a.relative ? relative_scale(a.output_scale, sum_of_codes(p, a.key_depth)) : a.output_scale;
   }
 }
 
-FEWBIT_NOINLINE void store_output(const AttentionTask& a, const EncoderF32x16& encode, ptrdiff_t stride, int t, int rows) {
-  const F32x16 scale = set16(a.output_scale);
+FEWBIT_NOINLINE void store_output(const AttentionTask& a, const EncoderF32x16& encode, ptrdiff_t stride, int t, int rows,
+                                  const float* output_scales) {
   for (int r = 0; r < rows; ++r) {
+    const F32x16 scale = set16(output_scales[r]);
     const int32_t* o = a.sums + ptrdiff_t(r) * a.channels;
     uint8_t* y = a.y + attention_row(a.row_of, t + r) * stride;
     for (int c = 0; c < a.head_width; c += 16) store(y + c, Lanes(a.head_width - c), encode(mul(to_floats(load(o + c)), scale)));
@@ -117,7 +133,7 @@ void attention_codes_avx2(const AttentionCodes& op, int task, void* scratch) {
   encoder_p.inverse_step = a.p_inverse_step;
   const EncoderF32x16 encode_p(encoder_p), encode(op.encode);
   const int32_t beyond[kRows] = {};
-  float inverse_z[kRows];
+  float inverse_z[kRows], output_scales[kRows];
   pack_k(a, op.k_stride);
   pack_v(a, op.v_stride);
   for (int t = 0; t < a.tokens; t += kRows) {
@@ -128,9 +144,9 @@ void attention_codes_avx2(const AttentionCodes& op, int task, void* scratch) {
       exponentials_of_logits(a, t, rows, beyond, inverse_z);
     else
       exponentials(a, rows, inverse_z);
-    weights(a, encode_p, rows, inverse_z);
+    weights(a, encode_p, rows, inverse_z, output_scales);
     multiply(a.p, a.key_depth, a.packed_v, a.channels, a.tokens, a.sums);
-    store_output(a, encode, op.y_stride, t, rows);
+    store_output(a, encode, op.y_stride, t, rows, output_scales);
   }
 }
 

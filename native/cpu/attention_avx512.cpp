@@ -71,13 +71,14 @@ void attention_codes_avx512(const AttentionCodes& op, int task, void* scratch) {
   encoder_p.inverse_step = a.p_inverse_step;
   const EncoderF32x16 encode_p(encoder_p), encode(op.encode);
   pack_keys(a, op.k_stride, op.v_stride);
+  float output_scales[kRows];
   for (int t = 0; t < a.tokens; t += kRows) {
     const int rows = t + kRows < a.tokens ? kRows : a.tokens - t;
     pack_q(a, op.q_stride, t);
     multiply<true>(a.packed_q, a.depth, a.packed_k, a.keys, (a.head_width + 3) / 4, a.scores);
-    softmax(a, encode_p, t, rows);
+    softmax(a, encode_p, t, rows, output_scales);
     multiply<false>(a.p, a.key_depth, a.packed_v, a.channels, (a.tokens + 3) / 4, a.sums);
-    store_output(a, encode, op.y_stride, t, rows);
+    store_output(a, encode, op.y_stride, t, rows, output_scales);
   }
 }
 

@@ -15,6 +15,7 @@
 
 #include <immintrin.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "cpu/simd_avx512.h"
@@ -57,6 +58,11 @@ struct AttentionTask : AttentionHead {
 // The first n of 16 or of 64 lanes.
 inline __mmask16 first16(int n) { return static_cast<__mmask16>(n >= 16 ? 0xFFFF : (1u << n) - 1); }
 inline __mmask64 first64(int n) { return n >= 64 ? ~0ull : (1ull << n) - 1; }
+
+inline int32_t sum_of_four(__m128i sums) {
+  sums = _mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0x4E));
+  return _mm_cvtsi128_si32(_mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0xB1)));
+}
 
 // 16 bytes each of the rows of tokens s..s + 3, those that exist, as the four lanes of a vector. kTable: by row_of.
 template <bool kTable>
@@ -135,12 +141,20 @@ inline __m512i encode64(const EncoderF32x16& encode, int n, Value value) {
   return encode(part(0), part(16), part(32), part(48));
 }
 
-// e to P.
-FEWBIT_NOINLINE void weights(const AttentionTask& a, const EncoderF32x16& encode_p, int rows, const float* inverse_z) {
+// The sum of a row of P.
+inline int32_t sum_of_codes(const uint8_t* p, int key_depth) {
+  const __m128i ones = _mm_set1_epi8(1);
+  __m128i sums = _mm_setzero_si128();
+  for (int i = 0; i < key_depth; i += 16) sums = _mm_dpbusd_epi32(sums, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i)), ones);
+  return sum_of_four(sums);
+}
+
+// e times a factor of its row to P.
+FEWBIT_NOINLINE void weights(const AttentionTask& a, const EncoderF32x16& encode_p, int rows, const float* factors) {
   for (int r = 0; r < rows; ++r) {
     const int32_t* e = a.scores + ptrdiff_t(r) * a.keys;
     uint8_t* p = a.p + ptrdiff_t(r) * a.key_depth;
-    const __m512 scale = _mm512_set1_ps(inverse_z[r]);
+    const __m512 scale = _mm512_set1_ps(factors[r]);
     const auto weight = [&](int i) { return _mm512_mul_ps(_mm512_load_ps(e + i), scale); };
     int i = 0;
     for (; i + 64 <= a.tokens; i += 64)
@@ -163,12 +177,11 @@ inline int32_t excess(const AttentionTask& a, int r) {
   __m128i sums = _mm_setzero_si128();
   for (int c = 0; c < a.depth; c += 16)
     sums = _mm_dpbusd_epi32(sums, _mm_set1_epi8(-128), _mm_load_si128(reinterpret_cast<const __m128i*>(q + c)));
-  sums = _mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0x4E));
-  return _mm_cvtsi128_si32(_mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0xB1)));
+  return sum_of_four(sums);
 }
 
-// Scores to P of queries t..t + rows.
-inline void softmax(const AttentionTask& a, const EncoderF32x16& encode_p, int t, int rows) {
+// Scores to P of queries t..t + rows, and what the sums of products with each are multiplied with.
+inline void softmax(const AttentionTask& a, const EncoderF32x16& encode_p, int t, int rows, float* output_scales) {
   float inverse_z[kMostRows];
   if (a.logits) {
     int32_t beyond[kMostRows];
@@ -177,13 +190,18 @@ inline void softmax(const AttentionTask& a, const EncoderF32x16& encode_p, int t
   } else {
     exponentials(a, rows, inverse_z);
   }
+  if (a.relative) std::fill_n(inverse_z, rows, 1.0f);
   weights(a, encode_p, rows, inverse_z);
+  for (int r = 0; r < rows; ++r)
+    output_scales[r] =
+        a.relative ? relative_scale(a.output_scale, sum_of_codes(a.p + ptrdiff_t(r) * a.key_depth, a.key_depth)) : a.output_scale;
 }
 
 // Sums to bytes of queries t..t + rows.
-FEWBIT_NOINLINE void store_output(const AttentionTask& a, const EncoderF32x16& encode, ptrdiff_t stride, int t, int rows) {
-  const __m512 scale = _mm512_set1_ps(a.output_scale);
+FEWBIT_NOINLINE void store_output(const AttentionTask& a, const EncoderF32x16& encode, ptrdiff_t stride, int t, int rows,
+                                  const float* output_scales) {
   for (int r = 0; r < rows; ++r) {
+    const __m512 scale = _mm512_set1_ps(output_scales[r]);
     const int32_t* o = a.sums + ptrdiff_t(r) * a.channels;
     uint8_t* y = a.y + attention_row(a.row_of, t + r) * stride;
     const auto value = [&](int c) { return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(o + c)), scale); };

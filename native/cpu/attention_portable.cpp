@@ -79,15 +79,18 @@ void attention_codes_portable(const AttentionCodes& op, int task, void* scratch)
       scores[s] = sum;
     }
     const float z = logits ? exponentials_of_logits(op, place, t, scores, e) : exponentials(scores, tokens, op.logit_scale[h], e);
-    const float inverse_z = 1.0f / z;
+    const float inverse_z = op.relative ? 1.0f : 1.0f / z;
     std::memset(sums, 0, width * sizeof(int32_t));
+    int32_t sum_p = 0;
     for (int s = 0; s < tokens; ++s) {
       const int p = encode(encode_p, e[s] * inverse_z);
       if (p == 0) continue;  // at few bits most are
+      sum_p += p;
       const int16_t* row = v16 + ptrdiff_t(s) * width;
       for (int c = 0; c < width; ++c) sums[c] += p * row[c];
     }
-    for (int c = 0; c < width; ++c) y_row[c] = encode(op.encode, float(sums[c]) * op.output_scale[h]);
+    const float scale = op.relative ? relative_scale(op.output_scale[h], sum_p) : op.output_scale[h];
+    for (int c = 0; c < width; ++c) y_row[c] = encode(op.encode, float(sums[c]) * scale);
   }
 }
 

@@ -20,6 +20,7 @@ struct AttentionHead {
   const float* bias;       // null, or [tokens][tokens]
   const uint8_t* regions;  // null when no two differ
   bool logits;             // softmax of float logits
+  bool relative;
   float logit_scale, logit_inverse_step, logit_step, output_scale;
   float p_inverse_step;
   int32_t* scores;
@@ -32,6 +33,7 @@ struct AttentionHead {
     bias = place.bias;
     regions = parting_regions(place.regions, tokens);
     logits = attention_has_logits(op);
+    relative = op.relative;
     q = op.q + b * op.q_image_stride + h * head_width;
     k = op.k + b * op.k_image_stride + h * head_width;
     v = op.v + b * op.v_image_stride + h * head_width;

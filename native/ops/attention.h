@@ -34,11 +34,16 @@ struct AttentionWindows {
 //   m     = max of x[s] over the keys that are attended
 //   e[s]  = exp_nonpositive((x[s] - m) * u)                           u = logit_step with a code of logits, else 1
 //         = 0 for the keys that are not
-// And then:
+// And then, where encode_p has inverse step p_inverse_step[h] and offset 0,
 //   z     = tree16 over s of e[s]                                     (lanes as in ops/layernorm.h)
-//   P[s]  = encode_p(e[s] * (1 / z)) with inverse step p_inverse_step[h]; offset of this code is 0
+//   P[s]  = encode_p(e[s] * (1 / z))
+//   u     = output_scale[h]
+// or with `relative`, so that the largest of each query is 1 before it is rounded, and codes add up to 1 exactly:
+//   P[s]  = encode_p(e[s])
+//   u     = output_scale[h] * (1 / float(max(sum_s P[s], 1)))
+// And of both:
 //   O[c]  = sum_s P[s] (v[s][c] - 128)                                exact int32
-//   y     = encode(float(O[c]) * output_scale[h])
+//   y     = encode(float(O[c]) * u)
 struct AttentionCodes {
   int images, heads, tokens, head_width;                     // tokens of a window
   const uint8_t *q, *k, *v;                                  // bytes with offset 128
@@ -47,13 +52,14 @@ struct AttentionCodes {
   // [heads]
   const float* logit_scale;     // step of q * step of k / sqrt(head_width)
   const float* p_inverse_step;  // replaces encode_p.inverse_step
-  const float* output_scale;    // step of P * step of v
+  const float* output_scale;    // step of P * step of v; relative: step of v
   Encoder encode_p;             // levels 0..255
   uint8_t* y;
   ptrdiff_t y_stride, y_image_stride;  // bytes
   Encoder encode;
   AttentionWindows windows;
   float logit_inverse_step, logit_step;  // of the code of logits; both 0 without one
+  bool relative;                         // codes of P relative to the largest of each query
 };
 
 struct AttentionF32 {
@@ -104,6 +110,9 @@ static inline ptrdiff_t attention_row(const int32_t* rows, int token) { return r
 static inline bool attention_has_logits(const AttentionCodes& op) {
   return op.windows.bias || op.windows.regions || op.logit_inverse_step > 0;
 }
+
+// u of a query whose codes of probabilities are relative, and have this sum.
+static inline float relative_scale(float output_scale, int32_t sum) { return output_scale * (1.0f / float(sum > 1 ? sum : 1)); }
 
 // Scratch a thread needs, 64-byte aligned.
 size_t attention_codes_scratch(int tokens, int head_width);

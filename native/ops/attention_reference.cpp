@@ -53,14 +53,21 @@ void attention_codes_reference(const AttentionCodes& op) {
         for (int c = 0; c < op.head_width; ++c) scores[s] += (q(t)[c] - 128) * (k(s)[c] - 128);
       }
       exponentials(op, place, t, scores, e);
-      float lanes[16] = {};
-      for (int s = 0; s < op.tokens; ++s) lanes[s % 16] += e[s];
-      const float inverse_z = 1.0f / tree16(lanes);
-      for (int s = 0; s < op.tokens; ++s) p[s] = encode(encode_p, e[s] * inverse_z);
+      float scale = op.output_scale[h];
+      if (op.relative) {
+        int32_t sum = 0;
+        for (int s = 0; s < op.tokens; ++s) sum += p[s] = encode(encode_p, e[s]);
+        scale = relative_scale(scale, sum);
+      } else {
+        float lanes[16] = {};
+        for (int s = 0; s < op.tokens; ++s) lanes[s % 16] += e[s];
+        const float inverse_z = 1.0f / tree16(lanes);
+        for (int s = 0; s < op.tokens; ++s) p[s] = encode(encode_p, e[s] * inverse_z);
+      }
       for (int c = 0; c < op.head_width; ++c) {
         int32_t o = 0;
         for (int s = 0; s < op.tokens; ++s) o += p[s] * (v(s)[c] - 128);
-        y(t)[c] = encode(op.encode, float(o) * op.output_scale[h]);
+        y(t)[c] = encode(op.encode, float(o) * scale);
       }
     }
   }

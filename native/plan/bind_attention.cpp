@@ -66,6 +66,7 @@ AttentionCodes bind(const AttentionCodesOp& plan, const Pass& pass) {
   op.p_inverse_step = pointer(pass, plan.p_inverse_step);
   op.output_scale = pointer(pass, plan.output_scale);
   op.encode_p = encoder(pass, plan.encode_p);
+  op.relative = plan.relative;
   op.y = pointer<uint8_t>(pass, plan.y, 0);
   op.y_stride = plan.y.row_stride;
   op.y_image_stride = plan.y.image_stride;

@@ -100,6 +100,7 @@ struct AttentionCodesOp {
   PlanEncoder encode_p, encode;
   std::optional<PlanWindows> windows;
   std::optional<PlanLogitCode> logit_code;
+  bool relative;
 };
 
 struct AttentionF32Op {

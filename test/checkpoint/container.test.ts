@@ -121,6 +121,17 @@ describe('full coverage', () => {
     expect(Object.keys(JSON.parse(file.metadata.scheme))).toEqual(['weights', 'edges'])
     await file.close()
     expect((await readContainer(path)).scheme.coverage).toBe('partial')
+    const scheme = simpleScheme(parts.graph, pixels, 'full')
+    const versionOf = async () => {
+      const name = join(folder.path, 'version.fewbit')
+      await writeContainer(name, { ...parts, scheme })
+      const written = await openSafetensors(name)
+      await written.close()
+      return written.metadata.version
+    }
+    expect(await versionOf()).toBe('3')
+    scheme.edges.forEach(({ relative, ...code }, edge) => scheme.edges.set(edge, code))
+    expect(await versionOf()).toBe('2')
   })
 })
 
@@ -188,8 +199,8 @@ describe('refuses', () => {
     ['another format', (old) => ({ ...old, format: 'pt' }), 'this is not a .fewbit model'],
     [
       'a newer version',
-      (old) => ({ ...old, version: '3' }),
-      'written in version 3 of the format, this fewbit reads up to 2: update the package',
+      (old) => ({ ...old, version: '4' }),
+      'written in version 4 of the format, this fewbit reads up to 3: update the package',
     ],
     ['a version that is none', (old) => ({ ...old, version: 'x' }), 'unknown version x of the format'],
     ['no graph', ({ graph: _, ...rest }) => rest, 'the metadata lack graph'],

@@ -74,6 +74,27 @@ it('does not clip a channel that reaches far in all rows, whose errors add up', 
   expect(stepsOf(code, WIDTH)[2] * -code.levels[0]).toBeGreaterThan(70)
 })
 
+it('estimates what a clipped column costs as LayerNorm of the row with that column alone clipped', async () => {
+  const [width, far, step] = [64, 5, 0.5]
+  const rows = normals(6, 40 * width).map((x, i) => (i % width === far && Math.floor(i / width) % 4 === 0 ? 300 + x : x))
+  const weights = Float64Array.from({ length: width }, (_, j) => 1 + (j % 3))
+  const estimates = await new StreamLoss(observationOf(rows, width), weights, 1, () => {}).columns(step, 8)
+  const normal = (row: Float32Array) => {
+    const mean = row.reduce((a, b) => a + b, 0) / width
+    const deviation = Math.sqrt(row.reduce((sum, x) => sum + (x - mean) ** 2, 0) / width)
+    return { values: row.map((x) => (x - mean) / deviation), deviation }
+  }
+  let [loss, inverses] = [0, 0]
+  for (let t = 0; t < 40; t++) {
+    const row = rows.slice(t * width, (t + 1) * width)
+    const coded = row.map((x, j) => (j === far ? step * Math.min(Math.round(x / step), 127) : x))
+    const [exact, found] = [normal(row), normal(coded)]
+    inverses += exact.deviation ** -2
+    exact.values.forEach((x, j) => (loss += weights[j] * (x - found.values[j]) ** 2))
+  }
+  expect((estimates[far] * inverses) / (loss * 40)).toBeCloseTo(1, 1)
+})
+
 it('codes everything that GELU reads, and normal channels as finely as if the others were not there', async () => {
   const { code } = await searchReach(observation, 8, importance, () => {})
   const normal = await searchReach(

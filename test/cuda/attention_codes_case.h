@@ -19,6 +19,7 @@ struct AttentionCase {
   Windows windows = {};
   float logit_step = 0;
   int gap = 0;  // bytes between rows
+  bool relative = false;
 };
 
 class AttentionFixture {
@@ -36,7 +37,7 @@ class AttentionFixture {
     for (int h = 0; h < c.heads; ++h) {
       logit_scale_.push_back(1.5f / (74.0f * 74.0f * std::sqrt(float(c.head_width))) * (1.0f + 0.3f * float(h % 4)));
       p_inverse_step_.push_back(float(c.p_levels - 1) * (1.0f + 0.1f * float(h % 3)));
-      output_scale_.push_back(1.0f / (20.0f * float(c.p_levels)) * (1.0f + 0.2f * float(h % 2)));
+      output_scale_.push_back(1.0f / (c.relative ? 20.0f : 20.0f * float(c.p_levels)) * (1.0f + 0.2f * float(h % 2)));
     }
     for (int i = 0; i < kEncodeTable; ++i) {
       p_table_[i] = static_cast<uint8_t>(c.p_fine_levels ? nearest_of_two_scales(i)
@@ -53,6 +54,7 @@ class AttentionFixture {
     op.q_image_stride = op.k_image_stride = op.v_image_stride = rows_ * stride_;
     op.logit_scale = logit_scale_.data(), op.p_inverse_step = p_inverse_step_.data(), op.output_scale = output_scale_.data();
     op.encode_p = {1.0f, 0, c_.p_levels - 1, 0, tabled() ? p_table_ : nullptr};
+    op.relative = c_.relative;
     op.y = y_.data(), op.y_stride = y_stride(), op.y_image_stride = rows_ * y_stride();
     op.encode = {60.0f, -128, 127, 128, c_.y_table ? y_table_ : nullptr};
     op.windows = tables_.op;
@@ -78,7 +80,7 @@ class AttentionFixture {
     p.logit_scale = mirror.up(logit_scale_.data(), logit_scale_.size());
     p.p_inverse_step = mirror.up(p_inverse_step_.data(), p_inverse_step_.size());
     p.output_scale = mirror.up(output_scale_.data(), output_scale_.size());
-    p.encode_p = o.encode_p, p.encode = o.encode;
+    p.encode_p = o.encode_p, p.encode = o.encode, p.relative = o.relative;
     if (tabled()) {
       const TwoScales scales = two_scales(p_table_, p.encode_p.high);
       p.fine_levels = scales.fine_levels, p.coarse_shift = scales.coarse_shift;

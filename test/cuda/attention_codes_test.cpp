@@ -13,6 +13,8 @@ namespace {
 // What a step of a probability does to y in its own steps, at most: the largest distance of levels times 128.
 double reach(const AttentionCase& c) {
   const double step = c.p_codebook ? 16.0 : c.p_fine_levels ? (c.p_levels - 1) / (c.p_fine_levels - 1) : 1.0;
+  // Relative codes are divided by their sum, which is the largest level at least, and moves with the code: y moves by 255 of values.
+  if (c.relative) return std::ceil(step * 255.0 / (20.0 * (c.p_levels - 1)) * 1.2 * 60.0) + (c.y_table ? 4 : 1);
   return std::ceil(step * 128.0 / (20.0 * c.p_levels) * 1.2 * 60.0) + (c.y_table ? 4 : 1);
 }
 
@@ -75,6 +77,7 @@ TEST_CASE("attention on codes: every edge of tokens") {
       if (seed % 5 == 3) c.p_fine_levels = 64, c.p_levels = 253;
       if (seed % 5 == 4) c.p_fine_levels = 16, c.p_levels = 241;
       c.y_table = seed % 7 == 1;
+      c.relative = seed % 4 >= 2;
       check(c, seed, width == 32 && tokens > 64);
     }
 }
@@ -89,6 +92,7 @@ TEST_CASE("attention on codes: windows, biases, regions and coded logits") {
         c.windows = {1 + int(seed % 3), (features & 1) != 0 || seed % 3 != 0, (features & 2) != 0, (features & 4) != 0};
         if (seed % 4 == 1) c.logit_step = 0.05f;
         if (seed % 5 == 1) c.p_levels = 64;
+        c.relative = seed / 8 % 2 == 1;
         check(c, seed);
       }
   for (int tokens : {65, 130, 197}) {
@@ -104,4 +108,6 @@ TEST_CASE("attention on codes: shapes that the simple kernels have") {
   AttentionCase odd{1, 2, 33, 32};
   odd.gap = 1;
   check(odd, 3, true);
+  odd.relative = true, odd.p_codebook = true;
+  check(odd, 4, true);
 }

@@ -119,6 +119,7 @@ it.each<[string, () => Scheme, string]>([
     () => withCode(probabilitiesOf({ name: 'layers.0.attention' }), { ...four, levels: [-2, -1, 0, 1] }),
     'no negative levels',
   ],
+  ['relative queries', () => withCode('layers.0.attention.query', { relative: true }), 'only codes of probabilities are relative'],
   ['an odd zero point', () => withCode('layers.0.mlp.gelu', { ...eight, levels: eight.levels.map((level) => level - 1) }), 'is odd'],
   [
     'queries below -128',

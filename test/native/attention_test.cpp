@@ -51,6 +51,7 @@ struct CodesCase {
   float temperature;  // standard deviation of a logit
   Windows windows = {};
   float logit_step = 0;
+  bool relative = false;
 };
 
 class CodesFixture {
@@ -76,7 +77,7 @@ class CodesFixture {
     for (int h = 0; h < c.heads; ++h) {
       logit_scale_.push_back(c.temperature / (74.0f * 74.0f * std::sqrt(float(c.head_width))) * (1 + 0.3f * h));
       p_inverse_step_.push_back(float(c.p_levels) * (1 + 0.1f * h));
-      output_scale_.push_back(1.0f / (40.0f * c.p_levels) * (1 + 0.2f * h));
+      output_scale_.push_back(1.0f / (c.relative ? 40.0f : 40.0f * c.p_levels) * (1 + 0.2f * h));
     }
     op_.logit_scale = logit_scale_.data();
     op_.p_inverse_step = p_inverse_step_.data();
@@ -96,6 +97,7 @@ class CodesFixture {
     tables_ = std::make_unique<WindowTables>(c.windows, c.heads, c.tokens, 2 * c.temperature, random_);
     op_.windows = tables_->op;
     if (c.logit_step > 0) op_.logit_step = c.logit_step, op_.logit_inverse_step = 1.0f / c.logit_step;
+    op_.relative = c.relative;
   }
 
   template <class Run>
@@ -138,7 +140,7 @@ void check(const CodesCase& c, unsigned seed) {
          ", p levels ", c.p_levels, std::string(c.p_table ? ", p table" : ""), std::string(c.y_table ? ", y table" : ""),
          ", bytes ", int(c.bytes), ", windows ", c.windows.count, std::string(c.windows.rows ? ", rows" : ""),
          std::string(c.windows.bias ? ", bias" : ""), std::string(c.windows.regions ? ", regions" : ""), ", logit step ",
-         c.logit_step, ", seed ", seed);
+         c.logit_step, std::string(c.relative ? ", relative" : ""), ", seed ", seed);
     const bool equal = fixture.result(implementation) == want;
     REQUIRE(equal);
   }
@@ -155,6 +157,9 @@ TEST_CASE("attention codes: all implementations give the reference's bits") {
       // Every pair of token count and width, the other choices by turns.
       check({1 + int(seed % 2), 1 + int(seed % 3), tokens, width, levels[seed % 4], seed % 5 == 0, seed % 6 == 0,
              CodesCase::random, seed % 4 ? 2.0f : 20.0f},
+            seed);
+      check({1 + int(seed % 2), 1 + int(seed % 3), tokens, width, levels[seed % 4], seed % 5 == 0, seed % 6 == 0,
+             CodesCase::random, seed % 4 ? 2.0f : 20.0f, {}, 0, true},
             seed);
     }
 }
@@ -185,7 +190,7 @@ TEST_CASE("attention codes: windows, bias, regions and coded logits") {
         if (tokens > 49 && seed % 4) continue;
         const Windows windows = {kind & 1 ? 3 : 1, (kind & 1) != 0, (kind & 2) != 0, (kind & 4) != 0};
         check({1 + int(seed % 2), 1 + int(seed % 3), tokens, width, seed % 2 ? 255 : 15, seed % 5 == 0, seed % 7 == 0,
-               CodesCase::random, seed % 4 ? 2.0f : 20.0f, windows, kind & 8 ? (seed % 3 ? 0.1f : 0.01f) : 0.0f},
+               CodesCase::random, seed % 4 ? 2.0f : 20.0f, windows, kind & 8 ? (seed % 3 ? 0.1f : 0.01f) : 0.0f, seed % 2 == 0},
               seed);
       }
   const Windows all = {4, true, true, true};
@@ -238,6 +243,27 @@ TEST_CASE("attention codes: a code of logits saturates") {
   // Weights exp(-1.27), 1, 1 over their sum, in 255ths: 31, 112 and 112.
   const int want = 128 + int(std::nearbyint((31 * -128 + 112 * 20 + 112 * 40) / 255.0));
   CHECK(y == std::vector<uint8_t>(3, static_cast<uint8_t>(want)));
+}
+
+// Logits 0, -ln 2 and -ln 4 are 1, 1/2 and 1/4 of the largest: in halves 2, 1 and 0 (half to even), in quarters 4, 2 and 1, which
+// are divided by their sums.
+TEST_CASE("attention codes: relative to the largest, codes add up to 1") {
+  const std::vector<uint8_t> q(3, 129), k = {130, 129, 128}, v = {128 + 70, 128 + 7, 128 - 42};
+  const float scale = std::log(2.0f), output_scale = 1.0f;
+  for (const int parts : {2, 4}) {
+    std::vector<uint8_t> y(3);
+    const float p_inverse_step = float(parts);
+    AttentionCodes op = {};
+    op.images = 1, op.heads = 1, op.tokens = 3, op.head_width = 1;
+    op.q = q.data(), op.k = k.data(), op.v = v.data(), op.y = y.data();
+    op.q_stride = op.k_stride = op.v_stride = op.y_stride = 1;
+    op.logit_scale = &scale, op.p_inverse_step = &p_inverse_step, op.output_scale = &output_scale;
+    op.encode_p = {0.0f, 0, 255, 0, nullptr}, op.encode = {1.0f, -128, 127, 128, nullptr};
+    op.relative = true;
+    attention_codes_reference(op);
+    // (2 * 70 + 7) / 3 = 49; (4 * 70 + 2 * 7 - 42) / 7 = 36.
+    CHECK(y == std::vector<uint8_t>(3, static_cast<uint8_t>(128 + (parts == 2 ? 49 : 36))));
+  }
 }
 
 TEST_CASE("attention codes: equal keys give the mean of the values") {

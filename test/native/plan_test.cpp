@@ -300,7 +300,8 @@ Plan plan_with_codes() {
                                                     {1.0f, 0, 255, 0, std::nullopt, std::nullopt},
                                                     encode,
                                                     std::nullopt,
-                                                    std::nullopt}});
+                                                    std::nullopt,
+                                                    false}});
   return plan;
 }
 

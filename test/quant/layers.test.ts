@@ -92,9 +92,12 @@ function truthOf(graph: Graph, scheme: Scheme, pixels: Float32Array): Truth {
       const code = scheme.edges.get(name)
       if (!code) return
       const rounds = roundsOf(graph, name, code, values)
-      const after = values.data.map((x, i) => nearestLevel({ ...code, step: rounds.step(i) }, x) * rounds.step(i))
-      round(name, values.data.slice(), after, [code.levels[0], code.levels[code.levels.length - 1]], rounds)
-      values.data.set(after)
+      const { width } = values
+      const ofRow = (i: number, data: Float64Array) => data.subarray(i - (i % width), i - (i % width) + width)
+      const before = values.data.map((x, i) => (code.relative ? x / Math.max(...ofRow(i, values.data)) : x))
+      const after = before.map((x, i) => nearestLevel({ ...code, step: rounds.step(i) }, x) * rounds.step(i))
+      round(name, before, after, [code.levels[0], code.levels[code.levels.length - 1]], rounds)
+      values.data.set(code.relative ? after.map((x, i) => x / ofRow(i, after).reduce((a, b) => a + b, 0)) : after)
     })
     for (const { name, output } of graph.nodes) errors.add(name, (exact.get(output) as Matrix).data, (coded.get(output) as Matrix).data)
   }

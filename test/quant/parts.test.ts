@@ -59,8 +59,8 @@ it('has the code families of the parts that are there', async () => {
   expect(await found('sequence')).toContain('codebook')
   const named = await found('sequence', 'codebooks')
   expect([named.has('regions'), named.has('codebook')]).toEqual([true, false])
-  expect(await found('sequence', 'codebooks', 'families')).toEqual(new Set(['uniform', 'v2sf', 'o2sf']))
-  expect(await found('sequence', 'codebooks', 'families', 'v2sf')).toEqual(new Set(['uniform', 'o2sf']))
+  expect(await found('sequence', 'codebooks', 'families', 'relative-softmax')).toEqual(new Set(['uniform', 'v2sf', 'o2sf']))
+  expect(await found('sequence', 'codebooks', 'families', 'relative-softmax', 'v2sf')).toEqual(new Set(['uniform', 'o2sf']))
   expect(await found('codebooks', 'families', 'v2sf', 'o2sf')).toEqual(new Set(['uniform']))
 })
 
@@ -70,6 +70,13 @@ it('has one step for an edge of attention without head-steps, and one for a weig
   expect(headed(all).length).toBeGreaterThan(0)
   expect(headed(neither)).toEqual([])
   expect([stepsDiffer(all), stepsDiffer(neither)]).toEqual([true, false])
+})
+
+it('codes softmax relative to the largest of each query, with relative-softmax', async () => {
+  const relative = (quantized: QuantizedGraph) => codes(quantized).flatMap(([name, code]) => (code.relative ? [name] : []))
+  const softmax = codes(await without([])).flatMap(([name]) => (name.endsWith('.probabilities') ? [name] : []))
+  expect(relative(await without([]))).toEqual(softmax)
+  expect(relative(await without(['relative-softmax']))).toEqual([])
 })
 
 it('rounds weights to the nearest level without compensation and refit', async () => {

@@ -34,6 +34,7 @@ function everyOp(): Plan {
       ...{ name: 'heads', op: 'attentionCodes', q: codes(1024, 6, 20), k: codes(1024, 6, 20), v: codes(1024, 6, 20), heads: 4 },
       ...{ y: codes(2048, 6, 20), logitScale: many(), pInverseStep: many(), outputScale: many(), encode },
       encodeP: { inverseStep: 1, low: 0, high: 255, offset: 0 },
+      relative: true,
       windows: { count: 2, rows: Int32Array.from([1, 3, 5, 0, 2, 4]) },
       logitCode: { inverseStep: 10, step: 0.1 },
     },

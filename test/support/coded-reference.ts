@@ -150,11 +150,12 @@ function attention(
         const most = Math.max(...logits)
         const weights = logits.map((logit) => Math.exp(logit - most))
         const total = weights.reduce((a, b) => a + b, 0)
-        const levels = weights.map((weight) => nearestLevel(codeP, weight / total))
+        const levels = weights.map((weight) => nearestLevel(codeP, p.relative ? weight : weight / total))
+        const scale = p.relative ? fround(stepV / Math.max(levels.reduce((a, b) => a + b, 0), 1)) : outputScale
         for (let c = head * channels; c < (head + 1) * channels; c++) {
           let sum = 0
           for (let s = 0; s < tokens; s++) sum += levels[s] * v.data[window.rows[s] * width + c]
-          output.data[window.rows[t] * width + c] = fround(fround(sum) * outputScale)
+          output.data[window.rows[t] * width + c] = fround(fround(sum) * scale)
         }
       }
     }

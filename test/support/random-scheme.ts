@@ -22,6 +22,7 @@ export function simpleScheme(graph: Graph, image: Float32Array, coverage: Scheme
     const table = kind === 'probabilities' || name.endsWith('gelu')
     if (kind === 'residual') scheme.edges.set(name, streamCode(values, i, takesFactors(graph, name)))
     else if (kind === 'gelu input' || kind === 'logits') scheme.edges.set(name, symmetricCode(values, 8))
+    else if (kind === 'probabilities' && coverage === 'full') scheme.edges.set(name, relativeCode(i))
     else if (table) scheme.edges.set(name, tableCode(values, Math.min(bits, 6)))
     else scheme.edges.set(name, readByLinears(graph, name) && i % 3 === 0 ? uniformCode(values, 8, -200) : uniformCode(values, bits))
   })
@@ -82,6 +83,12 @@ function uniformCode(values: Matrix, bits: number, low = values.data.every((x) =
   const levels = Array.from({ length: 2 ** bits }, (_, i) => low + i)
   return { bits, family: 'uniform', levels, step: Math.fround(reach(values) / (high + 0.5)) }
 }
+
+/** Of softmax relative to the largest of each query: a fine half and a coarse one, or consecutive levels of which the highest clip. */
+const relativeCode = (i: number): Code =>
+  i % 2
+    ? { ...tableCode({ rows: 1, width: 1, data: Float64Array.of(1) }, 6), relative: true }
+    : { ...uniformCode({ rows: 1, width: 1, data: Float64Array.of(0.9) }, 8), relative: true }
 
 /** A fine half and a coarse one, four times as wide; levels of both coincide at 0. */
 function tableCode(values: Matrix, bits: number): Code {
