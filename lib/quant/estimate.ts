@@ -82,11 +82,12 @@ const GRADIENT_PASSES = 4
 type Costs = Partial<Amounts> & { of?: Part[] }
 
 /**
- * Once before any codes; for widths; each time that codes are found; and each time that they are found in sequence. Measured on an AMD EPYC (Zen 4) with two
+ * Once before any codes; for widths; each time that codes are found; each time that they are found in sequence; and once for
+ * all sequences. Measured on an AMD EPYC (Zen 4) with two
  * cores, on vision transformers of 48 to 384 channels and 16 to 64 images of 32 x 32 and 224 x 224, all within a factor of two. Parts that are not named take
  * little time.
  */
-const COSTS: Record<Preset, Record<'prepare' | 'widths' | 'quantize' | 'sequence', Costs[]>> = {
+const COSTS: Record<Preset, Record<'prepare' | 'widths' | 'quantize' | 'sequence' | 'rows', Costs[]>> = {
   best: {
     prepare: [
       { passes: 6, columns: 5e-5 },
@@ -112,24 +113,28 @@ const COSTS: Record<Preset, Record<'prepare' | 'widths' | 'quantize' | 'sequence
       { of: ['sequence', 'compensation', 'row-steps', 'descent'], compensation: 2e-9 },
       { of: ['sequence', 'refit'], compensation: 1.3e-9 },
     ],
+    rows: [{ of: ['sequence', 'row-sensitivity'], passes: 8 }],
   },
   mptq: {
     prepare: [{ passes: 6, columns: 4e-4 }],
     widths: [{ trials: 4, columns: 3e-3 }],
     quantize: [{ passes: 2, values: 5e-8, columns: 8e-4 }],
     sequence: [],
+    rows: [],
   },
   tsptq: {
     prepare: [{ passes: 6, columns: 5e-5 }],
     widths: [],
     quantize: [{ passes: 2, values: 5e-8, columns: 8e-4 }],
     sequence: [],
+    rows: [],
   },
   minmax: {
     prepare: [{ passes: 2, columns: 5e-5 }],
     widths: [],
     quantize: [{ passes: 2, values: 3e-8 }],
     sequence: [],
+    rows: [],
   },
 }
 
@@ -148,7 +153,8 @@ export function estimateSeconds(graph: Graph, work: Work, { secondsPerMac, slowd
   }
   const fitted = fittedImages(images)
   const sequence = fitted < images ? seconds('sequence', fitted) + seconds('sequence') : 0
-  const search = seconds('prepare') + (work.widths ? seconds('widths') : 0) + quantizations * (seconds('quantize') + sequence)
+  const rows = fitted < images ? seconds('rows') : 0
+  const search = seconds('prepare') + rows + (work.widths ? seconds('widths') : 0) + quantizations * (seconds('quantize') + sequence)
   return search + costOf(graph).macs * work.validated * (1 + quantizations) * secondsPerMac
 }
 

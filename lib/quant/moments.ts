@@ -49,6 +49,7 @@ export interface JointMoments {
  *
  * @param x [rows][width]
  * @param y [rows][width]
+ * @param weights [rows] how much each row counts, or null: all alike; means are those of all rows alike
  */
 export async function jointMoments(
   x: Float32Array,
@@ -56,12 +57,14 @@ export async function jointMoments(
   width: number,
   breathe: ReturnType<typeof breather>,
   options: RunOptions = {},
+  weights: Float32Array | null = null,
 ): Promise<JointMoments> {
-  const columns = await columnsOf(y, width, breathe)
+  const scales = scalesOf(weights ?? new Float32Array(y.length / width).fill(1))
+  const columns = await columnsOf(y, width, scales, breathe)
   const own: Tensor = { shape: [width, y.length / width], data: columns }
   // The product of columns: its rows are columns of the samples.
   const product = async (left: Float32Array) => Float64Array.from(await multiplyRows(left, own, options))
-  return { cross: await product(await columnsOf(x, width, breathe)), own: await product(columns) }
+  return { cross: await product(await columnsOf(x, width, scales, breathe)), own: await product(columns) }
 }
 
 /** Cov[y, y] of parts with as many rows each. */
@@ -82,17 +85,27 @@ export async function columnMeans(rows: Float32Array, width: number, breathe: ()
   return mean
 }
 
-/** [width][rows], without the means, times 1 / sqrt(rows). */
-async function columnsOf(samples: Float32Array, width: number, breathe: ReturnType<typeof breather>): Promise<Float32Array> {
+/** Of rows, so that the weighed mean of their products is a sum. */
+function scalesOf(weights: Float32Array): Float32Array {
+  const total = weights.reduce((sum, w) => sum + w, 0)
+  return weights.map((w) => Math.sqrt(w / total))
+}
+
+/** [width][rows], without the means, times the scale of each row. */
+async function columnsOf(
+  samples: Float32Array,
+  width: number,
+  scales: Float32Array,
+  breathe: ReturnType<typeof breather>,
+): Promise<Float32Array> {
   const rows = samples.length / width
   const mean = await columnMeans(samples, width, breathe)
   const columns = new Float32Array(samples.length)
-  const scale = Math.sqrt(1 / rows)
   // Sixteen rows together, which are a line of the cache of each column.
   for (let from = 0; from < rows; from += 16) {
     const to = Math.min(from + 16, rows)
     for (let j = 0; j < width; j++) {
-      for (let t = from; t < to; t++) columns[j * rows + t] = scale * (samples[t * width + j] - mean[j])
+      for (let t = from; t < to; t++) columns[j * rows + t] = scales[t] * (samples[t * width + j] - mean[j])
     }
     await breathe()
   }

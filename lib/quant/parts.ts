@@ -40,6 +40,8 @@ export const PARTS = [
   'allocation',
   /** Codes are found once more on what the quantized layers before make of the images, and kept where logits of images left out come closer to the float model's. */
   'sequence',
+  /** In the sequence, rows of what layers read count as much as predictions mind errors of what the layers make of them. */
+  'row-sensitivity',
   /** In the sequence, gamma and beta of each LayerNorm give the signal its mean and size back. */
   'norms',
   /** In the sequence, weights are fitted to the errors of what they multiply (ERQ). */

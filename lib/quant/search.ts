@@ -17,6 +17,7 @@ import { findOperands, type Operands } from './operands.js'
 import { NOTHING, type Without } from './parts.js'
 import { rotate } from './rotate.js'
 import { rotateHeads } from './rotate-heads.js'
+import { measureRowSensitivity, type RowSensitivity } from './row-sensitivity.js'
 import { type Choice, quantizeInSequence } from './sequential.js'
 import { smooth } from './smooth.js'
 import { splitChannels } from './split.js'
@@ -85,6 +86,8 @@ export class Search {
   private readonly damage: Damage
   /** By unit: at each of WIDTHS. */
   private readonly damages = new Map<Unit, number[]>()
+  /** Measured for the first sequence. */
+  private rowSensitivity: RowSensitivity | null = null
 
   private constructor(
     /** Rotated and smoothed: computes what the model computes. */
@@ -145,6 +148,7 @@ export class Search {
       bits: (name: string) => chosen.get(name) as number,
       importance: this.information.columns,
       streamRows: this.streamRows,
+      rowSensitivity: without.has('row-sensitivity') ? new Map() : await this.sensitivity(),
     }
     const trial = await this.quantizeOn(fitted, choice, (done) => report(operands + done))
     if (unfitted(trial, this.calibration) < unfitted(parallel, this.calibration)) {
@@ -152,6 +156,12 @@ export class Search {
     }
     report(total)
     return parallel
+  }
+
+  private async sensitivity(): Promise<RowSensitivity> {
+    const { threads, signal } = this.options
+    this.rowSensitivity ??= await measureRowSensitivity(this.float, this.found.activations, this.calibration, this.logits, { threads, signal })
+    return this.rowSensitivity
   }
 
   /** In sequence. */

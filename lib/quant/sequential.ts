@@ -14,7 +14,8 @@ import { type Calibration, type RunOptions, SAMPLE_ROWS, sampleStride } from './
 import { type ActivationOperand, type LinearNode, type Operands, tensorOf } from './operands.js'
 import type { Without } from './parts.js'
 import { type Refit, refit } from './refit.js'
-import { rowsOf, type StreamRows } from './stream-rows.js'
+import type { RowSensitivity } from './row-sensitivity.js'
+import { rowsOf, type StreamRows, systematic } from './stream-rows.js'
 
 /** What is settled before the sequence. */
 export interface Choice {
@@ -24,6 +25,7 @@ export interface Choice {
   /** Of errors of the columns of an edge; null: all alike. */
   importance(operand: ActivationOperand): ArrayLike<number> | null
   streamRows: StreamRows
+  rowSensitivity: RowSensitivity
 }
 
 /**
@@ -139,9 +141,8 @@ class Sequence {
   /** Chooses the code of an edge and rounds its values in place. */
   private async round(operand: ActivationOperand, values: Values): Promise<void> {
     const { name, width } = operand
-    const drawn = this.choice.streamRows.get(name)
-    const seen = await this.observe(values, width)
-    const observation = drawn ? { ...seen, samples: rowsOf(values, width, drawn.numbers), rowsAnImage: drawn.rowsAnImage } : seen
+    const weights = this.choice.rowSensitivity.get(name)?.subarray(0, values.length / width) ?? null
+    const observation = this.withRows(operand, values, await this.observe(values, width), weights)
     const search = await CodeSearch.of(operand, observation, this.choice.importance(operand), this.breathe, this.choice.without)
     const { code } = await search.best(this.choice.bits(name))
     this.scheme.edges.set(name, code)
@@ -149,7 +150,7 @@ class Sequence {
     if (operand.readers.length === 0) return
     const exact = this.exact.get(name) as Values
     const [halves, mean, drifted] = await Promise.all([
-      this.momentsOf(exact, values, width),
+      this.momentsOf(exact, values, width, weights),
       columnMeans(values, width, this.breathe),
       drift(exact, values, width, this.calibration.images, this.breathe),
     ])
@@ -161,19 +162,29 @@ class Sequence {
     })
   }
 
+  /** With rows that are drawn as often as they count, where that is known. */
+  private withRows({ name, width }: ActivationOperand, values: Values, seen: Observation, weights: Float32Array | null): Observation {
+    const drawn = this.choice.streamRows.get(name)
+    if (drawn) return { ...seen, samples: rowsOf(values, width, drawn.numbers), rowsAnImage: drawn.rowsAnImage }
+    if (!weights) return seen
+    return { ...seen, samples: rowsOf(values, width, systematic(weights, Math.min(SAMPLE_ROWS, weights.length))) }
+  }
+
   /** Whether weights that read it are fitted: those with 8 bits hardly gain, and stay what they are. */
   private refits({ readers }: ActivationOperand): boolean {
     return !this.choice.without.has('refit') && readers.some(({ weight }) => this.choice.bits(weight) < 8)
   }
 
   /** Of each half of the images; if they are odd in number the last is in neither, and a single image is all. */
-  private async momentsOf(x: Values, y: Values, width: number): Promise<JointMoments[]> {
+  private async momentsOf(x: Values, y: Values, width: number, weights: Float32Array | null): Promise<JointMoments[]> {
     const { images } = this.calibration
     const size = (Math.floor(images / 2) || 1) * (x.length / images)
     const halves: JointMoments[] = []
     for (let from = 0; from + size <= x.length && halves.length < 2; from += size) {
-      const [a, b] = [x, y].map((all) => someRows(all.subarray(from, from + size), width, x.length / width / images))
-      halves.push(await jointMoments(a, b, width, this.breathe, this.options))
+      const some = (all: Float32Array, columns: number) =>
+        someRows(all.subarray((from / width) * columns, ((from + size) / width) * columns), columns, x.length / width / images)
+      const counts = weights && some(weights, 1)
+      halves.push(await jointMoments(some(x, width), some(y, width), width, this.breathe, this.options, counts))
     }
     return halves
   }

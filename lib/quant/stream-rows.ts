@@ -108,8 +108,9 @@ export function withStreamRows(
 }
 
 /** Systematic sampling: numbers as often as `count` equally distant points on the line fall into a part as long as their weight. */
-function systematic(weights: Float64Array, count: number): Int32Array {
-  const total = weights.reduce((a, b) => a + b, 0)
+export function systematic(weights: Float64Array | Float32Array, count: number): Int32Array {
+  let total = 0
+  for (const weight of weights) total += weight
   // Where nothing counts, all count alike.
   const even = total > 0 ? 0 : 1
   const distance = (total + even * weights.length) / count

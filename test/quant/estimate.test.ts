@@ -45,16 +45,20 @@ it('less is to be done without parts of best, and no less without those that had
 it('codes in sequence are found twice where some images are left out of the first time, and else not at all', async () => {
   const graph = await smallVit()
   const sequence = (images: number) => {
-    const [all, parallel] = [NOTHING, new Set<Part>(['sequence'])].map((without) =>
-      estimateSeconds(graph, { ...work, images, without }, speed),
-    )
-    return all - parallel
+    const seconds = (...without: Part[]) => estimateSeconds(graph, { ...work, images, without: new Set(without) }, speed)
+    return seconds('row-sensitivity') - seconds('sequence')
   }
   // On 3 and 4 of four images, 4 and 5 of five, 6 and 8 of eight: two images more, and seven.
   const [four, five, eight] = [4, 5, 8].map(sequence)
   expect(four).toBeGreaterThan(0)
   expect((eight - four) / (five - four)).toBeCloseTo(3.5, 6)
   expect([sequence(1), sequence(3)]).toEqual([0, 0])
+  const rows = (images: number, ...without: Part[]) =>
+    estimateSeconds(graph, { ...work, images, without: new Set(without) }, speed) -
+    estimateSeconds(graph, { ...work, images, without: new Set([...without, 'row-sensitivity']) }, speed)
+  expect([rows(3), rows(8, 'sequence')]).toEqual([0, 0])
+  expect(rows(4)).toBeGreaterThan(0)
+  expect(rows(8) / rows(4)).toBeCloseTo(2, 6)
 })
 
 it('counts passes, elements times inputs, and sampled values', async () => {
