@@ -35,7 +35,8 @@ export async function measureRowSensitivity(
   const energies = new Map([...outputs].map((edge) => [edge, new Float64Array(calibration.images * rowsOf(edge))]))
   for (let first = 0; first < calibration.images; first += IMAGES) {
     const images = Math.min(IMAGES, calibration.images - first)
-    const part = (all: Float32Array) => all.subarray((all.length / calibration.images) * first, (all.length / calibration.images) * (first + images))
+    const part = (all: Float32Array) =>
+      all.subarray((all.length / calibration.images) * first, (all.length / calibration.images) * (first + images))
     const found = await fisher(graph, { images, pixels: part(calibration.pixels) }, [...outputs], {
       ...{ threads, signal, draws: DRAWS, seed: first, seeds: signGradients, logits: part(logits) },
       samples: new Map([...outputs].map((edge) => [edge, { sampleRows: rowsOf(edge) * images, sampleStride: 1 }])),

@@ -160,7 +160,10 @@ export class Search {
 
   private async sensitivity(): Promise<RowSensitivity> {
     const { threads, signal } = this.options
-    this.rowSensitivity ??= await measureRowSensitivity(this.float, this.found.activations, this.calibration, this.logits, { threads, signal })
+    this.rowSensitivity ??= await measureRowSensitivity(this.float, this.found.activations, this.calibration, this.logits, {
+      threads,
+      signal,
+    })
     return this.rowSensitivity
   }
 

@@ -92,8 +92,8 @@ void multiply(const int16_t* x, int depth, const int16_t* b, int columns, int su
 int32_t sum_of_codes(const int16_t* p, int key_depth) {
   __m256i sums = _mm256_setzero_si256();
   for (int i = 0; i < key_depth; i += 16)
-    sums = _mm256_add_epi32(
-        sums, _mm256_madd_epi16(_mm256_load_si256(reinterpret_cast<const __m256i*>(p + i)), _mm256_set1_epi16(1)));
+    sums = _mm256_add_epi32(sums,
+                            _mm256_madd_epi16(_mm256_load_si256(reinterpret_cast<const __m256i*>(p + i)), _mm256_set1_epi16(1)));
   alignas(32) int32_t parts[8];
   _mm256_store_si256(reinterpret_cast<__m256i*>(parts), sums);
   int32_t sum = 0;

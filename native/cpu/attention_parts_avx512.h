@@ -145,7 +145,8 @@ inline __m512i encode64(const EncoderF32x16& encode, int n, Value value) {
 inline int32_t sum_of_codes(const uint8_t* p, int key_depth) {
   const __m128i ones = _mm_set1_epi8(1);
   __m128i sums = _mm_setzero_si128();
-  for (int i = 0; i < key_depth; i += 16) sums = _mm_dpbusd_epi32(sums, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i)), ones);
+  for (int i = 0; i < key_depth; i += 16)
+    sums = _mm_dpbusd_epi32(sums, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i)), ones);
   return sum_of_four(sums);
 }
 

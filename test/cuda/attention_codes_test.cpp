@@ -13,7 +13,8 @@ namespace {
 // What a step of a probability does to y in its own steps, at most: the largest distance of levels times 128.
 double reach(const AttentionCase& c) {
   const double step = c.p_codebook ? 16.0 : c.p_fine_levels ? (c.p_levels - 1) / (c.p_fine_levels - 1) : 1.0;
-  // Relative codes are divided by their sum, which is the largest level at least, and moves with the code: y moves by 255 of values.
+  // Relative codes are divided by their sum, which is the largest level at least, and moves with the code: y moves by 255 of
+  // values.
   if (c.relative) return std::ceil(step * 255.0 / (20.0 * (c.p_levels - 1)) * 1.2 * 60.0) + (c.y_table ? 4 : 1);
   return std::ceil(step * 128.0 / (20.0 * c.p_levels) * 1.2 * 60.0) + (c.y_table ? 4 : 1);
 }

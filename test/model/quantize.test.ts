@@ -117,7 +117,7 @@ it.each<[object, RegExp]>([
   [{ preset: 'tsptq', averageBits: 4 }, /tsptq has one width for all operands/],
   [{ preset: 'mptq', averageBits: 2.5 }, /averageBits must be from 3 to 8 with the preset mptq, not 2.5/],
   [{ preset: 'mptq', allocation: 'even' }, /allocation is an option of the preset best, not of mptq/],
-  [{ without: ['refit', 'bits'] }, /the preset best has no part "bits"; its parts are rotation, .*sequence, norms, refit/],
+  [{ without: ['refit', 'bits'] }, /the preset best has no part "bits"; its parts are rotation, .*sequence, row-sensitivity, norms, refit/],
   [{ without: [['refit']] }, /has no part \["refit"\]/],
   [{ with: ['refit'] }, /with: "refit" is none of the parts that are left out by default: repq, norms/],
   [{ with: ['norms'], without: ['norms'] }, /with and without both have the part "norms"/],

@@ -158,8 +158,18 @@ TEST_CASE("attention codes: all implementations give the reference's bits") {
       check({1 + int(seed % 2), 1 + int(seed % 3), tokens, width, levels[seed % 4], seed % 5 == 0, seed % 6 == 0,
              CodesCase::random, seed % 4 ? 2.0f : 20.0f},
             seed);
-      check({1 + int(seed % 2), 1 + int(seed % 3), tokens, width, levels[seed % 4], seed % 5 == 0, seed % 6 == 0,
-             CodesCase::random, seed % 4 ? 2.0f : 20.0f, {}, 0, true},
+      check({1 + int(seed % 2),
+             1 + int(seed % 3),
+             tokens,
+             width,
+             levels[seed % 4],
+             seed % 5 == 0,
+             seed % 6 == 0,
+             CodesCase::random,
+             seed % 4 ? 2.0f : 20.0f,
+             {},
+             0,
+             true},
             seed);
     }
 }

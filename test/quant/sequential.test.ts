@@ -27,7 +27,8 @@ async function inSequence(without: Part[] = []) {
     coverage: 'partial' as const,
     bits: (name: string) => (name.endsWith('weight') ? 3 : 4),
     without: new Set(without),
-    streamRows: new Map(), rowSensitivity: new Map(),
+    streamRows: new Map(),
+    rowSensitivity: new Map(),
     importance: (operand: Parameters<typeof columnImportance>[1]) =>
       columnImportance(graph, operand, () => new Float64Array(operand.width).fill(1)),
   }

@@ -151,7 +151,15 @@ function attention(
         const weights = logits.map((logit) => Math.exp(logit - most))
         const total = weights.reduce((a, b) => a + b, 0)
         const levels = weights.map((weight) => nearestLevel(codeP, p.relative ? weight : weight / total))
-        const scale = p.relative ? fround(stepV / Math.max(levels.reduce((a, b) => a + b, 0), 1)) : outputScale
+        const scale = p.relative
+          ? fround(
+              stepV /
+                Math.max(
+                  levels.reduce((a, b) => a + b, 0),
+                  1,
+                ),
+            )
+          : outputScale
         for (let c = head * channels; c < (head + 1) * channels; c++) {
           let sum = 0
           for (let s = 0; s < tokens; s++) sum += levels[s] * v.data[window.rows[s] * width + c]
