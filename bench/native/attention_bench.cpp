@@ -74,13 +74,15 @@ void bench_attention(const Path& path, int tokens, int heads, int head_width, do
   codes.q_stride = codes.k_stride = codes.v_stride = 3 * width;
   codes.logit_scale = scale.get(), codes.p_inverse_step = scale.get() + heads, codes.output_scale = scale.get() + 2 * heads;
   codes.y = y.get(), codes.y_stride = width;
-  for (int kind = 0; kind < 2; ++kind) {
-    codes.encode_p = {0.0f, 0, 255, 0, kind ? table.get() : nullptr};
-    codes.encode = {1.0f, -128, 127, 128, kind ? table.get() : nullptr};
+  const char* const kinds[] = {"codes, uniform", "codes, by tables", "codes, relative", "codes, relative, by tables"};
+  for (int kind = 0; kind < 4; ++kind) {
+    codes.encode_p = {0.0f, 0, 255, 0, kind % 2 ? table.get() : nullptr};
+    codes.encode = {1.0f, -128, 127, 128, kind % 2 ? table.get() : nullptr};
+    codes.relative = kind >= 2;
     const double seconds = best_seconds([&] {
       for (int task = 0; task < attention_tasks(codes); ++task) path.kernels->attention_codes(codes, task, scratch.get());
     });
-    print(path.name, kind ? "codes, by tables" : "codes, uniform", operations, seconds, peak_codes);
+    print(path.name, kinds[kind], operations, seconds, peak_codes);
   }
 
   Aligned<float> edge(size_t(tokens) * 3 * width), y_float(size_t(tokens) * width);

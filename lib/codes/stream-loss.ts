@@ -54,12 +54,16 @@ export class StreamLoss {
     this.scale = (count * this.normals.length) / this.normals.reduce((sum, { inverse }) => sum + inverse ** 2, 0)
     const weights = Float64Array.from(importance ?? new Float64Array(width).fill(1))
     this.importance = weights
-    const weighted = (power: number) =>
-      Float64Array.from(this.normals, ({ mean, inverse }, t) =>
-        rowOf(this.values, width, t).reduce((sum, x, j) => sum + weights[j] * ((x - mean) * inverse) ** power, 0),
-      )
-    this.energies = weighted(2)
-    this.moments = weighted(1)
+    this.energies = new Float64Array(this.normals.length)
+    this.moments = new Float64Array(this.normals.length)
+    for (const [t, { mean, inverse }] of this.normals.entries()) {
+      const row = rowOf(this.values, width, t)
+      for (let j = 0; j < width; j++) {
+        const z = (row[j] - mean) * inverse
+        this.energies[t] += weights[j] * z * z
+        this.moments[t] += weights[j] * z
+      }
+    }
     this.total = weights.reduce((sum, w) => sum + w, 0)
   }
 

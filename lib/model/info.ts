@@ -16,7 +16,7 @@ export interface OperandInfo {
   /** 32 for a float. */
   bits: number
   family: 'float' | Code['family']
-  /** What a level is multiplied with (and with the factor of its column where full coverage gives an edge factors); of softmax outputs of `best`, in units of the largest of each query; null for a float, and for a weight, which has a step for each row. */
+  /** What a level is multiplied with (and with the factor of its column where full coverage gives an edge factors); with 'relative-softmax' that of a softmax output is in units of the largest of each query; null for a float, and for a weight, which has a step for each row. */
   step: number | null
   /** The lowest and highest of its integers, both null for a float: a uniform code of `bits` bits has its zero at index -low. */
   low: number | null

@@ -56,7 +56,7 @@ export class CodeSearch {
     without: Without,
   ): Promise<CodeSearch> {
     if (operand.kind === 'probabilities' && !without.has('relative-softmax')) {
-      const relative = relativeRows(observation, importance)
+      const relative = await relativeRows(observation, importance, breathe)
       const histogram = await Histogram.of(relative.observation, relative.importance, breathe, relative.rowWeights)
       return new CodeSearch(operand, observation, importance, histogram, breathe, without, 'largest')
     }

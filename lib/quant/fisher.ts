@@ -104,7 +104,11 @@ export function rowEnergies({ meanSquare, samples }: GradientStatistics): Float6
   const width = meanSquare.length
   const energies = new Float64Array(samples[0].length / width)
   for (const gradients of samples) {
-    for (let i = 0; i < gradients.length; i++) energies[Math.floor(i / width)] += gradients[i] ** 2 / samples.length
+    for (let t = 0, i = 0; t < energies.length; t++) {
+      let sum = 0
+      for (const end = i + width; i < end; i++) sum += gradients[i] * gradients[i]
+      energies[t] += sum / samples.length
+    }
   }
   return energies
 }

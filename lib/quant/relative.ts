@@ -19,7 +19,11 @@ export interface RelativeRows {
  *
  * @param importance [width] of a squared error in each column, or null for 1
  */
-export function relativeRows({ samples, width, ...rest }: Observation, importance: ArrayLike<number> | null): RelativeRows {
+export async function relativeRows(
+  { samples, width, ...rest }: Observation,
+  importance: ArrayLike<number> | null,
+  breathe: () => Promise<void> | void,
+): Promise<RelativeRows> {
   const scaled = new Float32Array(samples.length)
   const squares = new Float64Array(samples.length / width)
   for (let t = 0; t < squares.length; t++) {
@@ -27,6 +31,7 @@ export function relativeRows({ samples, width, ...rest }: Observation, importanc
     const largest = row.reduce((a, b) => Math.max(a, b), 0)
     squares[t] = largest ** 2
     for (let c = 0; c < width; c++) scaled[t * width + c] = row[c] / largest
+    if (t % 64 === 0) await breathe()
   }
   const mean = squares.reduce((sum, x) => sum + x, 0) / squares.length
   return {

@@ -1,3 +1,4 @@
+import { breather } from '../codes/breathe.js'
 import type { Graph } from '../graph/graph.js'
 import { fisher, rowEnergies, signGradients } from './fisher.js'
 import type { Calibration, RunOptions } from './observe.js'
@@ -18,8 +19,8 @@ export type RowSensitivity = Map<string, Float32Array>
 /** Share of the mean that each row has at least. */
 const SHARE = 0.5
 const DRAWS = 2
-/** Images whose gradients are held at a time, of all layers. */
-const IMAGES = 4
+/** Gradients that are held at a time, of all layers, as floats: of one image at least. */
+const MOST_HELD = 1 << 23
 
 /** @param logits of the graph on the calibration images */
 export async function measureRowSensitivity(
@@ -27,23 +28,41 @@ export async function measureRowSensitivity(
   activations: ActivationOperand[],
   calibration: Calibration,
   logits: Float32Array,
-  { threads, signal }: RunOptions,
+  { threads, signal, onProgress }: RunOptions,
 ): Promise<RowSensitivity> {
-  const rowsOf = (edge: string) => (graph.edges.get(edge) as { rows: number }).rows
-  const read = activations.filter(({ readers, name }) => readers.length > 0 && rowsOf(name) > 1)
-  const outputs = new Set(read.flatMap(({ readers }) => readers.map(({ output }) => output)))
+  const shapeOf = (edge: string) => graph.edges.get(edge) as { rows: number; width: number }
+  const rowsOf = (edge: string) => shapeOf(edge).rows
+  const breathe = breather(signal)
+  const written = new Map(
+    activations.map(({ name, readers, elements, width }) => {
+      const rows = elements / width
+      // A layer that reads some rows alone tells nothing of the others.
+      return [name, rows > 1 ? readers.flatMap(({ output }) => (rowsOf(output) === rows ? [output] : [])) : []]
+    }),
+  )
+  const outputs = new Set([...written.values()].flat())
+  const held = [...outputs].reduce((sum, edge) => sum + shapeOf(edge).rows * shapeOf(edge).width, 0)
+  const together = Math.max(1, Math.floor(MOST_HELD / held))
   const energies = new Map([...outputs].map((edge) => [edge, new Float64Array(calibration.images * rowsOf(edge))]))
-  for (let first = 0; first < calibration.images; first += IMAGES) {
-    const images = Math.min(IMAGES, calibration.images - first)
+  for (let first = 0; first < calibration.images; first += together) {
+    const images = Math.min(together, calibration.images - first)
     const part = (all: Float32Array) =>
       all.subarray((all.length / calibration.images) * first, (all.length / calibration.images) * (first + images))
     const found = await fisher(graph, { images, pixels: part(calibration.pixels) }, [...outputs], {
       ...{ threads, signal, draws: DRAWS, seed: first, seeds: signGradients, logits: part(logits) },
       samples: new Map([...outputs].map((edge) => [edge, { sampleRows: rowsOf(edge) * images, sampleStride: 1 }])),
     })
-    for (const [edge, gradients] of found) energies.get(edge)?.set(rowEnergies(gradients), first * rowsOf(edge))
+    for (const [edge, gradients] of found) {
+      energies.get(edge)?.set(rowEnergies(gradients), first * rowsOf(edge))
+      await breathe()
+    }
+    onProgress?.(first + images, calibration.images)
   }
-  return new Map(read.map(({ name, readers }) => [name, weightsOf(readers.map(({ output }) => energies.get(output) as Float64Array))]))
+  return new Map(
+    [...written].flatMap(([name, edges]) =>
+      edges.length > 0 ? [[name, weightsOf(edges.map((edge) => energies.get(edge) as Float64Array))] as const] : [],
+    ),
+  )
 }
 
 /** @param energies of the rows that each layer writes, from one edge */

@@ -136,7 +136,9 @@ export class Search {
     // Of fewer than four images none is left to judge by.
     const turns = without.has('sequence') || fitted.images === this.calibration.images ? 0 : 2
     const [operands, nodes] = [this.units.length, this.float.nodes.length]
-    const total = operands + turns * nodes
+    // Rows are measured for the first sequence.
+    const measured = turns === 0 || without.has('row-sensitivity') || this.rowSensitivity ? 0 : this.calibration.images
+    const total = operands + measured + turns * nodes
     const report = (done: number) => this.options.onProgress?.({ stage: 'quantize', done, total })
     const parallel = await this.diverge(await assemble(this.float, this.units, bits, this.candidates, coverage, report))
     if (turns === 0) return parallel
@@ -148,22 +150,20 @@ export class Search {
       bits: (name: string) => chosen.get(name) as number,
       importance: this.information.columns,
       streamRows: this.streamRows,
-      rowSensitivity: without.has('row-sensitivity') ? new Map() : await this.sensitivity(),
+      rowSensitivity: without.has('row-sensitivity') ? new Map() : await this.sensitivity((done) => report(operands + done)),
     }
-    const trial = await this.quantizeOn(fitted, choice, (done) => report(operands + done))
+    const trial = await this.quantizeOn(fitted, choice, (done) => report(operands + measured + done))
     if (unfitted(trial, this.calibration) < unfitted(parallel, this.calibration)) {
-      return this.quantizeOn(this.calibration, choice, (done) => report(operands + nodes + done))
+      return this.quantizeOn(this.calibration, choice, (done) => report(operands + measured + nodes + done))
     }
     report(total)
     return parallel
   }
 
-  private async sensitivity(): Promise<RowSensitivity> {
+  private async sensitivity(onProgress: (done: number) => void): Promise<RowSensitivity> {
     const { threads, signal } = this.options
-    this.rowSensitivity ??= await measureRowSensitivity(this.float, this.found.activations, this.calibration, this.logits, {
-      threads,
-      signal,
-    })
+    const { float, found, calibration, logits } = this
+    this.rowSensitivity ??= await measureRowSensitivity(float, found.activations, calibration, logits, { threads, signal, onProgress })
     return this.rowSensitivity
   }
 

@@ -15,7 +15,6 @@
 
 #include <immintrin.h>
 
-#include <algorithm>
 #include <cstring>
 
 #include "cpu/simd_avx512.h"
@@ -191,7 +190,7 @@ inline void softmax(const AttentionTask& a, const EncoderF32x16& encode_p, int t
   } else {
     exponentials(a, rows, inverse_z);
   }
-  if (a.relative) std::fill_n(inverse_z, rows, 1.0f);
+  for (int r = 0; r < rows && a.relative; ++r) inverse_z[r] = 1.0f;
   weights(a, encode_p, rows, inverse_z);
   for (int r = 0; r < rows; ++r)
     output_scales[r] =

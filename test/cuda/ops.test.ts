@@ -93,8 +93,11 @@ function ranks(code: PlanEncoder, plan: Plan): number[] {
 function stepsOfAttention(op: PlanOp & { op: 'attentionCodes' }, plan: Plan): number {
   const levels = levelsOf(op.encodeP, plan)
   const widest = levels.reduce((most, level, i) => Math.max(most, level - (levels[i - 1] ?? level)), 0)
-  const scales = new Float32Array(read(plan, op.outputScale, op.heads * Float32Array.BYTES_PER_ELEMENT).buffer)
-  return Math.ceil(widest * 128 * Math.max(...scales) * op.encode.inverseStep)
+  const perHead = (constant: Constant) => new Float32Array(read(plan, constant, op.heads * Float32Array.BYTES_PER_ELEMENT).buffer)
+  const most = widest * Math.max(...perHead(op.outputScale)) * op.encode.inverseStep
+  // Relative codes are divided by their sum, which is that of the largest weight at least and moves with them: (v - y) / sum, and bytes are 255 apart.
+  const whole = Math.min(levels.at(-1) as number, Math.floor(Math.min(...perHead(op.pInverseStep))))
+  return Math.ceil(op.relative ? (most * 255) / whole : most * 128)
 }
 
 const rowsOf = ({ space, offset, rowStride, rows, width }: View, element: number, memory: Uint8Array, arena: number): Uint8Array[] =>

@@ -276,6 +276,30 @@ TEST_CASE("attention codes: relative to the largest, codes add up to 1") {
   }
 }
 
+// A step so large that even the largest weight is 0: the result is 0, and nothing is divided by 0.
+TEST_CASE("attention codes: relative codes that are all 0") {
+  const std::vector<uint8_t> q(3, 129), k = {130, 129, 128}, v = {198, 135, 86};
+  const float scale = 1.0f, output_scale = 1.0f, p_inverse_step = 0.25f;
+  AttentionCodes op = {};
+  op.images = 1, op.heads = 1, op.tokens = 3, op.head_width = 1;
+  op.q = q.data(), op.k = k.data(), op.v = v.data();
+  op.q_stride = op.k_stride = op.v_stride = op.y_stride = 1;
+  op.logit_scale = &scale, op.p_inverse_step = &p_inverse_step, op.output_scale = &output_scale;
+  op.encode_p = {0.0f, 0, 255, 0, nullptr}, op.encode = {1.0f, -128, 127, 128, nullptr};
+  op.relative = true;
+  Aligned<uint8_t> scratch(attention_codes_scratch(3, 1));
+  std::vector<uint8_t> y(3);
+  op.y = y.data();
+  attention_codes_reference(op);
+  CHECK(y == std::vector<uint8_t>(3, 128));
+  for (const Implementation& implementation : implementations()) {
+    INFO(implementation.name);
+    y.assign(3, 0);
+    implementation.run(op, 0, scratch.data());
+    CHECK(y == std::vector<uint8_t>(3, 128));
+  }
+}
+
 TEST_CASE("attention codes: equal keys give the mean of the values") {
   // All keys are alike, so P is 1 / 4 of 255 steps, 64 a key (63.75 rounded), and y = 4 * 64 * (v - 128) / 256.
   const int tokens = 4, width = 20;

@@ -53,7 +53,8 @@ it('whether codes in sequence are kept or not, the rest of a stage is passed ove
     const stages = await heard(W4A4, { seed })
     expectComplete(stages)
     const events = stages.get('quantize') as { done: number }[]
-    kept.add(events.every(({ done }, i) => done === i + 1))
+    // Images of which rows are measured are told together, all eight of them; there are more nodes.
+    kept.add(events.every(({ done }, i) => done - (events[i - 1]?.done ?? 0) <= 8))
   }
   expect(kept).toEqual(new Set([true, false]))
 })
