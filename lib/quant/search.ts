@@ -136,8 +136,8 @@ export class Search {
     // Of fewer than four images none is left to judge by.
     const turns = without.has('sequence') || fitted.images === this.calibration.images ? 0 : 2
     const [operands, nodes] = [this.units.length, this.float.nodes.length]
-    // Rows are measured for the first sequence.
-    const measured = turns === 0 || without.has('row-sensitivity') || this.rowSensitivity ? 0 : this.calibration.images
+    // Rows are measured for the first sequence, and passed over by all others.
+    const measured = turns === 0 || without.has('row-sensitivity') ? 0 : this.calibration.images
     const total = operands + measured + turns * nodes
     const report = (done: number) => this.options.onProgress?.({ stage: 'quantize', done, total })
     const parallel = await this.diverge(await assemble(this.float, this.units, bits, this.candidates, coverage, report))
