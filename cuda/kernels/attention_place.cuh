@@ -8,9 +8,6 @@
 
 namespace fewbit::cuda {
 
-// u of the contract, where codes of probabilities are relative and have this sum.
-__device__ static inline float relative_scale(float output_scale, int sum) { return output_scale * (1.0f / float(max(sum, 1))); }
-
 // One query of one head of one window of one image.
 struct AttentionQuery {
   int image, window, head, token, column;

@@ -2,7 +2,6 @@
 // probabilities.
 #pragma once
 
-#include "cuda/kernels/attention_place.cuh"
 #include "cuda/kernels/encode_table.cuh"
 #include "cuda/kernels/rows.cuh"
 #include "cuda/ops/attention_codes.h"

@@ -112,7 +112,9 @@ static inline bool attention_has_logits(const AttentionCodes& op) {
 }
 
 // u of a query whose codes of probabilities are relative, and have this sum.
-static inline float relative_scale(float output_scale, int32_t sum) { return output_scale * (1.0f / float(sum > 1 ? sum : 1)); }
+static constexpr float relative_scale(float output_scale, int32_t sum) {
+  return output_scale * (1.0f / float(sum > 1 ? sum : 1));
+}
 
 // Scratch a thread needs, 64-byte aligned.
 size_t attention_codes_scratch(int tokens, int head_width);

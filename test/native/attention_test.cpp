@@ -146,6 +146,19 @@ void check(const CodesCase& c, unsigned seed) {
   }
 }
 
+// One image, one head and one channel, so that every row is a byte; all levels of a byte for P and for y, whose step is 1.
+AttentionCodes one_channel(const std::vector<uint8_t>& q, const std::vector<uint8_t>& k, const std::vector<uint8_t>& v,
+                           std::vector<uint8_t>& y, const float* logit_scale, const float* p_inverse_step,
+                           const float* output_scale) {
+  AttentionCodes op = {};
+  op.images = 1, op.heads = 1, op.tokens = int(q.size()), op.head_width = 1;
+  op.q = q.data(), op.k = k.data(), op.v = v.data(), op.y = y.data();
+  op.q_stride = op.k_stride = op.v_stride = op.y_stride = 1;
+  op.logit_scale = logit_scale, op.p_inverse_step = p_inverse_step, op.output_scale = output_scale;
+  op.encode_p = {0.0f, 0, 255, 0, nullptr}, op.encode = {1.0f, -128, 127, 128, nullptr};
+  return op;
+}
+
 }  // namespace
 
 TEST_CASE("attention codes: all implementations give the reference's bits") {
@@ -223,13 +236,9 @@ TEST_CASE("attention codes: the bias decides, inside a region, row by row") {
   for (float step : {0.0f, doubled / 50}) {
     std::vector<uint8_t> y(2 * tokens);
     const float scale = 1.0f, p_inverse_step = 240.0f, output_scale = 1.0f / 240;
-    AttentionCodes op = {};
-    op.images = 1, op.heads = 1, op.tokens = tokens, op.head_width = 1;
-    op.q = q.data(), op.k = k.data(), op.v = v.data(), op.y = y.data();
-    op.q_stride = op.k_stride = op.v_stride = op.y_stride = 1;
-    op.logit_scale = &scale, op.p_inverse_step = &p_inverse_step, op.output_scale = &output_scale;
-    op.encode_p = {0.0f, 0, 255, 0, nullptr}, op.encode = {1.0f, -128, 127, 128, nullptr};
-    op.windows.count = 2, op.windows.rows = rows.data(), op.windows.bias = bias.data(), op.windows.regions = regions.data();
+    AttentionCodes op = one_channel(q, k, v, y, &scale, &p_inverse_step, &output_scale);
+    op.tokens = tokens, op.windows.count = 2, op.windows.rows = rows.data(), op.windows.bias = bias.data(),
+    op.windows.regions = regions.data();
     op.logit_step = step, op.logit_inverse_step = step > 0 ? 1 / step : 0.0f;
     attention_codes_reference(op);
     // (2 * 136 + 144 + 200 + 160) / 5 = 155.2; (2 * 170 + 160 + 140) / 4; the lone token itself.
@@ -242,12 +251,7 @@ TEST_CASE("attention codes: a code of logits saturates") {
   const std::vector<uint8_t> q(3, 129), k = {128, 131, 228}, v = {0, 148, 168};
   std::vector<uint8_t> y(3);
   const float scale = 1.0f, p_inverse_step = 255.0f, output_scale = 1.0f / 255;
-  AttentionCodes op = {};
-  op.images = 1, op.heads = 1, op.tokens = 3, op.head_width = 1;
-  op.q = q.data(), op.k = k.data(), op.v = v.data(), op.y = y.data();
-  op.q_stride = op.k_stride = op.v_stride = op.y_stride = 1;
-  op.logit_scale = &scale, op.p_inverse_step = &p_inverse_step, op.output_scale = &output_scale;
-  op.encode_p = {0.0f, 0, 255, 0, nullptr}, op.encode = {1.0f, -128, 127, 128, nullptr};
+  AttentionCodes op = one_channel(q, k, v, y, &scale, &p_inverse_step, &output_scale);
   op.logit_step = 0.01f, op.logit_inverse_step = 100.0f;
   attention_codes_reference(op);
   // Weights exp(-1.27), 1, 1 over their sum, in 255ths: 31, 112 and 112.
@@ -263,12 +267,7 @@ TEST_CASE("attention codes: relative to the largest, codes add up to 1") {
   for (const int parts : {2, 4}) {
     std::vector<uint8_t> y(3);
     const float p_inverse_step = float(parts);
-    AttentionCodes op = {};
-    op.images = 1, op.heads = 1, op.tokens = 3, op.head_width = 1;
-    op.q = q.data(), op.k = k.data(), op.v = v.data(), op.y = y.data();
-    op.q_stride = op.k_stride = op.v_stride = op.y_stride = 1;
-    op.logit_scale = &scale, op.p_inverse_step = &p_inverse_step, op.output_scale = &output_scale;
-    op.encode_p = {0.0f, 0, 255, 0, nullptr}, op.encode = {1.0f, -128, 127, 128, nullptr};
+    AttentionCodes op = one_channel(q, k, v, y, &scale, &p_inverse_step, &output_scale);
     op.relative = true;
     attention_codes_reference(op);
     // (2 * 70 + 7) / 3 = 49; (4 * 70 + 2 * 7 - 42) / 7 = 36.
@@ -280,16 +279,10 @@ TEST_CASE("attention codes: relative to the largest, codes add up to 1") {
 TEST_CASE("attention codes: relative codes that are all 0") {
   const std::vector<uint8_t> q(3, 129), k = {130, 129, 128}, v = {198, 135, 86};
   const float scale = 1.0f, output_scale = 1.0f, p_inverse_step = 0.25f;
-  AttentionCodes op = {};
-  op.images = 1, op.heads = 1, op.tokens = 3, op.head_width = 1;
-  op.q = q.data(), op.k = k.data(), op.v = v.data();
-  op.q_stride = op.k_stride = op.v_stride = op.y_stride = 1;
-  op.logit_scale = &scale, op.p_inverse_step = &p_inverse_step, op.output_scale = &output_scale;
-  op.encode_p = {0.0f, 0, 255, 0, nullptr}, op.encode = {1.0f, -128, 127, 128, nullptr};
+  std::vector<uint8_t> y(3);
+  AttentionCodes op = one_channel(q, k, v, y, &scale, &p_inverse_step, &output_scale);
   op.relative = true;
   Aligned<uint8_t> scratch(attention_codes_scratch(3, 1));
-  std::vector<uint8_t> y(3);
-  op.y = y.data();
   attention_codes_reference(op);
   CHECK(y == std::vector<uint8_t>(3, 128));
   for (const Implementation& implementation : implementations()) {
