@@ -19,16 +19,20 @@ export type RowSensitivity = Map<string, Float32Array>
 /** Share of the mean that each row has at least. */
 const SHARE = 0.5
 const DRAWS = 2
-/** Gradients that are held at a time, of all layers, as floats: of one image at least. */
+/** Floats of gradients that are held at a time, of all layers. */
 const MOST_HELD = 1 << 23
 
-/** @param logits of the graph on the calibration images */
+/**
+ * @param logits of the graph on the calibration images
+ * @param mostHeld floats of gradients; those of one image are held at least
+ */
 export async function measureRowSensitivity(
   graph: Graph,
   activations: ActivationOperand[],
   calibration: Calibration,
   logits: Float32Array,
   { threads, signal, onProgress }: RunOptions,
+  mostHeld = MOST_HELD,
 ): Promise<RowSensitivity> {
   const shapeOf = (edge: string) => graph.edges.get(edge) as { rows: number; width: number }
   const rowsOf = (edge: string) => shapeOf(edge).rows
@@ -42,7 +46,7 @@ export async function measureRowSensitivity(
   )
   const outputs = new Set([...written.values()].flat())
   const held = [...outputs].reduce((sum, edge) => sum + shapeOf(edge).rows * shapeOf(edge).width, 0)
-  const together = Math.max(1, Math.floor(MOST_HELD / held))
+  const together = Math.max(1, Math.floor(mostHeld / held))
   const energies = new Map([...outputs].map((edge) => [edge, new Float64Array(calibration.images * rowsOf(edge))]))
   for (let first = 0; first < calibration.images; first += together) {
     const images = Math.min(together, calibration.images - first)
