@@ -111,9 +111,10 @@ Constant Fields::constant(const char* field) const {
 
 PlanEncoder Fields::encoder(const char* field) const {
   const Fields e = fields(field);
-  PlanEncoder encoder{e.number("inverseStep"), e.integer("low"), e.integer("high"), e.integer("offset"), {}, {}};
+  PlanEncoder encoder{e.number("inverseStep"), e.integer("low"), e.integer("high"), e.integer("offset"), {}, {}, 0};
   if (e.has("table")) encoder.table = e.constant("table");
   if (e.has("inverseSteps")) encoder.inverse_steps = e.constant("inverseSteps");
+  if (e.has("fineEvery")) encoder.fine_every = e.integer("fineEvery");
   return encoder;
 }
 

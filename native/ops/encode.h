@@ -6,6 +6,7 @@
 // be added before rounding half to even as well as after.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 namespace fewbit {
@@ -26,7 +27,18 @@ struct Encoder {
   // Null, or one for each column of the target, padded to a multiple of 16: replaces inverse_step. The linear layers and the
   // LayerNorms take it; it is null everywhere else.
   const float* inverse_steps = nullptr;
+  // 0, or with a table: in rows t of the target with t % fine_every == 0 all integers low..high are levels, as without the table.
+  // In attention t is the row in its image, and for P the query's; elsewhere rows of all images count on. The linear layers,
+  // the LayerNorms and attention take it; it is 0 everywhere else.
+  int fine_every = 0;
 };
+
+// The code of row t.
+static inline Encoder encoder_of_row(const Encoder& code, ptrdiff_t t) {
+  Encoder own = code;
+  if (code.fine_every && t % code.fine_every == 0) own.table = nullptr;
+  return own;
+}
 
 // A uniform code that a value passes through without being stored:
 //   rne(min(max(x * inverse_step, low), high)) * step         (a zero keeps its sign)

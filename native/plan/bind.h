@@ -59,7 +59,8 @@ inline Encoder encoder(const Pass& pass, const PlanEncoder& e) {
           e.high,
           e.offset,
           e.table ? pointer<uint8_t>(pass, *e.table) : nullptr,
-          e.inverse_steps ? pointer(pass, *e.inverse_steps) : nullptr};
+          e.inverse_steps ? pointer(pass, *e.inverse_steps) : nullptr,
+          e.fine_every};
 }
 
 // The images from `first` of a pass as one matrix; `all` when that is every image.

@@ -82,24 +82,25 @@ class Checker {
     require(plan_.blobs[c.blob]->writable(), field, "is written and must not lie in a mapped file");
   }
 
-  // columns: of a target whose kernel takes a step for each; 0 for the others.
-  void encoder(const char* field, const PlanEncoder& e, int columns = 0) const {
+  // columns: of a target whose kernel takes a step for each; 0 for the others. rows: likewise of an image, where some may be fine.
+  void encoder(const char* field, const PlanEncoder& e, int columns = 0, int rows = 0) const {
     require(e.inverse_step > 0 && std::isfinite(e.inverse_step), field, "inverseStep must be positive and finite");
     require(e.offset >= 0 && e.offset <= 254 && e.offset % 2 == 0, field, "offset must be even, in 0..254");
     require(e.low <= e.high && e.low + e.offset >= 0 && e.high + e.offset <= 255, field,
             "levels " + std::to_string(e.low) + ".." + std::to_string(e.high) + " with offset " + std::to_string(e.offset) +
                 " do not fit a byte");
     if (e.table) constant((std::string(field) + ".table").c_str(), *e.table, kEncodeTable);
+    require(e.fine_every == 0 || (e.table && e.fine_every == rows), field, "fineEvery must be the rows of an image, and needs a table");
     if (!e.inverse_steps) return;
     require(columns > 0, field, "must not have inverseSteps");
     constant((std::string(field) + ".inverseSteps").c_str(), *e.inverse_steps, round_up(columns, 16) * 4);
   }
 
-  // A target, and what it holds. With `columns` each column may have a step of its own.
+  // A target, and what it holds. With `columns` each column may have a step of its own, and rows may be fine.
   enum Steps { one_step, columns };
   void target(const char* field, const View& y, const std::optional<PlanEncoder>& encode, Steps steps = one_step) const {
     view(field, y, write, encode ? code : f32);
-    if (encode) encoder("encode", *encode, steps == columns ? y.width : 0);
+    if (encode) encoder("encode", *encode, steps == columns ? y.width : 0, steps == columns ? y.rows : 0);
   }
 
   void residual(const std::optional<View>& r, const View& y, Element element = f32) const { optional("residual", r, y, element); }

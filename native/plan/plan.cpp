@@ -79,9 +79,10 @@ void check(const Checker& c, const AttentionCodesOp& op) {
   c.view("q", op.q, read, code);
   c.view("k", op.k, read, code);
   c.view("v", op.v, read, code);
-  c.target("y", op.y, op.encode);
+  c.view("y", op.y, write, code);
+  c.encoder("encode", op.encode, 0, op.y.rows);
   c.heads(op.heads, op.q, op.k, op.v, op.y, op.windows);
-  c.encoder("encodeP", op.encode_p);
+  c.encoder("encodeP", op.encode_p, 0, op.q.rows);
   c.require(op.encode_p.offset == 0, "encodeP", "offset must be 0");
   const int64_t bytes = int64_t(op.heads) * 4;
   c.constant("logitScale", op.logit_scale, bytes);

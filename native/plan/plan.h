@@ -35,6 +35,7 @@ struct PlanEncoder {
   float inverse_step;
   int low, high, offset;
   std::optional<Constant> table, inverse_steps;
+  int fine_every;  // 0 without fine rows
 };
 
 // What the bytes of a residual mean.
