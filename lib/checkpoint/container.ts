@@ -32,8 +32,8 @@ export interface Container extends Required<ContainerParts> {
 }
 
 const FORMAT = 'fewbit'
-/** 2: coverage, and codes with factors. 3: relative codes. */
-const VERSION = 3
+/** 2: coverage, and codes with factors. 3: relative codes. 4: codes with a fine first row. */
+const VERSION = 4
 
 /**
  * Writes the file completely or not at all.
@@ -83,6 +83,7 @@ function encode(parts: ContainerParts): { tensors: TensorToWrite[]; metadata: Re
 /** The oldest version of the format that can say all this, so that older packages read what they can run. */
 function versionOf({ coverage, edges }: Scheme): number {
   const codes = [...edges.values()]
+  if (codes.some(({ fineFirst }) => fineFirst)) return 4
   if (codes.some(({ relative }) => relative)) return 3
   return coverage === 'full' || codes.some(({ factors }) => factors) ? 2 : 1
 }

@@ -1,6 +1,6 @@
 import { Command } from 'commander'
 import { load } from '../index.js'
-import { formatBytes, formatCount, formatPreset, pairs, table } from '../report/terminal.js'
+import { formatBytes, formatCode, formatCount, formatPreset, pairs, table } from '../report/terminal.js'
 import { options } from './options.js'
 import { print, printJson, type Terminal } from './terminal.js'
 
@@ -51,7 +51,7 @@ async function action(terminal: Terminal, file: string, json: boolean): Promise<
           operand.operand,
           operand.name,
           String(operand.bits),
-          operand.family,
+          formatCode(operand),
           formatCount(operand.elements),
         ]),
       ),

@@ -9,10 +9,18 @@ const SLICE = 1 << 15
  * Replaces each value by what its code stands for, the nearest level times the step: the arithmetic of native/ops/encode.h.
  *
  * @param values [rows][width]
+ * @param imageRows of which the first may be fine; not given: none is
  */
-export async function roundValues(values: Float32Array, code: Code, width: number, breathe: () => Promise<void> | void): Promise<void> {
+export async function roundValues(
+  values: Float32Array,
+  code: Code,
+  width: number,
+  breathe: () => Promise<void> | void,
+  imageRows?: number,
+): Promise<void> {
+  if (code.fineFirst && imageRows) return roundFineFirst(values, code, width, breathe, imageRows)
   const encoder = encoderOf(code)
-  const steps = code.factors ? stepsOf(code, width) : new Float32Array(width).fill(code.step)
+  const steps = stepsOfColumns(code, width)
   const rows = Math.max(1, Math.floor(SLICE / width))
   for (let from = 0; from < values.length; from += rows * width) {
     const slice = values.subarray(from, from + rows * width)
@@ -21,6 +29,18 @@ export async function roundValues(values: Float32Array, code: Code, width: numbe
     await breathe()
   }
 }
+
+/** First rows by themselves, and the others as they are without. */
+async function roundFineFirst(values: Float32Array, code: Code, width: number, breathe: () => Promise<void> | void, imageRows: number): Promise<void> {
+  const others = { ...code, fineFirst: undefined }
+  for (let from = 0; from < values.length; from += imageRows * width) {
+    roundUniform(values.subarray(from, from + width), stepsOfColumns(code, width), encoderOf(code))
+    await roundValues(values.subarray(from + width, from + imageRows * width), others, width, breathe)
+  }
+}
+
+const stepsOfColumns = (code: Code, width: number): Float32Array =>
+  code.factors ? stepsOf(code, width) : new Float32Array(width).fill(code.step)
 
 function roundUniform(values: Float32Array, steps: Float32Array, { low, high }: EncoderValues): void {
   const inverses = steps.map((step) => 1 / step)

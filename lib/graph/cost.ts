@@ -1,6 +1,6 @@
 import type { Graph, Node } from './graph.js'
 import { codeOfOperand, isStored, type Operand, operandsOf } from './operands.js'
-import type { Scheme } from './scheme.js'
+import { type Code, probabilitiesOf, type Scheme } from './scheme.js'
 import { windowsOf } from './windows.js'
 
 /**
@@ -8,6 +8,8 @@ import { windowsOf } from './windows.js'
  */
 
 const FLOAT_BITS = 32
+/** Of a fine row: all that a byte can tell apart. */
+const FINE_BITS = 8
 
 export interface NodeCost {
   name: string
@@ -26,14 +28,16 @@ export interface Cost {
   weightBits: number
   activationBits: number
   nodes: NodeCost[]
-  operands: (Operand & { bits: number })[]
+  /** `fineElements`: those among the elements that have 8 bits at any width, where there are any ({@link Code.fineFirst}). */
+  operands: (Operand & { bits: number; fineElements?: number })[]
 }
 
 export function costOf(graph: Graph, scheme: Scheme | null = null): Cost {
-  const operands = operandsOf(graph, scheme).map((operand) => ({
-    ...operand,
-    bits: codeOfOperand(scheme, operand)?.bits ?? FLOAT_BITS,
-  }))
+  const rowsOf = rowsOfImage(graph)
+  const operands = operandsOf(graph, scheme).map((operand) => {
+    const { bits = FLOAT_BITS, fineFirst } = codeOfOperand(scheme, operand) ?? {}
+    return { ...operand, bits, ...(fineFirst && { fineElements: operand.elements / rowsOf(operand.name) }) }
+  })
   const weights = operands.filter(({ kind }) => kind === 'weight')
   const activations = operands.filter((operand) => operand.kind !== 'weight' && isStored(operand))
   const nodes = graph.nodes.map((node) => ({ name: node.name, macs: macsOf(graph, node) }))
@@ -65,7 +69,15 @@ function macsOf(graph: Graph, node: Node): number {
 
 const sum = (numbers: number[]): number => numbers.reduce((a, b) => a + b, 0)
 
-function averageBits(operands: { elements: number; bits: number }[]): number {
-  const elements = sum(operands.map((operand) => operand.elements))
-  return elements === 0 ? 0 : sum(operands.map((operand) => operand.elements * operand.bits)) / elements
+function averageBits(operands: Cost['operands']): number {
+  const total = sum(operands.map(({ elements }) => elements))
+  const bits = operands.map(({ elements, fineElements = 0, bits }) => (elements - fineElements) * bits + fineElements * FINE_BITS)
+  return total === 0 ? 0 : sum(bits) / total
+}
+
+/** Rows of an image, or queries whose probabilities are stored. */
+function rowsOfImage(graph: Graph): (name: string) => number {
+  const queries = graph.nodes.flatMap((node) => (node.op === 'attention' ? [[probabilitiesOf(node), node.q] as const] : []))
+  const edgeOf = new Map(queries)
+  return (name) => (graph.edges.get(edgeOf.get(name) ?? name) as { rows: number }).rows
 }

@@ -1,5 +1,6 @@
 import { fuse } from './fusion.js'
 import { type Graph, inputsOf, type Node } from './graph.js'
+import { type Code, probabilitiesOf } from './scheme.js'
 
 /**
  * What is stored between the patches and the logits: all that a scheme of full coverage has a code for.
@@ -24,6 +25,16 @@ export function takesFactors(graph: Graph, edge: string): boolean {
       (WRITES_ONE_STEP.has(node.op) && node.output === edge) ||
       (READS_ONE_STEP.has(node.op) && inputsOf(node).some((input) => origin(input) === edge)),
   )
+}
+
+/** What can have a fine first row ({@link Code.fineFirst}): edges of several rows, and {@link probabilitiesOf} attention nodes. */
+export function takeFineFirst(graph: Graph): Set<string> {
+  const writers = fuse(graph, new Set([graph.output])).filter((step) => {
+    if (step.op === 'linear') return step.firstRow === 0
+    return step.op === 'layernorm' || (step.op === 'attention' && !step.node.windows)
+  })
+  const several = writers.filter(({ output }) => (graph.edges.get(output) as { rows: number }).rows > 1)
+  return new Set(several.flatMap((step) => (step.op === 'attention' ? [step.output, probabilitiesOf(step.node)] : [step.output])))
 }
 
 /** The edge whose code an edge has: that of its rows, also where they are merged. */

@@ -48,7 +48,7 @@ function steps(places: Places, node: NodeOf<'attention'>, p: Code) {
     logitScale: perHead((h) => stepQ[h] * stepK[h] * factors[h]),
     pInverseStep: perHead((h) => 1 / stepP[h]),
     outputScale: perHead((h) => (p.relative ? 1 : stepP[h]) * stepV[h]),
-    encodeP: places.encoder(p, 0),
+    encodeP: places.encoder(p, 0, places.shapeOf(q).rows),
     relative: p.relative ?? false,
     ...(logits && { logitCode: { inverseStep: Math.fround(1 / logits.step), step: logits.step } }),
   }

@@ -91,6 +91,6 @@ function residualEdges(graph: Graph, stored: ReturnType<typeof storageOf>): Set<
 }
 
 /** The code of an operand, or undefined when it is float. */
-export function codeOfOperand(scheme: Scheme | null | undefined, operand: Operand): Pick<Code, 'bits'> | undefined {
+export function codeOfOperand(scheme: Scheme | null | undefined, operand: Operand): Pick<Code, 'bits' | 'fineFirst'> | undefined {
   return operand.kind === 'weight' ? scheme?.weights.get(operand.name) : scheme?.edges.get(operand.name)
 }

@@ -155,16 +155,20 @@ export class Places {
   target(edge: string): { y: View; encode?: PlanEncoder } {
     const y = this.place(edge)
     const format = this.formats.get(edge)
-    return format ? { y, encode: this.encoder(format.code, format.offset, y.width) } : { y }
+    return format ? { y, encode: this.encoder(format.code, format.offset, y.rows, y.width) } : { y }
   }
 
-  /** @param width of an edge whose columns may have steps of their own */
-  encoder(code: Code, offset: number, width?: number): PlanEncoder {
+  /**
+   * @param rows of an image
+   * @param width of an edge whose columns may have steps of their own
+   */
+  encoder(code: Code, offset: number, rows: number, width?: number): PlanEncoder {
     const { table, ...values } = encoderOf(code, offset)
     return {
       ...values,
       ...(table && { table: this.pool.add(table) }),
       ...(code.factors && width && { inverseSteps: this.columns(inverseStepsOf(code, width), width) }),
+      ...(code.fineFirst && { fineEvery: rows }),
     }
   }
 

@@ -25,6 +25,12 @@ export interface Code {
    * whatever the step. See native/ops/attention.h.
    */
   relative?: true
+  /**
+   * In the first row of each image, the class token, all integers between the lowest and the highest level are levels, for which a byte has room: 8 bits of one row in hundreds, on which
+   * predictions hang more than on all others. Of softmax outputs it is the first query. For what linear layers, LayerNorm and attention without windows write; not for
+   * consecutive levels. See native/ops/encode.h.
+   */
+  fineFirst?: true
 }
 
 /** A weight as signed uniform codes in -2^(bits-1) .. 2^(bits-1)-1 with one step for each output row. */

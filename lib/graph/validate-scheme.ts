@@ -1,6 +1,6 @@
 import { packedBytes } from '../runtime/blobs.js'
 import { packedLength } from './constants.js'
-import { originOf, READS_ONE_STEP, WRITES_ONE_STEP } from './coverage.js'
+import { originOf, READS_ONE_STEP, takeFineFirst, WRITES_ONE_STEP } from './coverage.js'
 import { isPlain } from './encoder.js'
 import { type Graph, inputsOf, type Node } from './graph.js'
 import { operandsOf } from './operands.js'
@@ -70,6 +70,7 @@ export function validateWeightCode(code: WeightCode, what: string): void {
  */
 export function validateScheme(graph: Graph, scheme: Scheme): void {
   if (scheme.coverage !== 'partial' && scheme.coverage !== 'full') throw new Error(`unknown coverage ${scheme.coverage}`)
+  const takers = takeFineFirst(graph)
   for (const { kind, layer, name } of operandsOf(graph, scheme)) {
     const what = `${layer}: ${kind} ${name}`
     if (kind === 'weight') {
@@ -90,12 +91,19 @@ export function validateScheme(graph: Graph, scheme: Scheme): void {
     if (kind === 'gelu input') validatePreActivation(code, what)
     if (kind === 'logits' && levels[0] !== -128) throw new Error(`${what}: a code of logits is uniform from -128 to 127`)
     if (kind === 'probabilities' && levels[0] < 0) throw new Error(`${what}: a code of probabilities has no negative levels`)
+    if (code.fineFirst) validateFineFirst(code, kind !== 'gelu input' && takers.has(name), what)
     if (code.relative && kind !== 'probabilities') throw new Error(`${what}: only codes of probabilities are relative`)
     // Attention reads bytes with offset 128.
     const inAttention = kind === 'query' || kind === 'key' || kind === 'value'
     if (inAttention && levels[levels.length - 1] > 127) throw new Error(`${what}: levels above 127 do not fit attention`)
   }
   validateFactors(graph, scheme)
+}
+
+/** Whoever writes the edge, or makes these probabilities, knows which row is the first. */
+function validateFineFirst({ family }: Code, taken: boolean, what: string): void {
+  if (family === 'uniform' || family === 'o2sf') throw new Error(`${what}: consecutive levels have no fine first row`)
+  if (!taken) throw new Error(`${what}: nothing writes it that makes a first row fine`)
 }
 
 /** What a linear layer rounds to in front of its activation. */

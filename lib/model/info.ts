@@ -23,6 +23,10 @@ export interface OperandInfo {
   high: number | null
   /** All 2^bits integers where they are not consecutive, ascending; null elsewhere. */
   levels: number[] | null
+  /** Of a softmax output: whether its codes are relative to the largest weight of each query, and divided by their sum. */
+  relative: boolean
+  /** Whether in the first row of each image all integers from `low` to `high` are levels. Averages count 8 bits for it. */
+  fineFirst: boolean
   /** Parameters of a weight; elements per image of an activation. */
   elements: number
 }
@@ -87,14 +91,17 @@ export function describe(parts: ModelParts): ModelInfo {
   }
 }
 
-function describeCode(scheme: Scheme | null, { kind, name }: Operand): Pick<OperandInfo, 'family' | 'step' | 'low' | 'high' | 'levels'> {
+type CodeInfo = Omit<OperandInfo, 'layer' | 'operand' | 'name' | 'bits' | 'elements'>
+
+function describeCode(scheme: Scheme | null, { kind, name }: Operand): CodeInfo {
+  const plain = { relative: false, fineFirst: false }
   if (kind === 'weight' && scheme) {
     const half = 2 ** ((scheme.weights.get(name) as WeightCode).bits - 1)
-    return { family: 'uniform', step: null, low: -half, high: half - 1, levels: null }
+    return { ...plain, family: 'uniform', step: null, low: -half, high: half - 1, levels: null }
   }
   const code = scheme?.edges.get(name)
-  if (!code) return { family: 'float', step: null, low: null, high: null, levels: null }
-  const { family, step, levels } = code
+  if (!code) return { ...plain, family: 'float', step: null, low: null, high: null, levels: null }
+  const { family, step, levels, relative = false, fineFirst = false } = code
   const [low, high] = [levels[0], levels[levels.length - 1]]
-  return { family, step, low, high, levels: high - low === levels.length - 1 ? null : [...levels] }
+  return { family, step, low, high, relative, fineFirst, levels: high - low === levels.length - 1 ? null : [...levels] }
 }

@@ -2,6 +2,7 @@ import type { breather } from '../codes/breathe.js'
 import { type Compensator, encodeRowsCompensated } from '../codes/compensate.js'
 import { encodeRowsSearched } from '../codes/descend.js'
 import { searchLog, searchRegions } from '../codes/families.js'
+import { withFineFirst } from '../codes/fine-first.js'
 import { Histogram } from '../codes/histogram.js'
 import type { Observation } from '../codes/observation.js'
 import { searchOutliers, searchReach } from '../codes/outliers.js'
@@ -28,8 +29,10 @@ import { rowWeights } from './row-weights.js'
 const HIGHEST_SIGNED = 127
 const HIGHEST_UNSIGNED = 255
 
+const highestOf = (kind: ActivationOperand['kind']): number => (['query', 'key', 'value'].includes(kind) ? HIGHEST_SIGNED : HIGHEST_UNSIGNED)
+
 /** What of an operand decides how its code is searched. */
-export type Searched = Pick<ActivationOperand, 'kind' | 'factors' | 'anyZero' | 'elements' | 'width' | 'attention'>
+export type Searched = Pick<ActivationOperand, 'kind' | 'factors' | 'anyZero' | 'fineFirst' | 'elements' | 'width' | 'attention'>
 
 /** The width at which one step and a step for each head are compared. */
 const COMPARED_BITS = 4
@@ -72,14 +75,21 @@ export class CodeSearch {
    * A uniform code with a searched zero point; contiguous regions, for softmax and GELU V-2SF and logarithmic levels, for the residual stream O-2SF, where they
    * are better; a codebook where that is better still. Operands of attention may have a step for each head, and softmax is relative to the largest weight of each query. What is rounded in registers has a uniform code of one step, or O-2SF.
    *
-   * @returns with the weighted squared error of all sampled rows
+   * @returns with the weighted squared error of all sampled rows, of which none is taken to be fine
    */
   async best(bits: number): Promise<Found> {
+    const { fineFirst, kind, anyZero } = this.operand
+    const found = await this.bestOfAll(bits)
+    if (!fineFirst) return found
+    return { ...found, code: withFineFirst(found.code, highestOf(kind), anyZero) }
+  }
+
+  private async bestOfAll(bits: number): Promise<Found> {
     const { kind } = this.operand
     await this.breathe()
     if (kind === 'gelu input' && !this.without.has('o2sf')) return searchReach(this.observation, bits, this.importance, this.breathe)
     if (!isStored(this.operand)) return searchSymmetric(this.histogram, bits)
-    const highest = ['query', 'key', 'value'].includes(kind) ? HIGHEST_SIGNED : HIGHEST_UNSIGNED
+    const highest = highestOf(kind)
     const named = await this.bestNamed(bits, highest)
     const found = this.without.has('codebooks') ? named : searchCodebook(this.histogram, bits, named, highest)
     if (kind === 'residual') return this.bestOfStream(bits, found)

@@ -36,7 +36,8 @@ export async function codedAttention(
   const output = new Float32Array(q.length)
   const round = async (what: keyof AttentionCodes, values: Float32Array, code: Code) => {
     const before = values.slice()
-    await roundValues(values, code, 1, breathe)
+    // Without windows each query attends to all rows.
+    await roundValues(values, code, code.fineFirst ? rows : 1, breathe, rows)
     await seen(what, before, values, code)
   }
   for (let first = 0; first < q.length; first += rows * width) {

@@ -4,7 +4,7 @@ import type { Candidates } from './candidates.js'
 import { decodeWeight } from './choose.js'
 import type { Information } from './information.js'
 import type { RunOptions } from './observe.js'
-import { type ActivationOperand, tensorOf, type WeightOperand } from './operands.js'
+import { type ActivationOperand, fineElements, tensorOf, type WeightOperand } from './operands.js'
 import { multiplyRows } from './product.js'
 
 /**
@@ -36,7 +36,7 @@ export class Damage {
   }
 
   private async ofActivation(operand: ActivationOperand, widths: number[]): Promise<number[]> {
-    const rows = operand.elements / operand.width
+    const rows = (operand.elements - fineElements(operand)) / operand.width
     const damage: number[] = []
     for (const bits of widths) damage.push(0.5 * rows * (await this.candidates.loss(operand, bits)))
     return damage

@@ -2,6 +2,7 @@ import type { Observation } from '../codes/observation.js'
 import type { Graph } from '../graph/graph.js'
 import { columnImportance } from './choose.js'
 import { fisher, signGradients } from './fisher.js'
+import type { GradientStatistics, Sampling } from './gradients.js'
 import type { Calibration, RunOptions } from './observe.js'
 import { type ActivationOperand, type Operands, tensorOf } from './operands.js'
 
@@ -19,6 +20,9 @@ export interface Information {
 /** Draws of gradients: their second moments settle quickly. */
 const DRAWS = 2
 
+/** Of E[g^2] over all rows: what other rows than the first have at least. In the last layer some are read by nothing, and what is left of a difference is rounding. */
+const LEAST_SHARE = 1e-6
+
 /** @param logits of the graph on the calibration images */
 export async function measureInformation(
   graph: Graph,
@@ -30,7 +34,9 @@ export async function measureInformation(
   const patches = new Set(graph.nodes.flatMap((node) => (node.op === 'patchify' ? [node.output] : [])))
   const edges = activations.filter(({ kind, name }) => kind !== 'logits' && !patches.has(name)).map(({ name }) => name)
   const all = [...new Set([...edges, ...weights.map(({ node }) => node.output)])]
-  const found = await fisher(graph, calibration, all, { ...options, logits, draws: DRAWS, seeds: signGradients })
+  const fine = activations.filter(({ fineFirst, name }) => fineFirst && edges.includes(name))
+  const samples = new Map(fine.map((operand) => [operand.name, firstRows(operand, calibration.images)]))
+  const found = await fisher(graph, calibration, all, { ...options, logits, draws: DRAWS, seeds: signGradients, samples })
   const outputs = (edge: string) => (found.get(edge) as { meanSquare: Float64Array }).meanSquare
   // In front of the patches there are no gradients: there, what the layers behind make of an error counts.
   const behind = ({ kind, width, readers }: ActivationOperand) => {
@@ -43,7 +49,34 @@ export async function measureInformation(
     }
     return sum
   }
-  return { outputs, columns: (operand) => found.get(operand.name)?.meanSquare ?? behind(operand) }
+  const columns = (operand: ActivationOperand) => {
+    const own = found.get(operand.name)
+    if (!own) return behind(operand)
+    return operand.fineFirst ? withoutFirstRows(own, rowsOfImage(operand)) : own.meanSquare
+  }
+  return { outputs, columns }
+}
+
+/** Of an edge, and of what softmax makes the queries of a head. */
+const rowsOfImage = ({ kind, elements, width }: ActivationOperand): number => (kind === 'probabilities' ? width : elements / width)
+
+/** Each first row of an image, of probabilities that of each head. */
+function firstRows(operand: ActivationOperand, images: number): Sampling {
+  const rows = rowsOfImage(operand)
+  return { sampleRows: (images * operand.elements) / operand.width / rows, sampleStride: rows }
+}
+
+/**
+ * E[g^2] over the other rows: the predictions mind errors of the first, the class token, far more, and as it is fine they do not count for a code.
+ *
+ * @param samples gradients of first rows
+ */
+function withoutFirstRows({ meanSquare, samples }: GradientStatistics, rows: number): Float64Array {
+  const width = meanSquare.length
+  const first = new Float64Array(width)
+  const count = samples.reduce((sum, { length }) => sum + length / width, 0)
+  for (const gradients of samples) for (let i = 0; i < gradients.length; i++) first[i % width] += gradients[i] ** 2 / count
+  return meanSquare.map((square, c) => Math.max(LEAST_SHARE * square, (rows * square - first[c]) / (rows - 1)))
 }
 
 /** Where gradients are not asked for: errors count by what they add to the output of the product that reads them, all outputs alike. */

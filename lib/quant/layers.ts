@@ -24,6 +24,10 @@ export interface OperandReport extends RoundingReport {
   name: string
   bits: number
   family: Code['family']
+  /** Values and errors of a softmax that is relative are in units of the largest of each query. */
+  relative: boolean
+  /** See {@link Code.fineFirst}. */
+  fineFirst: boolean
 }
 
 export interface LayerReport {
@@ -133,9 +137,9 @@ class Comparison {
 
   /** Rounds the values of an edge in place. */
   private async round(edge: string, values: Values, code: Code): Promise<void> {
-    const { width } = this.graph.edges.get(edge) as { width: number }
+    const { rows, width } = this.graph.edges.get(edge) as { rows: number; width: number }
     const before = values.slice()
-    await roundValues(values, code, width, this.breathe)
+    await roundValues(values, code, width, this.breathe, rows)
     const rounding = new Rounding(values.length)
     await rounding.add(before, values, rangeOf(code, width), this.breathe)
     this.keep(edge, this.kinds.get(edge) as OperandKind, code, rounding)
@@ -151,8 +155,9 @@ class Comparison {
     return decoded
   }
 
-  private keep(name: string, kind: OperandKind, { bits, family }: Pick<Code, 'bits' | 'family'>, rounding: Rounding): void {
-    this.reports.set(name, { kind, name, bits, family, ...rounding.report() })
+  private keep(name: string, kind: OperandKind, code: CodeOfReport, rounding: Rounding): void {
+    const { bits, family, relative = false, fineFirst = false } = code
+    this.reports.set(name, { kind, name, bits, family, relative, fineFirst, ...rounding.report() })
   }
 
   private operandsOf(node: Node): OperandReport[] {
@@ -172,6 +177,8 @@ class Comparison {
     return ratio(errors, squares)
   }
 }
+
+type CodeOfReport = Pick<Code, 'bits' | 'family' | 'relative' | 'fineFirst'>
 
 const rangeOf = (code: Code, width: number): CodeRange => ({
   low: code.levels[0],

@@ -1,7 +1,7 @@
-import { takesFactors } from '../graph/coverage.js'
+import { takeFineFirst, takesFactors } from '../graph/coverage.js'
 import { type Graph, inputsOf, type Node, type Tensor } from '../graph/graph.js'
 import { type OperandKind, operandsOf, storageOf } from '../graph/operands.js'
-import { logitsOf, probabilitiesOf, type Scheme } from '../graph/scheme.js'
+import { type Code, logitsOf, probabilitiesOf, type Scheme } from '../graph/scheme.js'
 import { type AttentionNode, windowsOf } from '../graph/windows.js'
 
 /**
@@ -9,6 +9,9 @@ import { type AttentionNode, windowsOf } from '../graph/windows.js'
  */
 
 export type LinearNode = Extract<Node, { op: 'linear' }>
+
+/** A byte. */
+const FINE_BITS = 8
 
 export interface WeightOperand {
   kind: 'weight'
@@ -35,6 +38,21 @@ export interface ActivationOperand {
   factors: boolean
   /** Whether levels may lie anywhere around 0: GELU's outputs, far more of them positive than not, where linear layers alone read them. */
   anyZero: boolean
+  /** Whether codes of less than 8 bits shall have a fine first row ({@link Code.fineFirst}). */
+  fineFirst: boolean
+}
+
+/** Elements of an image that are fine, and have 8 bits at any width of the others: the first row, or of softmax the weights of the first query of each head. */
+export function fineElements(operand: WeightOperand | ActivationOperand): number {
+  if (operand.kind === 'weight' || !operand.fineFirst) return 0
+  return operand.kind === 'probabilities' ? operand.elements / operand.width : operand.width
+}
+
+/** The average that other elements may have when fine ones are paid for out of an average of all. */
+export function averageBesideFine(operands: (WeightOperand | ActivationOperand)[], averageBits: number): number {
+  const all = operands.reduce((sum, { elements }) => sum + elements, 0)
+  const fine = operands.reduce((sum, operand) => sum + fineElements(operand), 0)
+  return (averageBits * all - FINE_BITS * fine) / (all - fine)
 }
 
 export interface Operands {
@@ -48,7 +66,9 @@ export function tensorOf(graph: Graph, name: string): Tensor {
   return tensor
 }
 
-export function findOperands(graph: Graph, coverage: Scheme['coverage'] = 'partial'): Operands {
+/** @param fineFirst whether first rows shall be fine, where they can be and the predictions are read from the first row */
+export function findOperands(graph: Graph, coverage: Scheme['coverage'] = 'partial', fineFirst = false): Operands {
+  const fine = fineFirst && graph.nodes.some((node) => node.op === 'row' && node.row === 0) ? takeFineFirst(graph) : new Set()
   const stored = storageOf(graph)
   const linears = graph.nodes.filter((node): node is LinearNode => node.op === 'linear')
   const attentions = graph.nodes.filter((node): node is AttentionNode => node.op === 'attention')
@@ -66,7 +86,7 @@ export function findOperands(graph: Graph, coverage: Scheme['coverage'] = 'parti
     const factors = kind === 'residual' && takesFactors(graph, name)
     const gelu = kind === 'input' && gelus.has(name)
     const anyZero = gelu && graph.nodes.every((node) => node.op === 'linear' || !inputsOf(node).includes(name))
-    return [{ kind: gelu ? 'gelu output' : kind, name, elements, width, readers, attention, factors, anyZero }]
+    return [{ kind: gelu ? 'gelu output' : kind, name, elements, width, readers, attention, factors, anyZero, fineFirst: fine.has(name) && kind !== 'residual' && kind !== 'gelu input' }]
   })
   const weights = all.flatMap(({ kind, name, elements }): WeightOperand[] => {
     if (kind !== 'weight') return []

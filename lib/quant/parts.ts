@@ -38,6 +38,8 @@ export const PARTS = [
   'bias',
   /** For an average, widths are chosen by the damage that they do; without it, by size alone. */
   'allocation',
+  /** For an average, the class token of each image has 8 bits where other rows have fewer. */
+  'class-token',
   /** Codes are found once more on what the quantized layers before make of the images, and kept where logits of images left out come closer to the float model's. */
   'sequence',
   /** In the sequence, rows of what layers read count as much as predictions mind errors of what the layers make of them. */

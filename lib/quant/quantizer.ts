@@ -1,8 +1,10 @@
 import type { NarrowStep } from '../codes/narrow.js'
 import type { Graph } from '../graph/graph.js'
+import { isStored } from '../graph/operands.js'
 import type { Scheme } from '../graph/scheme.js'
 import type { Unit } from './assemble.js'
 import type { Calibration } from './observe.js'
+import { averageBesideFine, findOperands } from './operands.js'
 import type { Part, Without } from './parts.js'
 import type { PublishedPreset } from './published/parts.js'
 import { quantizeAsPublished } from './published/quantize.js'
@@ -37,8 +39,16 @@ export interface QuantizerOptions {
   onProgress?: (progress: Progress) => void
 }
 
+/** The average of activations that has to be left beside fine rows. In images of few patches they are dear. */
+const LEAST_BESIDE_FINE = 2.25
+
+function hasRoomForFine(float: Graph, coverage: Scheme['coverage'], averageBits: number): boolean {
+  const stored = findOperands(float, coverage, true).activations.filter(isStored)
+  return averageBesideFine(stored, averageBits) >= LEAST_BESIDE_FINE
+}
+
 /** Without a look at the data for widths, the rest is not worth its time. */
-const FOR_TIMES: Part[] = ['allocation', 'fisher', 'sequence', 'compensation']
+const FOR_TIMES: Part[] = ['allocation', 'fisher', 'class-token', 'sequence', 'compensation']
 
 /** Parts of the preset `best` that are left out, those among them that `allocation` does without. */
 export const leftOut = ({ allocation, without = [] }: Pick<QuantizerOptions, 'allocation' | 'without'>): Without =>
@@ -61,10 +71,15 @@ export function quantizerOf(float: Graph, calibration: Calibration, options: Qua
     }
   }
   const without = leftOut(options)
-  let search: Promise<Search> | undefined
+  const searches = new Map<boolean, Promise<Search>>()
+  const searchOf = (fineFirst: boolean) => {
+    const options = { ...run, without, greedy: allocation === 'greedy', store, coverage, fineFirst }
+    if (!searches.has(fineFirst)) searches.set(fineFirst, Search.prepare(float, calibration, options))
+    return searches.get(fineFirst) as Promise<Search>
+  }
   return async (widths) => {
-    search ??= Search.prepare(float, calibration, { ...run, without, greedy: allocation === 'greedy', store, coverage })
-    const prepared = await search
+    const fineFirst = 'averageBits' in widths && !without.has('class-token') && hasRoomForFine(float, coverage, widths.averageBits)
+    const prepared = await searchOf(fineFirst)
     const given = 'averageBits' in widths ? widths : ({ kind }: Unit) => (kind === 'weight' ? widths.weightBits : widths.activationBits)
     return { ...(await prepared.quantize(given)), trajectory: [] }
   }

@@ -13,7 +13,7 @@ import { type Information, measureInformation, outputErrors } from './informatio
 import { kindsOf, scaleKinds } from './kinds.js'
 import { edgeMoments } from './moments.js'
 import { type Calibration, firstImages, observe } from './observe.js'
-import { findOperands, type Operands } from './operands.js'
+import { averageBesideFine, findOperands, fineElements, type Operands } from './operands.js'
 import { NOTHING, type Without } from './parts.js'
 import { rotate } from './rotate.js'
 import { rotateHeads } from './rotate-heads.js'
@@ -35,6 +35,8 @@ export interface Progress {
 
 export interface SearchOptions {
   coverage: Scheme['coverage']
+  /** Whether the first row of each image shall be fine where other rows have less than 8 bits; default false. */
+  fineFirst?: boolean
   /** Parts that are left out. */
   without?: Without
   /** For an average: widths step by step where a bit does least, not with the least sum of damages. */
@@ -110,11 +112,11 @@ export class Search {
   }
 
   static async prepare(model: Graph, calibration: Calibration, options: SearchOptions): Promise<Search> {
-    const { threads, signal, coverage, without = NOTHING } = options
+    const { threads, signal, coverage, fineFirst, without = NOTHING } = options
     const breathe = breather(signal)
     const run = { threads, signal }
     const { graph, observations: observed, logits } = await reshape(model, calibration, breathe, options)
-    const found = findOperands(graph, coverage)
+    const found = findOperands(graph, coverage, fineFirst)
     const information = without.has('fisher')
       ? outputErrors(graph, observed)
       : await measureInformation(graph, found, calibration, logits, run)
@@ -220,16 +222,17 @@ export class Search {
     const chosen = new Map<Unit, number>()
     for (const weights of [true, false]) {
       const members = [...alternatives].filter(([{ kind }]) => (kind === 'weight') === weights)
-      const each = members.map(([, alternative]) => alternative)
+      const each = members.map(([unit, alternatives]) => ({ ...alternatives, elements: unit.elements - fineElements(unit) }))
+      const average = averageBesideFine(members.map(([unit]) => unit), averageBits)
       const stepwise = even || this.options.greedy
-      const bits = stepwise ? allocateGreedy(each, averageBits) : await allocateKnapsack(each, averageBits, this.breathe)
+      const bits = stepwise ? allocateGreedy(each, average) : await allocateKnapsack(each, average, this.breathe)
       members.forEach(([unit], i) => chosen.set(unit, bits[i]))
     }
     return this.units.map((unit) => chosen.get(unit) ?? WIDEST)
   }
 
   private async damagesOf(unit: Unit): Promise<number[]> {
-    const key = `${unit.kind} ${unit.name}`
+    const key = `${unit.kind} ${unit.name}${unit.kind !== 'weight' && unit.fineFirst ? ' fine' : ''}`
     const known = this.damages.get(unit) ?? this.options.store?.get(key)
     const damages = known ?? (await this.damage.of(unit, WIDTHS))
     if (!known) await this.options.store?.set(key, damages)

@@ -146,7 +146,7 @@ class Sequence {
     const search = await CodeSearch.of(operand, observation, this.choice.importance(operand), this.breathe, this.choice.without)
     const { code } = await search.best(this.choice.bits(name))
     this.scheme.edges.set(name, code)
-    await roundValues(values, code, width, this.breathe)
+    await roundValues(values, code, width, this.breathe, operand.elements / width)
     if (operand.readers.length === 0) return
     const exact = this.exact.get(name) as Values
     const [halves, mean, drifted] = await Promise.all([
@@ -163,11 +163,13 @@ class Sequence {
   }
 
   /** With rows that are drawn as often as they count, where that is known. */
-  private withRows({ name, width }: ActivationOperand, values: Values, seen: Observation, weights: Float32Array | null): Observation {
+  private withRows({ name, width, elements, fineFirst }: ActivationOperand, values: Values, seen: Observation, weights: Float32Array | null): Observation {
     const drawn = this.choice.streamRows.get(name)
     if (drawn) return { ...seen, samples: rowsOf(values, width, drawn.numbers), rowsAnImage: drawn.rowsAnImage }
     if (!weights) return seen
-    return { ...seen, samples: rowsOf(values, width, systematic(weights, Math.min(SAMPLE_ROWS, weights.length))) }
+    // Fine rows have no need of the code.
+    const coded = fineFirst ? weights.map((weight, t) => (t % (elements / width) === 0 ? 0 : weight)) : weights
+    return { ...seen, samples: rowsOf(values, width, systematic(coded, Math.min(SAMPLE_ROWS, weights.length))) }
   }
 
   /** Whether weights that read it are fitted: those with 8 bits hardly gain, and stay what they are. */

@@ -3,7 +3,7 @@ import type { MeasuredLayer, QuantizationReport, ReportPoint } from '../model/re
 import type { OperandReport } from '../quant/layers.js'
 import { loadCharts } from './charts.js'
 import { bitsPlot, distributionPlot, errorPlot, type Plot, sizePlot } from './plots.js'
-import { formatBytes, formatCount, formatMs, formatPercent, formatPreset, printable } from './terminal.js'
+import { formatBytes, formatCode, formatCount, formatMs, formatPercent, formatPreset, printable } from './terminal.js'
 
 /**
  * A report as one HTML file that needs nothing else: plots are drawn when it is made, and the only script sorts the table.
@@ -98,8 +98,8 @@ async function figure(
   { layer, operand }: { layer: MeasuredLayer; operand: OperandReport },
   draw: (plot: Plot) => Promise<string>,
 ): Promise<string> {
-  const { kind, bits, family, clipped } = operand
-  const caption = `${layer.name}: ${kind}, ${bits} bits, ${family}, ${formatPercent(clipped)} clipped`
+  const { kind, bits, clipped } = operand
+  const caption = `${layer.name}: ${kind}, ${bits} bits, ${formatCode(operand)}, ${formatPercent(clipped)} clipped`
   return `<figure>${await draw(distributionPlot(operand))}<figcaption>${escapeHtml(caption)}</figcaption></figure>`
 }
 
@@ -147,7 +147,7 @@ const COLUMNS: Column[] = [
   ),
   operandColumn(
     'code',
-    ({ family }) => family,
+    formatCode,
     (operands) => operands.map(({ family }) => family).join(' '),
   ),
   operandColumn(

@@ -103,6 +103,11 @@ export function formatDuration(seconds: number): string {
 /** 5526346 -> '5,526,346'. */
 export const formatCount = (count: number): string => count.toLocaleString('en-US')
 
+/** 'log, relative, fine first row'. */
+export function formatCode({ family, relative, fineFirst }: { family: string; relative: boolean; fineFirst: boolean }): string {
+  return [family, ...(relative ? ['relative'] : []), ...(fineFirst ? ['fine first row'] : [])].join(', ')
+}
+
 /** A preset and where its parts differ from what they are by default: 'best, with norms, without bias'. */
 export function formatPreset(preset: string, without: readonly Part[]): string {
   const asked = preset === 'best' ? EXTRAS.filter((part) => !without.includes(part)) : []

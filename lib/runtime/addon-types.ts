@@ -37,6 +37,8 @@ export interface PlanEncoder {
   offset: number
   table?: Constant
   inverseSteps?: Constant
+  /** Rows of an image, of which the first is encoded without the table; absent: none. */
+  fineEvery?: number
 }
 
 /** A code that values pass through without being stored: Rounding in native/ops/encode.h. */

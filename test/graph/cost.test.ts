@@ -1,3 +1,4 @@
+import { codebook } from '../../lib/codes/code.js'
 import { costOf } from '../../lib/graph/cost.js'
 import type { Scheme } from '../../lib/graph/scheme.js'
 import { buildVit, type VitShape } from '../../lib/models/vit.js'
@@ -83,4 +84,20 @@ it('counts a float operand as 32 bits', async () => {
   const scheme: Scheme = { ...all, weights: new Map() }
   expect(costOf(graph, scheme).weightBits).toBe(32)
   expect(costOf(graph, scheme).activationBits).toBeLessThan(8)
+})
+
+it('counts 8 bits for each element of a fine first row', async () => {
+  const graph = await smallVit()
+  const image = normals(1, SMALL_SHAPE.channels * SMALL_SHAPE.imageHeight * SMALL_SHAPE.imageWidth)
+  const scheme = simpleScheme(graph, image)
+  const edges = new Map(scheme.edges)
+  const [norm, weights] = ['layers.0.norm1', 'layers.0.attention.probabilities']
+  for (const name of [norm, weights]) edges.set(name, { ...codebook(2, 1, [0, 9, 20, 30]), fineFirst: true })
+  const fine = costOf(graph, { ...scheme, edges })
+  const plain = costOf(graph, { ...scheme, edges: new Map([...edges].map(([name, code]) => [name, { ...code, fineFirst: undefined }])) })
+  // One row of a LayerNorm, and what one query of each head has for all tokens, with six bits more.
+  const { rows } = graph.edges.get(norm) as { rows: number }
+  const more = 6 * (SMALL_SHAPE.hidden + SMALL_SHAPE.heads * rows)
+  expect((fine.activationBits - plain.activationBits) * plain.activationElements).toBeCloseTo(more, 6)
+  expect(fine.operands.find(({ name }) => name === norm)?.bits).toBe(2)
 })

@@ -1,4 +1,5 @@
 import addon from '#addon'
+import { takeFineFirst } from '../../lib/graph/coverage.js'
 import { assertNoFloatProducts } from '../../lib/graph/floats.js'
 import type { Edge, Graph } from '../../lib/graph/graph.js'
 import { lower } from '../../lib/graph/lower.js'
@@ -209,6 +210,25 @@ it('takes a step for each head of attention', async () => {
   expect(relativeError(found, runCodedReference(graph, heads, image(0)))).toBeLessThan(1e-6)
   expect(found).not.toEqual(await run(lower(graph, scheme).plan, 1))
   for (const { name } of paths) expect(await run(lower(graph, heads).plan, 1, name)).toEqual(found)
+})
+
+it.each(['partial', 'full'] as const)('gives the first row of each image all levels of a byte, %s coverage', async (coverage) => {
+  const scheme = simpleScheme(graph, image(0), coverage)
+  /** Four levels that reach as far, with most of a byte between them. */
+  const sparse = ({ step, levels, relative }: Code): Code => {
+    const far = levels[0] < 0 ? [-120, -40, 0, 120] : [0, 20, 90, 240]
+    const reach = step * Math.max(-levels[0], levels[levels.length - 1])
+    return { bits: 2, family: 'codebook', levels: far, step: Math.fround(reach / far[3]), fineFirst: true, ...(relative && { relative }) }
+  }
+  const takers = takeFineFirst(graph)
+  const edges = new Map([...scheme.edges].map(([name, code]) => [name, takers.has(name) ? sparse(code) : code]))
+  const fine = { ...scheme, edges }
+  const found = await run(lower(graph, fine).plan)
+  const expected = Float64Array.from(Array.from({ length: IMAGES }, (_, i) => [...runCodedReference(graph, fine, image(i))]).flat())
+  expect(relativeError(found, expected)).toBeLessThan(1e-6)
+  for (const { name } of paths) expect(await run(lower(graph, fine).plan, IMAGES, name)).toEqual(found)
+  const coarse = new Map([...edges].map(([name, code]) => [name, { ...code, fineFirst: undefined }]))
+  expect(relativeError(await run(lower(graph, { ...scheme, edges: coarse }).plan), found)).toBeGreaterThan(1e-2)
 })
 
 it('keeps about 256 rows in flight unless told otherwise', async () => {

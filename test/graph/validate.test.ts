@@ -120,6 +120,12 @@ it.each<[string, () => Scheme, string]>([
     'no negative levels',
   ],
   ['relative queries', () => withCode('layers.0.attention.query', { relative: true }), 'only codes of probabilities are relative'],
+  ['a fine row of consecutive levels', () => withCode(edge, { fineFirst: true }), 'consecutive levels have no fine first row'],
+  [
+    'a fine row of patches, whose first is as good as any',
+    () => withCode('patches', { ...four, family: 'codebook', levels: [-2, 0, 1, 5], fineFirst: true }),
+    'nothing writes it that makes a first row fine',
+  ],
   ['an odd zero point', () => withCode('layers.0.mlp.gelu', { ...eight, levels: eight.levels.map((level) => level - 1) }), 'is odd'],
   [
     'queries below -128',

@@ -8,7 +8,7 @@ const HOSTILE = `<img src=x onerror=alert(1)>"'&amp;\u001b[2J\u202e`
 function operand(overrides: Partial<OperandReport> = {}): OperandReport {
   const bins = Array.from({ length: BINS }, (_, i) => (i % 2) / (BINS / 2))
   return {
-    ...{ kind: 'input', name: 'x', bits: 4, family: 'uniform', clipped: 0.25, error: 0.125 },
+    ...{ kind: 'input', name: 'x', bits: 4, family: 'uniform', relative: false, fineFirst: false, clipped: 0.25, error: 0.125 },
     distribution: { low: -1, high: 1, before: bins, after: bins },
     ...overrides,
   }

@@ -30,8 +30,12 @@ export function nearestLevel({ family, levels, step }: Code, x: number): number 
 const stepAt = ({ step, factors = Float32Array.of(1) }: Code, part: number, parts: number): number =>
   fround(step * factors[Math.floor((part * factors.length) / parts)])
 
+/** In a fine first row all integers between the lowest and the highest level are levels. */
+const codeOfRow = (code: Code, row: number): Code => (code.fineFirst && row === 0 ? { ...code, family: 'uniform' } : code)
+
 function levelsOfMatrix(code: Code, { rows, width, data }: Matrix): Matrix {
-  return { rows, width, data: data.map((x, i) => nearestLevel({ ...code, step: stepAt(code, i % width, width) }, x)) }
+  const levels = data.map((x, i) => nearestLevel({ ...codeOfRow(code, Math.floor(i / width)), step: stepAt(code, i % width, width) }, x))
+  return { rows, width, data: levels }
 }
 
 /** The logits of one image. */
@@ -150,7 +154,8 @@ function attention(
         const most = Math.max(...logits)
         const weights = logits.map((logit) => Math.exp(logit - most))
         const total = weights.reduce((a, b) => a + b, 0)
-        const levels = weights.map((weight) => nearestLevel(codeP, p.relative ? weight : weight / total))
+        const codeOfQuery = codeOfRow(codeP, window.rows[t])
+        const levels = weights.map((weight) => nearestLevel(codeOfQuery, p.relative ? weight : weight / total))
         const scale = p.relative
           ? fround(
               stepV /
