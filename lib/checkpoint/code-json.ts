@@ -20,14 +20,14 @@ export function codeToJson({ bits, family, levels, step, factors, relative, fine
     ...(!CONSECUTIVE.includes(family) && { levels: Buffer.from(levels.map((level) => level - low)).toString('base64') }),
     ...(factors && { factors: factorsToJson(factors) }),
     ...(relative && { relative }),
-    ...(fineFirst && { fineFirst }),
+    ...(fineFirst !== undefined && { fineFirst }),
   }
 }
 
 /** @throws Error that starts with `name` */
 export function codeFromJson(json: unknown, name: string): Code {
   if (!isObject(json)) throw new Error(`the code of ${name} is not an object`)
-  const { bits, step, low, family = 'uniform' } = json
+  const { bits, step, low, family = 'uniform', relative, fineFirst } = json
   if (typeof bits !== 'number' || typeof step !== 'number' || typeof low !== 'number') {
     throw new Error(`the code of ${name} lacks bits, step or low`)
   }
@@ -37,10 +37,10 @@ export function codeFromJson(json: unknown, name: string): Code {
   for (const level of above) levels.push(low + level)
   const code: Code = { bits, family: family as Code['family'], levels, step }
   if (json.factors !== undefined) code.factors = factorsFromJson(json.factors, name)
-  for (const flag of ['relative', 'fineFirst'] as const) {
-    if (json[flag] !== undefined && json[flag] !== true) throw new Error(`${name}: ${flag} is ${show(json[flag])}, not true`)
-    if (json[flag]) code[flag] = true
-  }
+  if (relative !== undefined && relative !== true) throw new Error(`${name}: relative is ${show(relative)}, not true`)
+  if (relative) code.relative = true
+  if (fineFirst !== undefined && typeof fineFirst !== 'number') throw new Error(`${name}: fineFirst is ${show(fineFirst)}, not a number`)
+  if (fineFirst !== undefined) code.fineFirst = fineFirst
   validateCode(code, name)
   return code
 }

@@ -83,7 +83,7 @@ function encode(parts: ContainerParts): { tensors: TensorToWrite[]; metadata: Re
 /** The oldest version of the format that can say all this, so that older packages read what they can run. */
 function versionOf({ coverage, edges }: Scheme): number {
   const codes = [...edges.values()]
-  if (codes.some(({ fineFirst }) => fineFirst)) return 4
+  if (codes.some(({ fineFirst }) => fineFirst !== undefined)) return 4
   if (codes.some(({ relative }) => relative)) return 3
   return coverage === 'full' || codes.some(({ factors }) => factors) ? 2 : 1
 }

@@ -1,31 +1,31 @@
-import { isPlain } from '../graph/encoder.js'
 import type { Code } from '../graph/scheme.js'
-import { isStep } from './code.js'
 
 /**
- * A code of few levels whose first row has all that a byte can tell apart (Code.fineFirst): levels are spread over the byte, and the step shrinks as much, which
- * changes no value that a level stands for.
+ * A code whose first row has all that a byte can tell apart (Code.fineFirst). Both share the step, so that whoever multiplies bytes knows nothing of it: the step has to let a byte
+ * reach as far as the first row and as the levels of the other rows do, which are rounded to multiples of it.
  */
 
-/**
- * @param highest level
- * @param anyZero whether levels may lie anywhere around 0 ({@link isPlain}, or 256 consecutive integers)
- * @returns the code as it is where its levels fill the byte already and none lies between them
- */
-export function withFineFirst(code: Code, highest: number, anyZero: boolean): Code {
-  const fits = (levels: number[]) => {
-    const [low, high] = [levels[0], levels[levels.length - 1]]
-    return (isPlain(levels) && high <= highest) || (anyZero && low < 0 && high - low <= 255)
-  }
-  let { levels, step } = code
-  for (;;) {
-    const wider = levels.map((level) => 2 * level)
-    if (!fits(wider) || !isStep(step / 2)) break
-    levels = wider
-    step /= 2
-  }
-  const between = levels.some((level, i) => i > 0 && level - levels[i - 1] > 1)
-  if (!between) return code
-  const consecutive = code.family === 'uniform'
-  return { ...code, family: consecutive ? 'codebook' : code.family, levels, step, fineFirst: true }
+/** Where the integers of a byte may begin: 0 or -128; -128; or at any even number. */
+export type Lowest = 'plain' | 'signed' | 'any'
+
+/** @param fine the code that the first row would have by itself; null: one that reaches as far as that of the others */
+export function withFineFirst(code: Code, fine: Code | null, lowest: Lowest): Code {
+  const ends = [code, fine ?? code].map(({ levels, step }) => [levels[0] * step, levels[levels.length - 1] * step])
+  const [low, high] = [Math.min(...ends.map(([from]) => from)), Math.max(...ends.map(([, to]) => to))]
+  const { fineFirst, step } = gridOf(low, high, lowest)
+  // What was unlike enough to need two levels may need one now: levels may be equal.
+  const levels = code.levels.map((level) => Math.min(Math.max(Math.round((level * code.step) / step), fineFirst), fineFirst + 255) + 0)
+  return { ...code, family: code.family === 'uniform' ? 'codebook' : code.family, levels, step, fineFirst }
 }
+
+/** The finest 256 consecutive integers times a step that reach from `low` <= 0 to `high` >= 0. */
+function gridOf(low: number, high: number, lowest: Lowest): { fineFirst: number; step: number } {
+  if (low >= 0 && lowest !== 'signed') return { fineFirst: 0, step: stepOf(high / 255) }
+  if (lowest !== 'any') return { fineFirst: -128, step: stepOf(Math.max(high / 127, low / -128)) }
+  // The even number below `low` may be two steps away.
+  const step = stepOf((high - low) / 253)
+  return { fineFirst: Math.max(2 * Math.floor(low / step / 2), -254), step }
+}
+
+/** A float32, and 1 where there is nothing to code. */
+const stepOf = (step: number): number => (Math.fround(step) > 0 ? Math.fround(step) : 1)

@@ -12,6 +12,8 @@ export interface Observation {
   samples: Float32Array
   /** Where the samples are not spread evenly: how many rows of an image share the predictions (quant/stream-rows). */
   rowsAnImage?: number
+  /** Of an edge whose codes have a fine first row: the first row of each image, [images][width]. */
+  firstRows?: Float32Array
 }
 
 /** The width of the edge whose observer has a state of so many bytes. */

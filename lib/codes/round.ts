@@ -18,7 +18,7 @@ export async function roundValues(
   breathe: () => Promise<void> | void,
   imageRows?: number,
 ): Promise<void> {
-  if (code.fineFirst && imageRows) return roundFineFirst(values, code, width, breathe, imageRows)
+  if (code.fineFirst !== undefined && imageRows) return roundFineFirst(values, code, width, breathe, imageRows)
   const encoder = encoderOf(code)
   const steps = stepsOfColumns(code, width)
   const rows = Math.max(1, Math.floor(SLICE / width))

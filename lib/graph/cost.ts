@@ -36,7 +36,7 @@ export function costOf(graph: Graph, scheme: Scheme | null = null): Cost {
   const rowsOf = rowsOfImage(graph)
   const operands = operandsOf(graph, scheme).map((operand) => {
     const { bits = FLOAT_BITS, fineFirst } = codeOfOperand(scheme, operand) ?? {}
-    return { ...operand, bits, ...(fineFirst && { fineElements: operand.elements / rowsOf(operand.name) }) }
+    return { ...operand, bits, ...(fineFirst !== undefined && { fineElements: operand.elements / rowsOf(operand.name) }) }
   })
   const weights = operands.filter(({ kind }) => kind === 'weight')
   const activations = operands.filter((operand) => operand.kind !== 'weight' && isStored(operand))

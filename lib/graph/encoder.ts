@@ -18,18 +18,20 @@ export interface EncoderValues {
 
 /** @param offset what is added to a level to make the stored byte */
 export function encoderOf(code: Code, offset = offsetOf(code)): EncoderValues {
-  const { levels, family, step } = code
+  const { levels, family, step, fineFirst } = code
   return {
     inverseStep: Math.fround(1 / step),
-    low: levels[0],
-    high: levels[levels.length - 1],
+    // With a table they are those of the first row.
+    low: fineFirst ?? levels[0],
+    high: fineFirst === undefined ? levels[levels.length - 1] : fineFirst + 255,
     offset,
     table: family === 'uniform' || family === 'o2sf' ? null : encodeTable(levels, offset),
   }
 }
 
 /** 0 without negative levels, 128 where all fit a signed byte; else what makes the lowest 0. */
-export function offsetOf({ levels }: Code): number {
+export function offsetOf({ levels, fineFirst }: Code): number {
+  if (fineFirst !== undefined) return -fineFirst
   const low = levels[0]
   if (low >= 0) return 0
   return isPlain(levels) ? 128 : -low

@@ -168,7 +168,7 @@ export class Places {
       ...values,
       ...(table && { table: this.pool.add(table) }),
       ...(code.factors && width && { inverseSteps: this.columns(inverseStepsOf(code, width), width) }),
-      ...(code.fineFirst && { fineEvery: rows }),
+      ...(code.fineFirst !== undefined && { fineEvery: rows }),
     }
   }
 

@@ -26,11 +26,11 @@ export interface Code {
    */
   relative?: true
   /**
-   * In the first row of each image, the class token, all integers between the lowest and the highest level are levels, for which a byte has room: 8 bits of one row in hundreds, on which
-   * predictions hang more than on all others. Of softmax outputs it is the first query. For what linear layers, LayerNorm and attention without windows write; not for
-   * consecutive levels. See native/ops/encode.h.
+   * Where it is given, all integers from it to 255 more are levels in the first row of each image, the class token: as many as a byte has room for, in one row of hundreds, on which
+   * predictions hang more than on all others. Of softmax outputs it is the first query of each head. Even; the levels of the other rows lie among them. For what linear layers, LayerNorm and attention
+   * without windows write; not for a uniform code. See native/ops/encode.h.
    */
-  fineFirst?: true
+  fineFirst?: number
 }
 
 /** A weight as signed uniform codes in -2^(bits-1) .. 2^(bits-1)-1 with one step for each output row. */

@@ -3,7 +3,7 @@ import { packedLength } from './constants.js'
 import { originOf, READS_ONE_STEP, takeFineFirst, WRITES_ONE_STEP } from './coverage.js'
 import { isPlain } from './encoder.js'
 import { type Graph, inputsOf, type Node } from './graph.js'
-import { operandsOf } from './operands.js'
+import { type OperandKind, operandsOf } from './operands.js'
 import { type Code, probabilitiesOf, type Scheme, type WeightCode } from './scheme.js'
 import { isDimension } from './validate.js'
 
@@ -22,7 +22,7 @@ const LARGEST_FACTOR = { signed: 2 ** 7, unsigned: 2 ** 6 }
 
 /** @throws Error that starts with `what` */
 export function validateCode(code: Code, what: string): void {
-  const { bits, family, levels, step, factors } = code
+  const { bits, family, levels, step, factors, fineFirst } = code
   checkBits(bits, what)
   if (!['uniform', 'v2sf', 'regions', 'log', 'codebook', 'o2sf'].includes(family))
     throw new Error(`${what}: unknown family of codes ${family}`)
@@ -37,6 +37,9 @@ export function validateCode(code: Code, what: string): void {
   }
   if (high - Math.min(low, 0) > 255) throw new Error(`${what}: levels ${low}..${high} do not fit into a byte`)
   if (!isPlain(levels) && low % 2 !== 0) throw new Error(`${what}: the lowest of levels ${low}..${high} is odd`)
+  if (fineFirst !== undefined && !(fineFirst % 2 === 0 && fineFirst <= Math.min(low, 0) && fineFirst >= high - 255 && fineFirst >= -254)) {
+    throw new Error(`${what}: levels ${low}..${high} do not lie in a first row that begins at ${fineFirst}`)
+  }
   if (!levels.includes(0)) throw new Error(`${what}: no level is 0`)
   if ((family === 'uniform' || family === 'o2sf') && !consecutive) {
     throw new Error(`${what}: the levels of a uniform code are not consecutive`)
@@ -91,7 +94,7 @@ export function validateScheme(graph: Graph, scheme: Scheme): void {
     if (kind === 'gelu input') validatePreActivation(code, what)
     if (kind === 'logits' && levels[0] !== -128) throw new Error(`${what}: a code of logits is uniform from -128 to 127`)
     if (kind === 'probabilities' && levels[0] < 0) throw new Error(`${what}: a code of probabilities has no negative levels`)
-    if (code.fineFirst) validateFineFirst(code, kind !== 'gelu input' && takers.has(name), what)
+    if (code.fineFirst !== undefined) validateFineFirst(code, kind, kind !== 'gelu input' && takers.has(name), what)
     if (code.relative && kind !== 'probabilities') throw new Error(`${what}: only codes of probabilities are relative`)
     // Attention reads bytes with offset 128.
     const inAttention = kind === 'query' || kind === 'key' || kind === 'value'
@@ -100,10 +103,13 @@ export function validateScheme(graph: Graph, scheme: Scheme): void {
   validateFactors(graph, scheme)
 }
 
-/** Whoever writes the edge, or makes these probabilities, knows which row is the first. */
-function validateFineFirst({ family }: Code, taken: boolean, what: string): void {
+/** Whoever writes the edge, or makes these probabilities, knows which row is the first; whoever reads it knows few offsets. */
+function validateFineFirst({ family, fineFirst }: Code, kind: OperandKind, taken: boolean, what: string): void {
   if (family === 'uniform' || family === 'o2sf') throw new Error(`${what}: consecutive levels have no fine first row`)
   if (!taken) throw new Error(`${what}: nothing writes it that makes a first row fine`)
+  const signed = kind === 'query' || kind === 'key' || kind === 'value'
+  const allowed = kind === 'input' || fineFirst === (signed ? -128 : 0) || (kind === 'residual' && fineFirst === -128)
+  if (!allowed) throw new Error(`${what}: a fine first row cannot begin at ${fineFirst} there`)
 }
 
 /** What a linear layer rounds to in front of its activation. */

@@ -25,7 +25,7 @@ export interface OperandInfo {
   levels: number[] | null
   /** Of a softmax output: whether its codes are relative to the largest weight of each query, and divided by their sum. */
   relative: boolean
-  /** Whether in the first row of each image all integers from `low` to `high` are levels. Averages count 8 bits for it. */
+  /** Whether the first row of each image has all levels of a byte. Averages count 8 bits for it. */
   fineFirst: boolean
   /** Parameters of a weight; elements per image of an activation. */
   elements: number
@@ -101,7 +101,7 @@ function describeCode(scheme: Scheme | null, { kind, name }: Operand): CodeInfo 
   }
   const code = scheme?.edges.get(name)
   if (!code) return { ...plain, family: 'float', step: null, low: null, high: null, levels: null }
-  const { family, step, levels, relative = false, fineFirst = false } = code
+  const { family, step, levels, relative = false } = code
   const [low, high] = [levels[0], levels[levels.length - 1]]
-  return { family, step, low, high, relative, fineFirst, levels: high - low === levels.length - 1 ? null : [...levels] }
+  return { family, step, low, high, relative, fineFirst: code.fineFirst !== undefined, levels: high - low === levels.length - 1 ? null : [...levels] }
 }

@@ -1,17 +1,18 @@
 import type { breather } from '../codes/breathe.js'
+import { uniformCode } from '../codes/code.js'
 import { type Compensator, encodeRowsCompensated } from '../codes/compensate.js'
 import { encodeRowsSearched } from '../codes/descend.js'
 import { searchLog, searchRegions } from '../codes/families.js'
 import { withFineFirst } from '../codes/fine-first.js'
 import { Histogram } from '../codes/histogram.js'
-import type { Observation } from '../codes/observation.js'
+import { type Observation, observationOf } from '../codes/observation.js'
 import { searchOutliers, searchReach } from '../codes/outliers.js'
 import { type Found, searchCodebook, searchSymmetric, searchTwoScale, searchUniform } from '../codes/search.js'
 import { StreamLoss } from '../codes/stream-loss.js'
 import { encodeRow, searchRow, searchTensor } from '../codes/weights.js'
 import type { Graph, Tensor } from '../graph/graph.js'
 import { isStored } from '../graph/operands.js'
-import type { WeightCode } from '../graph/scheme.js'
+import type { Code, WeightCode } from '../graph/scheme.js'
 import { packWeight, unpackWeight } from '../runtime/blobs.js'
 import { headUnits, inUnits } from './head-steps.js'
 import type { RunOptions } from './observe.js'
@@ -34,11 +35,16 @@ const highestOf = (kind: ActivationOperand['kind']): number => (['query', 'key',
 /** What of an operand decides how its code is searched. */
 export type Searched = Pick<ActivationOperand, 'kind' | 'factors' | 'anyZero' | 'fineFirst' | 'elements' | 'width' | 'attention'>
 
+/** Of a fine row. */
+const FINE_BITS = 8
+
 /** The width at which one step and a step for each head are compared. */
 const COMPARED_BITS = 4
 
 /** The search of one edge's code: what it holds is sorted once, for all widths. */
 export class CodeSearch {
+  private fine: Code | null | undefined
+
   private constructor(
     private readonly operand: Searched,
     private readonly observation: Observation,
@@ -78,10 +84,28 @@ export class CodeSearch {
    * @returns with the weighted squared error of all sampled rows, of which none is taken to be fine
    */
   async best(bits: number): Promise<Found> {
-    const { fineFirst, kind, anyZero } = this.operand
     const found = await this.bestOfAll(bits)
-    if (!fineFirst) return found
-    return { ...found, code: withFineFirst(found.code, highestOf(kind), anyZero) }
+    if (!this.operand.fineFirst || bits === FINE_BITS) return found
+    const { kind, anyZero } = this.operand
+    const lowest = highestOf(kind) === HIGHEST_SIGNED ? 'signed' : anyZero ? 'any' : 'plain'
+    return { ...found, code: withFineFirst(found.code, await this.fineCode(), lowest) }
+  }
+
+  /** What first rows would have by themselves; null where nothing is known of them. */
+  private async fineCode(): Promise<Code | null> {
+    if (this.fine !== undefined) return this.fine
+    const { observation, units } = this
+    if (units === 'largest') this.fine = uniformCode(FINE_BITS, 1 / HIGHEST_UNSIGNED, 0)
+    else if (!observation.firstRows) this.fine = null
+    else {
+      const { width, firstRows } = observation
+      const head = (i: number) => Math.floor(((i % width) * (units?.length as number)) / width)
+      const rows = units ? firstRows.map((x, i) => (x * units[0]) / units[head(i)]) : firstRows
+      const histogram = await Histogram.of(observationOf(rows, width), this.importance, this.breathe)
+      const { kind, anyZero } = this.operand
+      this.fine = searchUniform(histogram, FINE_BITS, highestOf(kind), anyZero).code
+    }
+    return this.fine
   }
 
   private async bestOfAll(bits: number): Promise<Found> {

@@ -37,7 +37,7 @@ export async function codedAttention(
   const round = async (what: keyof AttentionCodes, values: Float32Array, code: Code) => {
     const before = values.slice()
     // Without windows each query attends to all rows.
-    await roundValues(values, code, code.fineFirst ? rows : 1, breathe, rows)
+    await roundValues(values, code, code.fineFirst === undefined ? 1 : rows, breathe, rows)
     await seen(what, before, values, code)
   }
   for (let first = 0; first < q.length; first += rows * width) {

@@ -26,7 +26,7 @@ export interface OperandReport extends RoundingReport {
   family: Code['family']
   /** Values and errors of a softmax that is relative are in units of the largest of each query. */
   relative: boolean
-  /** See {@link Code.fineFirst}. */
+  /** Whether the first row of each image has all levels of a byte ({@link Code.fineFirst}). */
   fineFirst: boolean
 }
 
@@ -156,8 +156,8 @@ class Comparison {
   }
 
   private keep(name: string, kind: OperandKind, code: CodeOfReport, rounding: Rounding): void {
-    const { bits, family, relative = false, fineFirst = false } = code
-    this.reports.set(name, { kind, name, bits, family, relative, fineFirst, ...rounding.report() })
+    const { bits, family, relative = false, fineFirst } = code
+    this.reports.set(name, { kind, name, bits, family, relative, fineFirst: fineFirst !== undefined, ...rounding.report() })
   }
 
   private operandsOf(node: Node): OperandReport[] {

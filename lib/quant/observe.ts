@@ -70,6 +70,29 @@ export async function observe(
   return { observations, logits }
 }
 
+/** What a code with a fine first row has to reach: the first row of each image on edges where that is wanted, [images][width]. */
+export async function observeFirstRows(
+  graph: Graph,
+  operands: ActivationOperand[],
+  calibration: Calibration,
+  { threads, signal }: RunOptions,
+): Promise<Map<string, Float32Array>> {
+  const edges = operands.filter(({ fineFirst, kind }) => fineFirst && kind !== 'probabilities')
+  if (edges.length === 0) return new Map()
+  const wanted = new Map(
+    edges.map(({ name, elements, width }) => [name, { width, sampleRows: calibration.images, sampleStride: elements / width }]),
+  )
+  const { states } = await runObserved(graph, wanted, calibration, { threads, signal })
+  return new Map(
+    [...wanted].map(([name, { width, sampleRows, sampleStride }]) => {
+      const state = states.get(name) as NonNullable<ReturnType<typeof states.get>>
+      const bytes = new Uint8Array(state.byteLength)
+      state.read(0, bytes)
+      return [name, parseObservation(bytes, width, sampleRows, sampleStride).samples]
+    }),
+  )
+}
+
 /** A run apart, so that nothing of its plan is held afterwards but what observers saw. */
 async function runObserved(
   graph: Graph,

@@ -12,7 +12,7 @@ import { Damage } from './damage.js'
 import { type Information, measureInformation, outputErrors } from './information.js'
 import { kindsOf, scaleKinds } from './kinds.js'
 import { edgeMoments } from './moments.js'
-import { type Calibration, firstImages, observe } from './observe.js'
+import { type Calibration, firstImages, observe, observeFirstRows } from './observe.js'
 import { averageBesideFine, findOperands, fineElements, type Operands } from './operands.js'
 import { NOTHING, type Without } from './parts.js'
 import { rotate } from './rotate.js'
@@ -127,6 +127,9 @@ export class Search {
     const drawn = without.has('stream-rows') ? [] : found.activations
     const stream = await drawStreamRows(graph, drawn, calibration, logits, run, known.images)
     const observations = withStreamRows(observed, stream)
+    for (const [name, firstRows] of await observeFirstRows(graph, found.activations, calibration, run)) {
+      observations.set(name, { ...(observations.get(name) as Observation), firstRows })
+    }
     return new Search(graph, found, observations, moments, information, stream.rows, calibration, logits, breathe, options)
   }
 

@@ -166,10 +166,13 @@ class Sequence {
   private withRows({ name, width, elements, fineFirst }: ActivationOperand, values: Values, seen: Observation, weights: Float32Array | null): Observation {
     const drawn = this.choice.streamRows.get(name)
     if (drawn) return { ...seen, samples: rowsOf(values, width, drawn.numbers), rowsAnImage: drawn.rowsAnImage }
-    if (!weights) return seen
-    // Fine rows have no need of the code.
-    const coded = fineFirst ? weights.map((weight, t) => (t % (elements / width) === 0 ? 0 : weight)) : weights
-    return { ...seen, samples: rowsOf(values, width, systematic(coded, Math.min(SAMPLE_ROWS, weights.length))) }
+    const rows = elements / width
+    const first = Int32Array.from({ length: this.calibration.images }, (_, image) => image * rows)
+    const observation = fineFirst ? { ...seen, firstRows: rowsOf(values, width, first) } : seen
+    if (!weights) return observation
+    // Fine rows have no need of the levels of the others.
+    const coded = fineFirst ? weights.map((weight, t) => (t % rows === 0 ? 0 : weight)) : weights
+    return { ...observation, samples: rowsOf(values, width, systematic(coded, Math.min(SAMPLE_ROWS, weights.length))) }
   }
 
   /** Whether weights that read it are fitted: those with 8 bits hardly gain, and stay what they are. */

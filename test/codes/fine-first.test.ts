@@ -1,28 +1,30 @@
-import { codebook, regionsCode, uniformCode } from '../../lib/codes/code.js'
-import { withFineFirst } from '../../lib/codes/fine-first.js'
+import { codebook, uniformCode } from '../../lib/codes/code.js'
+import { type Lowest, withFineFirst } from '../../lib/codes/fine-first.js'
+import { validateCode } from '../../lib/graph/validate-scheme.js'
 
-it.each([
-  ['signed uniform levels', uniformCode(4, 0.5, -8), 255, false, [-128, 112]],
-  ['unsigned ones', uniformCode(3, 0.1, 0), 255, false, [0, 224]],
-  ['unsigned ones for attention', uniformCode(3, 0.1, 0), 127, false, [0, 112]],
-  ['levels around any zero', uniformCode(4, 0.1, -2), 255, true, [-32, 208]],
-  ['levels that the byte of a product cannot hold any farther', uniformCode(4, 0.1, -2), 255, false, [-16, 104]],
-  ['regions', regionsCode(3, 0.25, [2, 0, 0, 1], -11), 255, false, [-88, 24]],
-])('spreads %s over the byte', (_, code, highest, anyZero, [low, high]) => {
-  const fine = withFineFirst(code, highest, anyZero)
-  expect(fine.fineFirst).toBe(true)
-  expect(fine.family).not.toBe('uniform')
-  expect([fine.levels[0], fine.levels[fine.levels.length - 1]]).toEqual([low, high])
-  expect(fine.levels.map((level) => level * fine.step)).toEqual(code.levels.map((level) => level * code.step))
+it.each<[string, number, number, Lowest, number]>([
+  ['signed, the first row reaching farther', -3, 5, 'plain', -128],
+  ['signed, the others reaching farther', -0.5, 0.25, 'plain', -128],
+  ['never negative', 0, 3, 'plain', 0],
+  ['never negative, in attention', 0, 3, 'signed', -128],
+  ['mostly positive', -0.25, 6, 'any', -12],
+])('reaches as far as both rows need: %s', (_, low, high, lowest, first) => {
+  const others = low < 0 ? codebook(2, 0.25, [-3, 0, 1, 4]) : codebook(2, 0.25, [0, 1, 2, 4])
+  const fine = { ...uniformCode(8, (high - low) / 255, 0), levels: [low, high].map((end) => (255 * end) / (high - low)) }
+  const found = withFineFirst(others, fine, lowest)
+  validateCode(found, 'code')
+  const { step, fineFirst = Number.NaN } = found
+  expect(Math.abs(fineFirst - first)).toBeLessThanOrEqual(4 * Number(lowest === 'any'))
+  // float32 steps
+  const [from, to] = [Math.min(low, -0.75 * Number(low < 0)), Math.max(high, 1)]
+  expect(fineFirst * step).toBeLessThanOrEqual(from + 1e-6)
+  expect((fineFirst + 255) * step).toBeGreaterThanOrEqual(to - 1e-6)
+  // No coarser than it has to be, and the levels of the others no farther off than half a step.
+  expect(step).toBeLessThanOrEqual(1.02 * (lowest === 'any' || from === 0 ? (to - from) / 253 : Math.max(to / 127, -from / 128)) * (lowest === 'signed' && from === 0 ? 253 / 127 : 1))
+  for (const [i, level] of found.levels.entries()) expect(Math.abs(level * step - others.levels[i] * others.step)).toBeLessThanOrEqual(step / 2 + 1e-6)
 })
 
-it('keeps a codebook that fills the byte', () => {
-  const code = codebook(2, 0.5, [-128, -3, 0, 100])
-  expect(withFineFirst(code, 255, false)).toEqual({ ...code, fineFirst: true })
-})
-
-it('leaves codes alone between whose levels nothing fits', () => {
-  const code = uniformCode(8, 0.1, -128)
-  expect(withFineFirst(code, 255, false)).toBe(code)
-  expect(withFineFirst(uniformCode(7, 0.1, -100), 255, false).fineFirst).toBeUndefined()
+it('reaches as far as the others where nothing is known of the first row', () => {
+  const found = withFineFirst(uniformCode(4, 0.5, -8), null, 'plain')
+  expect(found).toEqual({ bits: 4, family: 'codebook', levels: Array.from({ length: 16 }, (_, i) => 16 * (i - 8)), step: 1 / 32, fineFirst: -128 })
 })

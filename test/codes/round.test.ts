@@ -28,11 +28,11 @@ it('takes the step of each column', async () => {
   expect(values.map((x) => x + 0)).toEqual(expected.map((x) => x + 0))
 })
 
-it('leaves all integers between the extremes to the first row of each image', async () => {
-  const code: Code = { ...codebook(2, 0.5, [-30, 0, 10, 50]), fineFirst: true }
+it('leaves all integers of a byte to the first row of each image', async () => {
+  const code: Code = { ...codebook(2, 0.5, [-30, 0, 10, 50]), fineFirst: -100 }
   const [images, rows, width] = [3, 4, 5]
   const values = normals(3, images * rows * width).map((x) => 20 * x)
-  const all: Code = { ...code, family: 'uniform' }
+  const all = uniformCode(8, 0.5, -100)
   const expected = values.map((x, i) => nearestLevel(Math.floor(i / width) % rows === 0 ? all : code, x) * code.step)
   const rounded = values.slice()
   await roundValues(rounded, code, width, () => {}, rows)

@@ -92,7 +92,7 @@ it('counts 8 bits for each element of a fine first row', async () => {
   const scheme = simpleScheme(graph, image)
   const edges = new Map(scheme.edges)
   const [norm, weights] = ['layers.0.norm1', 'layers.0.attention.probabilities']
-  for (const name of [norm, weights]) edges.set(name, { ...codebook(2, 1, [0, 9, 20, 30]), fineFirst: true })
+  for (const name of [norm, weights]) edges.set(name, { ...codebook(2, 1, [0, 9, 20, 30]), fineFirst: 0 })
   const fine = costOf(graph, { ...scheme, edges })
   const plain = costOf(graph, { ...scheme, edges: new Map([...edges].map(([name, code]) => [name, { ...code, fineFirst: undefined }])) })
   // One row of a LayerNorm, and what one query of each head has for all tokens, with six bits more.

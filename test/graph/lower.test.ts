@@ -212,16 +212,20 @@ it('takes a step for each head of attention', async () => {
   for (const { name } of paths) expect(await run(lower(graph, heads).plan, 1, name)).toEqual(found)
 })
 
+/** What attention and LayerNorm read. */
+const SIGNED = /query|key|value|sum|embeddings/
+
 it.each(['partial', 'full'] as const)('gives the first row of each image all levels of a byte, %s coverage', async (coverage) => {
   const scheme = simpleScheme(graph, image(0), coverage)
   /** Four levels that reach as far, with most of a byte between them. */
-  const sparse = ({ step, levels, relative }: Code): Code => {
-    const far = levels[0] < 0 ? [-120, -40, 0, 120] : [0, 20, 90, 240]
+  const sparse = ({ step, levels, relative }: Code, signed: boolean): Code => {
+    const far = signed || levels[0] < 0 ? [-120, -40, 0, 120] : [0, 20, 90, 240]
     const reach = step * Math.max(-levels[0], levels[levels.length - 1])
-    return { bits: 2, family: 'codebook', levels: far, step: Math.fround(reach / far[3]), fineFirst: true, ...(relative && { relative }) }
+    const fineFirst = signed ? -128 : far[0] < 0 ? -126 : 0
+    return { bits: 2, family: 'codebook', levels: far, step: Math.fround(reach / far[3]), fineFirst, ...(relative && { relative }) }
   }
   const takers = takeFineFirst(graph)
-  const edges = new Map([...scheme.edges].map(([name, code]) => [name, takers.has(name) ? sparse(code) : code]))
+  const edges = new Map([...scheme.edges].map(([name, code]) => [name, takers.has(name) ? sparse(code, SIGNED.test(name)) : code]))
   const fine = { ...scheme, edges }
   const found = await run(lower(graph, fine).plan)
   const expected = Float64Array.from(Array.from({ length: IMAGES }, (_, i) => [...runCodedReference(graph, fine, image(i))]).flat())

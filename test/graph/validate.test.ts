@@ -120,11 +120,21 @@ it.each<[string, () => Scheme, string]>([
     'no negative levels',
   ],
   ['relative queries', () => withCode('layers.0.attention.query', { relative: true }), 'only codes of probabilities are relative'],
-  ['a fine row of consecutive levels', () => withCode(edge, { fineFirst: true }), 'consecutive levels have no fine first row'],
+  ['a fine row of consecutive levels', () => withCode(edge, { fineFirst: -128 }), 'consecutive levels have no fine first row'],
   [
     'a fine row of patches, whose first is as good as any',
-    () => withCode('patches', { ...four, family: 'codebook', levels: [-2, 0, 1, 5], fineFirst: true }),
+    () => withCode('patches', { ...four, family: 'codebook', levels: [-2, 0, 1, 5], fineFirst: -128 }),
     'nothing writes it that makes a first row fine',
+  ],
+  [
+    'a first row that begins above its levels',
+    () => withCode('layers.0.norm1', { ...four, family: 'codebook', levels: [-9, 0, 1, 5], fineFirst: -8 }),
+    'levels -9..5 do not lie in a first row that begins at -8',
+  ],
+  [
+    'queries whose first row begins elsewhere',
+    () => withCode('layers.0.attention.query', { ...four, family: 'codebook', levels: [-9, 0, 1, 5], fineFirst: -100 }),
+    'a fine first row cannot begin at -100 there',
   ],
   ['an odd zero point', () => withCode('layers.0.mlp.gelu', { ...eight, levels: eight.levels.map((level) => level - 1) }), 'is odd'],
   [

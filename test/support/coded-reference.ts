@@ -30,8 +30,12 @@ export function nearestLevel({ family, levels, step }: Code, x: number): number 
 const stepAt = ({ step, factors = Float32Array.of(1) }: Code, part: number, parts: number): number =>
   fround(step * factors[Math.floor((part * factors.length) / parts)])
 
-/** In a fine first row all integers between the lowest and the highest level are levels. */
-const codeOfRow = (code: Code, row: number): Code => (code.fineFirst && row === 0 ? { ...code, family: 'uniform' } : code)
+/** A fine first row has all integers of a byte as levels. */
+function codeOfRow(code: Code, row: number): Code {
+  const { fineFirst } = code
+  if (fineFirst === undefined || row > 0) return code
+  return { ...code, family: 'uniform', levels: Array.from({ length: 256 }, (_, i) => fineFirst + i) }
+}
 
 function levelsOfMatrix(code: Code, { rows, width, data }: Matrix): Matrix {
   const levels = data.map((x, i) => nearestLevel({ ...codeOfRow(code, Math.floor(i / width)), step: stepAt(code, i % width, width) }, x))
