@@ -54,9 +54,9 @@ void multiply(const uint8_t* x, int depth, const uint8_t* b, int columns, int32_
 
 void attention_codes_amx(const AttentionCodes& op, int task, void* scratch) {
   const AttentionTask a(op, task, kRows, kColumns, kSummands, scratch);
-  Encoder encoder_p = op.encode_p;
-  encoder_p.inverse_step = a.p_inverse_step;
-  const EncoderF32x16 encode_p(encoder_p), encode(op.encode);
+  Encoder code_p = op.encode_p;
+  code_p.inverse_step = a.p_inverse_step;
+  const RowEncoders encoders_p(code_p), encoders(op.encode);
   TileConfig config;
   for (int tile = 0; tile < 8; ++tile) config.set(tile, 16, 64);
   tile_load_config(config);
@@ -66,9 +66,9 @@ void attention_codes_amx(const AttentionCodes& op, int task, void* scratch) {
     const int rows = t + kRows < a.tokens ? kRows : a.tokens - t;
     pack_q(a, op.q_stride, t);
     multiply<true>(a.packed_q, a.depth, a.packed_k, a.keys, a.scores);
-    softmax(a, encode_p, t, rows, output_scales);
+    softmax(a, encoders_p, t, rows, output_scales);
     multiply<false>(a.p, a.key_depth, a.packed_v, a.channels, a.sums);
-    store_output(a, encode, op.y_stride, t, rows, output_scales);
+    store_output(a, encoders, op.y_stride, t, rows, output_scales);
   }
   tile_release();
 }

@@ -12,6 +12,7 @@
 #include "cpu/simd_avx2.h"
 
 #include "cpu/attention_softmax_simd.h"
+#include "cpu/row_encoders_simd.h"
 
 namespace fewbit {
 namespace {
@@ -102,9 +103,10 @@ int32_t sum_of_codes(const int16_t* p, int key_depth) {
 }
 
 // e times a factor of its row to P, and what the sums of products with each row are multiplied with.
-FEWBIT_NOINLINE void weights(const AttentionTask& a, const EncoderF32x16& encode_p, int rows, const float* inverse_z,
+FEWBIT_NOINLINE void weights(const AttentionTask& a, const RowEncoders& encoders_p, int t, int rows, const float* inverse_z,
                              float* output_scales) {
   for (int r = 0; r < rows; ++r) {
+    const EncoderF32x16& encode_p = encoders_p.of(attention_row(a.row_of, t + r));
     const float* e = reinterpret_cast<const float*>(a.scores) + ptrdiff_t(r) * a.keys;
     int16_t* p = a.p + ptrdiff_t(r) * a.key_depth;
     const F32x16 factor = set16(a.relative ? 1.0f : inverse_z[r]);
@@ -115,12 +117,14 @@ FEWBIT_NOINLINE void weights(const AttentionTask& a, const EncoderF32x16& encode
   }
 }
 
-FEWBIT_NOINLINE void store_output(const AttentionTask& a, const EncoderF32x16& encode, ptrdiff_t stride, int t, int rows,
+FEWBIT_NOINLINE void store_output(const AttentionTask& a, const RowEncoders& encoders, ptrdiff_t stride, int t, int rows,
                                   const float* output_scales) {
   for (int r = 0; r < rows; ++r) {
     const F32x16 scale = set16(output_scales[r]);
     const int32_t* o = a.sums + ptrdiff_t(r) * a.channels;
-    uint8_t* y = a.y + attention_row(a.row_of, t + r) * stride;
+    const ptrdiff_t row = attention_row(a.row_of, t + r);
+    const EncoderF32x16& encode = encoders.of(row);
+    uint8_t* y = a.y + row * stride;
     for (int c = 0; c < a.head_width; c += 16) store(y + c, Lanes(a.head_width - c), encode(mul(to_floats(load(o + c)), scale)));
   }
 }
@@ -129,9 +133,9 @@ FEWBIT_NOINLINE void store_output(const AttentionTask& a, const EncoderF32x16& e
 
 void attention_codes_avx2(const AttentionCodes& op, int task, void* scratch) {
   const AttentionTask a(op, task, scratch);
-  Encoder encoder_p = op.encode_p;
-  encoder_p.inverse_step = a.p_inverse_step;
-  const EncoderF32x16 encode_p(encoder_p), encode(op.encode);
+  Encoder code_p = op.encode_p;
+  code_p.inverse_step = a.p_inverse_step;
+  const RowEncoders encoders_p(code_p), encoders(op.encode);
   const int32_t beyond[kRows] = {};
   float inverse_z[kRows], output_scales[kRows];
   pack_k(a, op.k_stride);
@@ -144,9 +148,9 @@ void attention_codes_avx2(const AttentionCodes& op, int task, void* scratch) {
       exponentials_of_logits(a, t, rows, beyond, inverse_z);
     else
       exponentials(a, rows, inverse_z);
-    weights(a, encode_p, rows, inverse_z, output_scales);
+    weights(a, encoders_p, t, rows, inverse_z, output_scales);
     multiply(a.p, a.key_depth, a.packed_v, a.channels, a.tokens, a.sums);
-    store_output(a, encode, op.y_stride, t, rows, output_scales);
+    store_output(a, encoders, op.y_stride, t, rows, output_scales);
   }
 }
 

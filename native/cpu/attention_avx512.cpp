@@ -67,18 +67,18 @@ void multiply(const uint8_t* x, ptrdiff_t x_stride, const uint8_t* b, int column
 
 void attention_codes_avx512(const AttentionCodes& op, int task, void* scratch) {
   const AttentionTask a(op, task, kRows, 16, 16, scratch);
-  Encoder encoder_p = op.encode_p;
-  encoder_p.inverse_step = a.p_inverse_step;
-  const EncoderF32x16 encode_p(encoder_p), encode(op.encode);
+  Encoder code_p = op.encode_p;
+  code_p.inverse_step = a.p_inverse_step;
+  const RowEncoders encoders_p(code_p), encoders(op.encode);
   pack_keys(a, op.k_stride, op.v_stride);
   float output_scales[kRows];
   for (int t = 0; t < a.tokens; t += kRows) {
     const int rows = t + kRows < a.tokens ? kRows : a.tokens - t;
     pack_q(a, op.q_stride, t);
     multiply<true>(a.packed_q, a.depth, a.packed_k, a.keys, (a.head_width + 3) / 4, a.scores);
-    softmax(a, encode_p, t, rows, output_scales);
+    softmax(a, encoders_p, t, rows, output_scales);
     multiply<false>(a.p, a.key_depth, a.packed_v, a.channels, (a.tokens + 3) / 4, a.sums);
-    store_output(a, encode, op.y_stride, t, rows, output_scales);
+    store_output(a, encoders, op.y_stride, t, rows, output_scales);
   }
 }
 

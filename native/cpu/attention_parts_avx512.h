@@ -20,6 +20,7 @@
 #include "cpu/simd_avx512.h"
 
 #include "cpu/attention_softmax_simd.h"
+#include "cpu/row_encoders_simd.h"
 
 namespace fewbit {
 namespace {
@@ -149,9 +150,10 @@ inline int32_t sum_of_codes(const uint8_t* p, int key_depth) {
   return sum_of_four(sums);
 }
 
-// e times a factor of its row to P.
-FEWBIT_NOINLINE void weights(const AttentionTask& a, const EncoderF32x16& encode_p, int rows, const float* factors) {
+// e times a factor of its row to P of queries t..t + rows.
+FEWBIT_NOINLINE void weights(const AttentionTask& a, const RowEncoders& encoders_p, int t, int rows, const float* factors) {
   for (int r = 0; r < rows; ++r) {
+    const EncoderF32x16& encode_p = encoders_p.of(attention_row(a.row_of, t + r));
     const int32_t* e = a.scores + ptrdiff_t(r) * a.keys;
     uint8_t* p = a.p + ptrdiff_t(r) * a.key_depth;
     const __m512 scale = _mm512_set1_ps(factors[r]);
@@ -181,7 +183,7 @@ inline int32_t excess(const AttentionTask& a, int r) {
 }
 
 // Scores to P of queries t..t + rows, and what the sums of products with each are multiplied with.
-inline void softmax(const AttentionTask& a, const EncoderF32x16& encode_p, int t, int rows, float* output_scales) {
+inline void softmax(const AttentionTask& a, const RowEncoders& encoders_p, int t, int rows, float* output_scales) {
   float inverse_z[kMostRows];
   if (a.logits) {
     int32_t beyond[kMostRows];
@@ -191,19 +193,21 @@ inline void softmax(const AttentionTask& a, const EncoderF32x16& encode_p, int t
     exponentials(a, rows, inverse_z);
   }
   for (int r = 0; r < rows && a.relative; ++r) inverse_z[r] = 1.0f;
-  weights(a, encode_p, rows, inverse_z);
+  weights(a, encoders_p, t, rows, inverse_z);
   for (int r = 0; r < rows; ++r)
     output_scales[r] =
         a.relative ? relative_scale(a.output_scale, sum_of_codes(a.p + ptrdiff_t(r) * a.key_depth, a.key_depth)) : a.output_scale;
 }
 
 // Sums to bytes of queries t..t + rows.
-FEWBIT_NOINLINE void store_output(const AttentionTask& a, const EncoderF32x16& encode, ptrdiff_t stride, int t, int rows,
+FEWBIT_NOINLINE void store_output(const AttentionTask& a, const RowEncoders& encoders, ptrdiff_t stride, int t, int rows,
                                   const float* output_scales) {
   for (int r = 0; r < rows; ++r) {
     const __m512 scale = _mm512_set1_ps(output_scales[r]);
     const int32_t* o = a.sums + ptrdiff_t(r) * a.channels;
-    uint8_t* y = a.y + attention_row(a.row_of, t + r) * stride;
+    const ptrdiff_t row = attention_row(a.row_of, t + r);
+    const EncoderF32x16& encode = encoders.of(row);
+    uint8_t* y = a.y + row * stride;
     const auto value = [&](int c) { return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(o + c)), scale); };
     int c = 0;
     for (; c + 64 <= a.head_width; c += 64)

@@ -49,8 +49,6 @@ void attention_codes_portable(const AttentionCodes& op, int task, void* scratch)
   const uint8_t* v = op.v + b * op.v_image_stride + h * width;
   uint8_t* y = op.y + b * op.y_image_stride + h * width;
   const bool logits = attention_has_logits(op);
-  Encoder encode_p = op.encode_p;
-  encode_p.inverse_step = op.p_inverse_step[h];
 
   // Four bytes wide first, so that each array is aligned whatever the sizes.
   int32_t* scores = static_cast<int32_t*>(scratch);
@@ -69,13 +67,17 @@ void attention_codes_portable(const AttentionCodes& op, int task, void* scratch)
   }
 
   for (int t = 0; t < tokens; ++t) {
-    const uint8_t* q_row = q + attention_row(rows, t) * op.q_stride;
-    uint8_t* y_row = y + attention_row(rows, t) * op.y_stride;
+    const ptrdiff_t row = attention_row(rows, t);
+    const uint8_t* q_row = q + row * op.q_stride;
+    uint8_t* y_row = y + row * op.y_stride;
+    const Encoder code = encoder_of_row(op.encode, row);
+    Encoder code_p = encoder_of_row(op.encode_p, row);
+    code_p.inverse_step = op.p_inverse_step[h];
     for (int c = 0; c < width; ++c) q16[c] = static_cast<int16_t>(q_row[c] - 128);
     for (int s = 0; s < tokens; ++s) {
-      const int16_t* row = k16 + ptrdiff_t(s) * width;
+      const int16_t* key = k16 + ptrdiff_t(s) * width;
       int32_t sum = 0;
-      for (int c = 0; c < width; ++c) sum += q16[c] * row[c];
+      for (int c = 0; c < width; ++c) sum += q16[c] * key[c];
       scores[s] = sum;
     }
     const float z = logits ? exponentials_of_logits(op, place, t, scores, e) : exponentials(scores, tokens, op.logit_scale[h], e);
@@ -83,14 +85,14 @@ void attention_codes_portable(const AttentionCodes& op, int task, void* scratch)
     std::memset(sums, 0, width * sizeof(int32_t));
     int32_t sum_p = 0;
     for (int s = 0; s < tokens; ++s) {
-      const int p = encode(encode_p, e[s] * inverse_z);
+      const int p = encode(code_p, e[s] * inverse_z);
       if (p == 0) continue;  // at few bits most are
       sum_p += p;
-      const int16_t* row = v16 + ptrdiff_t(s) * width;
-      for (int c = 0; c < width; ++c) sums[c] += p * row[c];
+      const int16_t* value = v16 + ptrdiff_t(s) * width;
+      for (int c = 0; c < width; ++c) sums[c] += p * value[c];
     }
     const float scale = op.relative ? relative_scale(op.output_scale[h], sum_p) : op.output_scale[h];
-    for (int c = 0; c < width; ++c) y_row[c] = encode(op.encode, float(sums[c]) * scale);
+    for (int c = 0; c < width; ++c) y_row[c] = encode(code, float(sums[c]) * scale);
   }
 }
 

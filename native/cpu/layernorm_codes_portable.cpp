@@ -21,13 +21,14 @@ void layernorm_codes_portable(const LayerNormCodes& op, int task, void*) {
     const float v = float(op.width * squares - int64_t(sum) * sum) + op.eps;
     const float r = v > 0 ? 1.0f / std::sqrt(v) : 0.0f;
 
+    const Encoder code = encoder_of_row(op.encode, t);
     const auto y = [&, width = float(op.width), sum = float(sum)](int i) {
       return std::fma(std::fma(float(z(i)), width, -sum) * r, op.gamma[i], op.beta[i]);
     };
     if (op.y_float)
       for (int i = 0; i < op.width; ++i) op.y_float[t * op.y_float_stride + i] = y(i);
     else
-      for (int i = 0; i < op.width; ++i) op.y_codes[t * op.y_codes_stride + i] = encode(op.encode, y(i), i);
+      for (int i = 0; i < op.width; ++i) op.y_codes[t * op.y_codes_stride + i] = encode(code, y(i), i);
   }
 }
 

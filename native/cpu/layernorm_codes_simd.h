@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cpu/columns_simd.h"
+#include "cpu/row_encoders_simd.h"
 #include "ops/layernorm.h"
 
 namespace fewbit {
@@ -36,12 +37,18 @@ void normalise_codes(const LayerNormCodes& op, const EncoderF32x16& encode, ptrd
 }
 
 template <template <int> class Statistics>
-void layernorm_codes(const LayerNormCodes& op, int task) {
-  int t = task * kLayerNormTaskRows;
-  const int end = t + kLayerNormTaskRows < op.rows ? t + kLayerNormTaskRows : op.rows;
-  const EncoderF32x16 encode(op.encode);
+FEWBIT_NOINLINE void normalise_codes_run(const LayerNormCodes& op, const Encoder& code, int t, int end) {
+  const EncoderF32x16 encode(code);
   for (; t + kCodesRows <= end; t += kCodesRows) normalise_codes<kCodesRows, Statistics>(op, encode, t);
   for (; t < end; ++t) normalise_codes<1, Statistics>(op, encode, t);
+}
+
+template <template <int> class Statistics>
+void layernorm_codes(const LayerNormCodes& op, int task) {
+  const int first = task * kLayerNormTaskRows;
+  const int behind = first + kLayerNormTaskRows < op.rows ? first + kLayerNormTaskRows : op.rows;
+  FineRows(op.encode).for_runs(
+      first, behind, [&](int t, int end) { normalise_codes_run<Statistics>(op, encoder_of_row(op.encode, t), t, end); });
 }
 
 }  // namespace

@@ -27,11 +27,12 @@ void layernorm_portable(const LayerNorm& op, int task, void*) {
     for (int i = whole; i < op.width; ++i) add_square(lanes[i - whole], x[i]);
     const float r = 1.0f / std::sqrt(tree16(lanes) / float(op.width) + op.eps);
 
+    const Encoder code = encoder_of_row(op.encode, t);
     const auto y = [&](int i) { return std::fma((x[i] - mean) * r, op.gamma[i], op.beta[i]); };
     if (op.y_float)
       for (int i = 0; i < op.width; ++i) op.y_float[t * op.y_float_stride + i] = y(i);
     else
-      for (int i = 0; i < op.width; ++i) op.y_codes[t * op.y_codes_stride + i] = encode(op.encode, y(i), i);
+      for (int i = 0; i < op.width; ++i) op.y_codes[t * op.y_codes_stride + i] = encode(code, y(i), i);
   }
 }
 

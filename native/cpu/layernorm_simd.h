@@ -5,6 +5,7 @@
 #include <math.h>  // not <cmath>: its inline functions would be compiled with these flags for everybody
 
 #include "cpu/columns_simd.h"
+#include "cpu/row_encoders_simd.h"
 #include "ops/layernorm.h"
 
 namespace fewbit {
@@ -53,12 +54,16 @@ void normalise(const LayerNorm& op, const EncoderF32x16& encode, ptrdiff_t t) {
   });
 }
 
-inline void layernorm(const LayerNorm& op, int task) {
-  int t = task * kLayerNormTaskRows;
-  const int end = t + kLayerNormTaskRows < op.rows ? t + kLayerNormTaskRows : op.rows;
-  const EncoderF32x16 encode(op.encode);
+FEWBIT_NOINLINE void normalise_run(const LayerNorm& op, const Encoder& code, int t, int end) {
+  const EncoderF32x16 encode(code);
   for (; t + kNormRows <= end; t += kNormRows) normalise<kNormRows>(op, encode, t);
   for (; t < end; ++t) normalise<1>(op, encode, t);
+}
+
+inline void layernorm(const LayerNorm& op, int task) {
+  const int first = task * kLayerNormTaskRows;
+  const int behind = first + kLayerNormTaskRows < op.rows ? first + kLayerNormTaskRows : op.rows;
+  FineRows(op.encode).for_runs(first, behind, [&](int t, int end) { normalise_run(op, encoder_of_row(op.encode, t), t, end); });
 }
 
 }  // namespace

@@ -146,11 +146,11 @@ class PairWeights {
 // multiply(row, rows) fills the sums of some rows, [rows][kTileOutputs].
 template <class Multiply>
 void tile_rows(const LinearCodes& op, const Tile& tile, int32_t* acc, Multiply multiply) {
-  const EncoderF32x16 encode(op.encode);
+  const RowEncoders encoders(op.encode);
   for (int row = tile.row_begin; row < tile.row_end; row += kRows) {
     const int rows = tile.row_end - row < kRows ? tile.row_end - row : kRows;
     multiply(row, rows);
-    finish_panels(op, encode, row, rows, tile.output_begin, tile.output_end, acc);
+    finish_panels(op, encoders, row, rows, tile.output_begin, tile.output_end, acc);
   }
 }
 

@@ -69,14 +69,14 @@ void linear_codes_avxvnni(const LinearCodes& op, int task, void* scratch) {
     decode_blocks(packed, op.weight_bits, panels * ceil_div(op.inputs, kBlockInputs), rows);
     weight = rows;
   }
-  const EncoderF32x16 encode(op.encode);
+  const RowEncoders encoders(op.encode);
   alignas(64) int32_t acc[kRows * kTileOutputs];
   for (int row = tile.row_begin; row < tile.row_end; row += kRows) {
     const int rows = tile.row_end - row < kRows ? tile.row_end - row : kRows;
     for (int p = 0; p < panels; ++p)
       kMultiply[rows - 1](op.x + row * op.x_stride, op.x_stride, weight + p * panel_stride, ceil_div(op.inputs, 4),
                           acc + kBlockOutputs * p);
-    finish_panels(op, encode, row, rows, tile.output_begin, tile.output_end, acc);
+    finish_panels(op, encoders, row, rows, tile.output_begin, tile.output_end, acc);
   }
 }
 

@@ -50,7 +50,7 @@ class LevelBytes {
   __m512i table_[4];
 };
 
-// Whole rows of a tile, to bytes.
+// Whole rows of a tile that have one code, to bytes.
 class RowFinisher {
  public:
   RowFinisher(const LinearCodes& op, const EncoderF32x16& encode, int output)
@@ -91,21 +91,26 @@ class RowFinisher {
 // Rows of a tile of any width, a few at a time.
 class TileFinisher {
  public:
-  TileFinisher(const LinearCodes& op, const Tile& tile) : op_(op), encode_(op.encode), tile_(tile) {
-    if (op.y_codes && tile.output_end - tile.output_begin == kTileOutputs) whole_.emplace(op, encode_, tile.output_begin);
+  TileFinisher(const LinearCodes& op, const Tile& tile) : op_(op), encoders_(op.encode), tile_(tile) {
+    if (!op.y_codes || tile.output_end - tile.output_begin < kTileOutputs) return;
+    whole_.emplace(op, encoders_.usual, tile.output_begin);
+    if (encoders_.any(tile.row_begin, tile.row_end)) fine_.emplace(op, encoders_.fine, tile.output_begin);
   }
 
   // acc: [rows][kTileOutputs] int32, 64-byte aligned, without correction.
   FEWBIT_NOINLINE void operator()(int row, int rows, const int32_t* acc) const {
-    if (!whole_) return finish_panels(op_, encode_, row, rows, tile_.output_begin, tile_.output_end, acc);
-    for (int r = 0; r < rows; ++r) (*whole_)(row + r, acc + r * kTileOutputs);
+    if (!whole_) return finish_panels(op_, encoders_, row, rows, tile_.output_begin, tile_.output_end, acc);
+    encoders_.for_runs(row, row + rows, [&](int t, int end) {
+      const RowFinisher& finish = encoders_.is_fine(t) ? *fine_ : *whole_;
+      for (; t < end; ++t, acc += kTileOutputs) finish(t, acc);
+    });
   }
 
  private:
   const LinearCodes& op_;
-  const EncoderF32x16 encode_;
+  const RowEncoders encoders_;
   const Tile tile_;
-  std::optional<RowFinisher> whole_;
+  std::optional<RowFinisher> whole_, fine_;
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 // or simd_avx2.h first.
 #pragma once
 
+#include "cpu/row_encoders_simd.h"
 #include "ops/linear.h"
 
 namespace fewbit {
@@ -55,7 +56,8 @@ struct Column {
   }
 };
 
-// acc: [rows][kTileOutputs] int32, 64-byte aligned, of the outputs output_begin..output_end, without correction.
+// Rows of one code. acc: [rows][kTileOutputs] int32, 64-byte aligned, of the outputs output_begin..output_end, without
+// correction.
 inline void finish_panels(const LinearCodes& op, const EncoderF32x16& encode, int row_begin, int rows, int output_begin,
                           int output_end, const int32_t* acc) {
   const RoundingF32x16 round(op.pre_activation);
@@ -70,6 +72,13 @@ inline void finish_panels(const LinearCodes& op, const EncoderF32x16& encode, in
         store(op.y_codes + t * op.y_codes_stride + output, column.panel.lanes, encode(y, column.inverse));
     }
   }
+}
+
+inline void finish_panels(const LinearCodes& op, const RowEncoders& encoders, int row_begin, int rows, int output_begin,
+                          int output_end, const int32_t* acc) {
+  encoders.for_runs(row_begin, row_begin + rows, [&](int begin, int end) {
+    finish_panels(op, encoders.of(begin), begin, end - begin, output_begin, output_end, acc + (begin - row_begin) * kTileOutputs);
+  });
 }
 
 // acc: [rows][kTileOutputs], without bias.

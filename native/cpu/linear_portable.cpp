@@ -47,6 +47,7 @@ void linear_codes_portable(const LinearCodes& op, int task, void* scratch) {
     const int outputs = tile.output_end - output < kBlockOutputs ? tile.output_end - output : kBlockOutputs;
     unpack_panel(op.weight + output / kBlockOutputs * panel_bytes(op.inputs, op.weight_bits), op.weight_bits, op.inputs, weight);
     for (ptrdiff_t t = tile.row_begin; t < tile.row_end; ++t) {
+      const Encoder code = encoder_of_row(op.encode, t);
       for (int i = 0; i < op.inputs; ++i) x[i] = op.x[t * op.x_stride + i];
       int32_t acc[kBlockOutputs];
       for (int n = 0; n < outputs; n += 4) dot4(x, weight + n * stride, stride, op.inputs, acc + n);
@@ -65,7 +66,7 @@ void linear_codes_portable(const LinearCodes& op, int task, void* scratch) {
         if (op.y_float)
           op.y_float[t * op.y_float_stride + o] = y;
         else
-          op.y_codes[t * op.y_codes_stride + o] = encode(op.encode, y, o);
+          op.y_codes[t * op.y_codes_stride + o] = encode(code, y, o);
       }
     }
   }

@@ -16,13 +16,14 @@ void layernorm_reference(const LayerNorm& op) {
       const float d = x[i] - mean;
       squares[i % 16] = std::fma(d, d, squares[i % 16]);
     }
+    const Encoder code = encoder_of_row(op.encode, t);
     const float r = 1.0f / std::sqrt(tree16(squares) / float(op.width) + op.eps);
     for (int i = 0; i < op.width; ++i) {
       const float y = std::fma((x[i] - mean) * r, op.gamma[i], op.beta[i]);
       if (op.y_float)
         op.y_float[t * op.y_float_stride + i] = y;
       else
-        op.y_codes[t * op.y_codes_stride + i] = encode(op.encode, y, i);
+        op.y_codes[t * op.y_codes_stride + i] = encode(code, y, i);
     }
   }
 }
@@ -38,6 +39,7 @@ void layernorm_codes_reference(const LayerNormCodes& op) {
       squares += int64_t(z[i]) * z[i];
     }
     const float v = float(op.width * squares - sum * sum) + op.eps;
+    const Encoder code = encoder_of_row(op.encode, t);
     const float r = v > 0 ? 1.0f / std::sqrt(v) : 0.0f;
     for (int i = 0; i < op.width; ++i) {
       const float centred = std::fma(float(z[i]), float(op.width), -float(sum));
@@ -45,7 +47,7 @@ void layernorm_codes_reference(const LayerNormCodes& op) {
       if (op.y_float)
         op.y_float[t * op.y_float_stride + i] = y;
       else
-        op.y_codes[t * op.y_codes_stride + i] = encode(op.encode, y, i);
+        op.y_codes[t * op.y_codes_stride + i] = encode(code, y, i);
     }
   }
 }

@@ -9,6 +9,7 @@ void linear_codes_reference(const LinearCodes& op) {
   std::vector<int8_t> weight(size_t(op.outputs) * op.inputs);
   unpack_weight(op.weight, op.outputs, op.inputs, op.weight_bits, weight.data());
   for (int t = 0; t < op.rows; ++t) {
+    const Encoder code = encoder_of_row(op.encode, t);
     for (int o = 0; o < op.outputs; ++o) {
       int32_t acc = op.correction[o];
       for (int i = 0; i < op.inputs; ++i) acc += op.x[t * op.x_stride + i] * weight[size_t(o) * op.inputs + i];
@@ -24,7 +25,7 @@ void linear_codes_reference(const LinearCodes& op) {
       if (op.y_float)
         op.y_float[t * op.y_float_stride + o] = y;
       else
-        op.y_codes[t * op.y_codes_stride + o] = encode(op.encode, y, o);
+        op.y_codes[t * op.y_codes_stride + o] = encode(code, y, o);
     }
   }
 }

@@ -82,7 +82,8 @@ class Checker {
     require(plan_.blobs[c.blob]->writable(), field, "is written and must not lie in a mapped file");
   }
 
-  // columns: of a target whose kernel takes a step for each; 0 for the others. rows: likewise of an image, where some may be fine.
+  // columns: of a target whose kernel takes a step for each; 0 for the others. rows: likewise of an image, where some may be
+  // fine.
   void encoder(const char* field, const PlanEncoder& e, int columns = 0, int rows = 0) const {
     require(e.inverse_step > 0 && std::isfinite(e.inverse_step), field, "inverseStep must be positive and finite");
     require(e.offset >= 0 && e.offset <= 254 && e.offset % 2 == 0, field, "offset must be even, in 0..254");
@@ -90,7 +91,8 @@ class Checker {
             "levels " + std::to_string(e.low) + ".." + std::to_string(e.high) + " with offset " + std::to_string(e.offset) +
                 " do not fit a byte");
     if (e.table) constant((std::string(field) + ".table").c_str(), *e.table, kEncodeTable);
-    require(e.fine_every == 0 || (e.table && e.fine_every == rows), field, "fineEvery must be the rows of an image, and needs a table");
+    require(e.fine_every == 0 || (e.table && e.fine_every == rows), field,
+            "fineEvery must be the rows of an image, and needs a table");
     if (!e.inverse_steps) return;
     require(columns > 0, field, "must not have inverseSteps");
     constant((std::string(field) + ".inverseSteps").c_str(), *e.inverse_steps, round_up(columns, 16) * 4);

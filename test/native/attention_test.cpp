@@ -52,6 +52,7 @@ struct CodesCase {
   Windows windows = {};
   float logit_step = 0;
   bool relative = false;
+  int fine_every = 0, fine_every_p = 0;  // rows of y and of P; with a table
 };
 
 class CodesFixture {
@@ -90,8 +91,8 @@ class CodesFixture {
       p_table_[i] = static_cast<uint8_t>(i < 2 ? 0 : power);
       y_table_[i] = static_cast<uint8_t>(i / 2 & ~3);
     }
-    op_.encode_p = {0.0f, 0, c.p_levels, 0, c.p_table ? p_table_.data() : nullptr};
-    op_.encode = {30.0f, -128, 127, 128, c.y_table ? y_table_.data() : nullptr};
+    op_.encode_p = {0.0f, 0, c.p_levels, 0, c.p_table ? p_table_.data() : nullptr, nullptr, c.fine_every_p};
+    op_.encode = {30.0f, -128, 127, 128, c.y_table ? y_table_.data() : nullptr, nullptr, c.fine_every};
     op_.y_stride = width + 3;
     op_.y_image_stride = rows * op_.y_stride + 5;
     tables_ = std::make_unique<WindowTables>(c.windows, c.heads, c.tokens, 2 * c.temperature, random_);
@@ -106,6 +107,14 @@ class CodesFixture {
     op_.y = y.data();
     run(op_);
     return y.bytes();
+  }
+
+  // The result whose rows are those of `fine` where they are fine, and else those of `usual`.
+  std::vector<uint8_t> mixed(std::vector<uint8_t> usual, const std::vector<uint8_t>& fine, int every) {
+    const ptrdiff_t guard = (ptrdiff_t(usual.size()) - c_.images * op_.y_image_stride + 1) / 2;
+    for (ptrdiff_t at = 0; at < c_.images * op_.y_image_stride; ++at)
+      if (at % op_.y_image_stride / op_.y_stride % every == 0) usual[guard + at] = fine[guard + at];
+    return usual;
   }
 
   std::vector<uint8_t> result(const Implementation& implementation) {
@@ -140,10 +149,24 @@ void check(const CodesCase& c, unsigned seed) {
          ", p levels ", c.p_levels, std::string(c.p_table ? ", p table" : ""), std::string(c.y_table ? ", y table" : ""),
          ", bytes ", int(c.bytes), ", windows ", c.windows.count, std::string(c.windows.rows ? ", rows" : ""),
          std::string(c.windows.bias ? ", bias" : ""), std::string(c.windows.regions ? ", regions" : ""), ", logit step ",
-         c.logit_step, std::string(c.relative ? ", relative" : ""), ", seed ", seed);
+         c.logit_step, std::string(c.relative ? ", relative" : ""), ", fine every ", c.fine_every, ", of P ", c.fine_every_p,
+         ", seed ", seed);
     const bool equal = fixture.result(implementation) == want;
     REQUIRE(equal);
   }
+}
+
+// The reference with fine rows is the one with the table and, in fine rows, the one without; all are the reference.
+void check_fine(const CodesCase& c, unsigned seed) {
+  check(c, seed);
+  CodesCase usual = c;
+  usual.fine_every = usual.fine_every_p = 0;
+  CodesCase fine = usual;
+  fine.y_table = !c.fine_every, fine.p_table = !c.fine_every_p;
+  const auto reference = [&](const CodesCase& with) { return CodesFixture(with, seed).result(attention_codes_reference); };
+  const int every = c.fine_every ? c.fine_every : c.fine_every_p;
+  const bool equal = reference(c) == CodesFixture(c, seed).mixed(reference(usual), reference(fine), every);
+  REQUIRE(equal);
 }
 
 // One image, one head and one channel, so that every row is a byte; all levels of a byte for P and for y, whose step is 1.
@@ -221,6 +244,24 @@ TEST_CASE("attention codes: windows, bias, regions and coded logits") {
   check({1, 2, 49, 32, 255, false, false, CodesCase::extreme, 1.0f, all}, 2);
   check({1, 2, 49, 32, 255, false, false, CodesCase::extreme, 1000.0f, all, 0.1f}, 3);
   check({1, 2, 16, 32, 255, true, true, CodesCase::equal, 1.0f, all}, 4);
+}
+
+TEST_CASE("attention codes: fine rows of y, of P and of both, by their place in the image") {
+  unsigned seed = 0;
+  const auto check_every = [&](int tokens, int width, const Windows& windows, int every) {
+    for (int kind = 1; kind < 4; ++kind) {
+      ++seed;
+      CodesCase c = {2, 2, tokens, width, seed % 2 ? 255 : 15, true, true, CodesCase::random, 2.0f, windows};
+      c.relative = seed % 4 < 2;
+      c.fine_every = kind & 1 ? every : 0, c.fine_every_p = kind & 2 ? every : 0;
+      check_fine(c, seed);
+    }
+  };
+  for (int tokens : {1, 5, 6, 7, 33, 49})
+    for (int width : {3, 32, 80})
+      for (const Windows& windows : {Windows{}, Windows{3, true, true, true}})
+        for (int every : {1, 3, 7, windows.count * tokens}) check_every(tokens, width, windows, every);
+  check_every(197, 64, {}, 197);
 }
 
 // All scores are 0, so logits are the bias: powers of two, whose weights are known.
@@ -322,7 +363,8 @@ TEST_CASE("attention codes: equal keys give the mean of the values") {
                        {1.0f, -128, 127, 128, nullptr},
                        {},
                        0,
-                       0};
+                       0,
+                       false};
   attention_codes_reference(op);
   CHECK(y == v);
 }

@@ -24,7 +24,8 @@ struct Case {
   int shift;  // of every fifth column; -1: no shifts are given
   Bytes bytes;
   Target target;
-  bool steps;  // the target has one a column
+  bool steps;          // the target has one a column
+  int fine_every = 0;  // rows; with a table
 };
 
 class Fixture {
@@ -54,7 +55,9 @@ class Fixture {
     op_.shift = c.shift < 0 ? nullptr : shift_.data();
     op_.gamma = gamma_.data(), op_.beta = beta_.data();
     op_.eps = 1e-3f * float(c.width) * float(c.width);
-    op_.encode = {50.0f, -128, 127, 128, c.target == Target::table ? table_ : nullptr, c.steps ? inverse_steps_.data() : nullptr};
+    op_.encode = {
+        50.0f,       -128, 127, 128, c.target == Target::table ? table_ : nullptr, c.steps ? inverse_steps_.data() : nullptr,
+        c.fine_every};
     op_.y_float_stride = op_.y_codes_stride = c.width + 3;
   }
 
@@ -92,7 +95,7 @@ void check(const Case& c, unsigned seed) {
   for (const Path& path : paths()) {
     if (!path.runs) continue;
     INFO(path.name, ": ", c.rows, " rows of ", c.width, ", offset ", c.offset, ", shift ", c.shift, ", target ", int(c.target),
-         std::string(c.steps ? ", steps" : ""));
+         std::string(c.steps ? ", steps" : ""), ", fine every ", c.fine_every);
     const bool equal = fixture.result([&](const LayerNormCodes& op) {
       for (int task = layernorm_tasks(op.rows) - 1; task >= 0; --task) path.kernels->layernorm_codes(op, task, nullptr);
     }) == want;
@@ -110,6 +113,16 @@ TEST_CASE("LayerNorm of codes: all implementations give the reference's bits") {
         ++seed;
         const int offset = seed % 2 ? 128 : 0, shift = int(seed % 8) - 1;
         check({rows, width, offset, shift, Bytes::random, target, seed % 3 == 0 && target != Target::floats}, seed);
+      }
+}
+
+TEST_CASE("LayerNorm of codes: fine rows inside of groups and tasks and at their edges") {
+  unsigned seed = 0;
+  for (int rows : {1, 5, 32, 65, 2 * 197})
+    for (int width : {1, 16, 33, 192})
+      for (int every : {1, 3, 4, 7, 31, 32, 33, 197}) {
+        ++seed;
+        check({rows, width, 128, 3, Bytes::random, Target::table, seed % 2 == 0, every}, seed);
       }
 }
 

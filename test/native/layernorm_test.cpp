@@ -18,6 +18,7 @@ struct Case {
   int rows, width;
   bool codes, table;
   float mean, deviation;  // of x
+  int fine_every = 0;     // rows; with a table
 };
 
 class Fixture {
@@ -34,7 +35,7 @@ class Fixture {
     op_.x = x_.data(), op_.x_stride = c.width + seed % 4;
     op_.gamma = gamma_.data(), op_.beta = beta_.data();
     op_.eps = 1e-6f;
-    op_.encode = {50.0f, -128, 127, 128, c.table ? table_.data() : nullptr};
+    op_.encode = {50.0f, -128, 127, 128, c.table ? table_.data() : nullptr, nullptr, c.fine_every};
     op_.y_float_stride = op_.y_codes_stride = c.width + 3;
   }
 
@@ -66,7 +67,7 @@ void check(const Case& c, unsigned seed) {
   for (const Path& path : paths()) {
     if (!path.runs) continue;
     INFO(path.name, ": ", c.rows, " rows of ", c.width, std::string(c.codes ? ", codes" : ""),
-         std::string(c.table ? ", table" : ""));
+         std::string(c.table ? ", table" : ""), ", fine every ", c.fine_every);
     const bool equal = fixture.result([&](const LayerNorm& op) {
       for (int task = layernorm_tasks(op.rows) - 1; task >= 0; --task) path.kernels->layernorm(op, task, nullptr);
     }) == want;
@@ -81,6 +82,38 @@ TEST_CASE("LayerNorm: all implementations give the reference's bits") {
   for (int rows : {1, 2, 3, 4, 5, 8, 31, 32, 33, 65})
     for (int width : {1, 2, 15, 16, 17, 31, 32, 33, 48, 100, 192, 384, 769})
       for (int kind = 0; kind < 3; ++kind) check({rows, width, kind > 0, kind == 2, 0.3f, 2.0f}, ++seed);
+}
+
+TEST_CASE("LayerNorm: fine rows inside of groups and tasks and at their edges") {
+  unsigned seed = 0;
+  for (int rows : {1, 5, 32, 65, 2 * 197})
+    for (int width : {1, 16, 33, 192})
+      for (int every : {1, 3, 4, 7, 31, 32, 33, 197}) check({rows, width, true, true, 0.3f, 2.0f, every}, ++seed);
+}
+
+TEST_CASE("LayerNorm: fine rows have all levels, the others those of the table") {
+  const int rows = 9, width = 48, every = 4;
+  std::mt19937 random(5);
+  std::normal_distribution<float> normal;
+  std::vector<float> x(rows * width), gamma(width, 1.0f), beta(width, 0.1f), y(rows * width);
+  for (float& v : x) v = normal(random);
+  std::vector<uint8_t> table(kEncodeTable), codes(rows * width);
+  for (int i = 0; i < kEncodeTable; ++i) table[i] = static_cast<uint8_t>(i / 2 | 1);
+  LayerNorm op = {rows, width, x.data(), width, gamma.data(), beta.data(), 1e-5f, y.data(), width, nullptr, width, {}};
+  layernorm_reference(op);
+  op.y_float = nullptr, op.y_codes = codes.data();
+  op.encode = {90.0f, -128, 127, 128, table.data(), nullptr, every};
+  layernorm_reference(op);
+  for (int t = 0; t < rows; ++t) {
+    bool all_levels = true, all_odd = true;
+    for (int i = 0; i < width; ++i) {
+      const float level = std::nearbyint(std::fmin(std::fmax(y[t * width + i] * 90.0f, -128.0f), 127.0f));
+      all_levels = all_levels && codes[t * width + i] == int(level) + 128;
+      all_odd = all_odd && codes[t * width + i] % 2;
+    }
+    CHECK(all_levels == (t % every == 0));
+    CHECK(all_odd == (t % every != 0));
+  }
 }
 
 TEST_CASE("LayerNorm of equal values is beta, and of large means stays the reference's") {

@@ -73,7 +73,8 @@ struct CodesCase {
   int offset;
   bool extreme;  // x = 255, w = smallest
   bool residual_codes, steps, pre_activation;
-  int highest = 100;  // level before the activation
+  int highest = 100;   // level before the activation
+  int fine_every = 0;  // rows; with a table
 };
 
 // One case: its operands, what the reference makes of them, and what an implementation makes of them. Rows of y lie at an
@@ -149,8 +150,13 @@ class CodesFixture {
       op.y_float = y_float, op.y_float_stride = y_stride;
     else
       op.y_codes = y, op.y_codes_stride = y_stride;
-    op.encode = {
-        37.0f, -c_.offset, 200 - c_.offset, c_.offset, c_.table ? table_ : nullptr, c_.steps ? inverse_steps_.data() : nullptr};
+    op.encode = {37.0f,
+                 -c_.offset,
+                 200 - c_.offset,
+                 c_.offset,
+                 c_.table ? table_ : nullptr,
+                 c_.steps ? inverse_steps_.data() : nullptr,
+                 c_.fine_every};
     run(op);
     // Between the rows of y nothing may change.
     written_outside_ = false;
@@ -194,7 +200,8 @@ void check_codes(const CodesCase& c, unsigned seed) {
     const std::vector<uint8_t> actual = fixture.result(implementation);
     INFO(implementation.name, ": rows ", c.rows, " inputs ", c.inputs, " outputs ", c.outputs, " bits ", c.bits, " gelu ", c.gelu,
          " residual ", c.residual, " alias ", c.alias, " float ", c.y_float, " table ", c.table, " offset ", c.offset,
-         " residual codes ", c.residual_codes, " steps ", c.steps, " pre-activation ", c.pre_activation);
+         " residual codes ", c.residual_codes, " steps ", c.steps, " pre-activation ", c.pre_activation, " fine every ",
+         c.fine_every);
     size_t first = 0;
     while (first < expected.size() && expected[first] == actual[first]) ++first;
     CHECK_MESSAGE(first == expected.size(), "first different byte: ", first);
@@ -292,6 +299,24 @@ TEST_CASE("linear codes: a rounding before the activation that tells the byte") 
       }
     }
   }
+}
+
+TEST_CASE("linear codes: fine rows inside of blocks and tiles and at their edges") {
+  const auto check_rows = [](int rows, int every) {
+    for (int outputs : {50, 64, 130}) {
+      for (unsigned k = 0; k < 16; ++k) {
+        CodesCase c =
+            codes_case(rows, 33, outputs, k % 4 + (k & 1 ? 16 : 0));  // without a residual some bytes follow from a level
+        c.y_float = false, c.table = true, c.fine_every = every;
+        c.bits = k & 4 ? 5 : 4, c.steps = k & 4, c.pre_activation = k & 8;
+        c.alias = c.residual && c.residual_codes;
+        check_codes(c, k);
+      }
+    }
+  };
+  for (int rows : {1, 2, 24, 37})
+    for (int every : {1, 3, 6, 7}) check_rows(rows, every);
+  for (int every : {111, 112, 113, 197}) check_rows(2 * 197, every);
 }
 
 TEST_CASE("linear codes: the largest sums") {

@@ -274,7 +274,7 @@ Plan plan_with_codes() {
   };
   const View x = codes(0), y = codes(2 * kRows * kHidden);
   plan.arena_bytes = floats + 4 * kRows * kHidden;
-  const PlanEncoder encode{1.0f, -128, 127, 128, std::nullopt, std::nullopt};
+  const PlanEncoder encode{1.0f, -128, 127, 128, std::nullopt, std::nullopt, 0};
   plan.ops.push_back({"coded", LinearCodesOp{x,
                                              y,
                                              {3, 0},
@@ -297,7 +297,7 @@ Plan plan_with_codes() {
                                                     {5, 0},
                                                     {5, 0},
                                                     {5, 0},
-                                                    {1.0f, 0, 255, 0, std::nullopt, std::nullopt},
+                                                    {1.0f, 0, 255, 0, std::nullopt, std::nullopt, 0},
                                                     encode,
                                                     std::nullopt,
                                                     std::nullopt,
@@ -352,6 +352,34 @@ TEST_CASE("a plan that leaves its buffers is refused") {
   CHECK_NOTHROW(validate(plan));
   plan.arena_bytes -= 4;
   CHECK_THROWS_WITH_AS(validate(plan), doctest::Contains("does not fit the arena"), std::invalid_argument);
+}
+
+TEST_CASE("fine rows are those of an image, and of a table") {
+  Plan plan = plan_with_codes();
+  plan.blobs.push_back(std::make_shared<Blob>(kEncodeTable));
+  const Constant table{int(plan.blobs.size()) - 1, 0};
+  AttentionCodesOp& attention = std::get<AttentionCodesOp>(plan.ops.back().op);
+  for (PlanEncoder* encode :
+       {&*std::get<LinearCodesOp>(plan.ops[plan.ops.size() - 2].op).encode, &attention.encode, &attention.encode_p}) {
+    const PlanEncoder before = *encode;
+    encode->fine_every = kRows;
+    CHECK_THROWS_WITH_AS(validate(plan), doctest::Contains("needs a table"), std::invalid_argument);
+    encode->table = table;
+    CHECK_NOTHROW(validate(plan));
+    for (int every : {-kRows, 1, 2 * kRows}) {
+      encode->fine_every = every;
+      CHECK_THROWS_WITH_AS(validate(plan), doctest::Contains("fineEvery must be the rows of an image"), std::invalid_argument);
+    }
+    *encode = before;
+  }
+  // 10 x 10 patches of one channel, as wide as the codes' arena has rows.
+  PatchifyOp patchify{view(Space::input, 0, 20, 20), attention.y, 1, 2, 2, attention.encode};
+  patchify.x.image_stride = kRows * kInputs * 4, patchify.y.width = 4;
+  patchify.encode->table = table;
+  plan.ops.push_back({"patches", patchify});
+  CHECK_NOTHROW(validate(plan));
+  std::get<PatchifyOp>(plan.ops.back().op).encode->fine_every = kRows;
+  CHECK_THROWS_WITH_AS(validate(plan), doctest::Contains("fineEvery"), std::invalid_argument);
 }
 
 TEST_CASE("what runs write must not lie in a mapped file") {
