@@ -45,9 +45,10 @@ void attention_codes_reference(const AttentionCodes& op) {
     const auto k = [&](int s) { return op.k + b * op.k_image_stride + attention_row(place.rows, s) * op.k_stride + column; };
     const auto v = [&](int s) { return op.v + b * op.v_image_stride + attention_row(place.rows, s) * op.v_stride + column; };
     const auto y = [&](int t) { return op.y + b * op.y_image_stride + attention_row(place.rows, t) * op.y_stride + column; };
-    Encoder encode_p = op.encode_p;
-    encode_p.inverse_step = op.p_inverse_step[h];
     for (int t = 0; t < op.tokens; ++t) {
+      const ptrdiff_t row = attention_row(place.rows, t);
+      Encoder encode_p = encoder_of_row(op.encode_p, row);
+      encode_p.inverse_step = op.p_inverse_step[h];
       for (int s = 0; s < op.tokens; ++s) {
         scores[s] = 0;
         for (int c = 0; c < op.head_width; ++c) scores[s] += (q(t)[c] - 128) * (k(s)[c] - 128);
@@ -67,7 +68,7 @@ void attention_codes_reference(const AttentionCodes& op) {
       for (int c = 0; c < op.head_width; ++c) {
         int32_t o = 0;
         for (int s = 0; s < op.tokens; ++s) o += p[s] * (v(s)[c] - 128);
-        y(t)[c] = encode(op.encode, float(o) * scale);
+        y(t)[c] = encode(encoder_of_row(op.encode, row), float(o) * scale);
       }
     }
   }

@@ -22,7 +22,7 @@ void layernorm_reference(const LayerNorm& op) {
       if (op.y_float)
         op.y_float[t * op.y_float_stride + i] = y;
       else
-        op.y_codes[t * op.y_codes_stride + i] = encode(op.encode, y, i);
+        op.y_codes[t * op.y_codes_stride + i] = encode(encoder_of_row(op.encode, t), y, i);
     }
   }
 }
@@ -45,7 +45,7 @@ void layernorm_codes_reference(const LayerNormCodes& op) {
       if (op.y_float)
         op.y_float[t * op.y_float_stride + i] = y;
       else
-        op.y_codes[t * op.y_codes_stride + i] = encode(op.encode, y, i);
+        op.y_codes[t * op.y_codes_stride + i] = encode(encoder_of_row(op.encode, t), y, i);
     }
   }
 }

@@ -24,7 +24,7 @@ void linear_codes_reference(const LinearCodes& op) {
       if (op.y_float)
         op.y_float[t * op.y_float_stride + o] = y;
       else
-        op.y_codes[t * op.y_codes_stride + o] = encode(op.encode, y, o);
+        op.y_codes[t * op.y_codes_stride + o] = encode(encoder_of_row(op.encode, t), y, o);
     }
   }
 }
