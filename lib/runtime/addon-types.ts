@@ -37,6 +37,8 @@ export interface PlanEncoder {
   offset: number
   table?: Constant
   inverseSteps?: Constant
+  /** With a table: the rows of an image, of which the first has all levels `low` .. `high`. */
+  fineEvery?: number
 }
 
 /** A code that values pass through without being stored: Rounding in native/ops/encode.h. */
