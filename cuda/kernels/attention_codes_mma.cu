@@ -104,6 +104,7 @@ class AttentionBlock {
   // scale: of the sums of each query, to what is encoded.
   __device__ void write(const int (&y)[kWidth / 8][4], const float (&scale)[2]) const {
     const float factor[2] = {scale[0] * p.encode.inverse_step, scale[1] * p.encode.inverse_step};
+    const bool fine[2] = {at.is_fine(p.encode, 0), at.is_fine(p.encode, 1)};
     if (p.encode.low == -128 && p.encode.high == 127 && !p.encode.table)
       // Of all codes of eight bits, saturation is the clamp.
       write_words(y, [&](const int(&sum)[4], int half) {
@@ -115,8 +116,10 @@ class AttentionBlock {
       });
     else
       write_words(y, [&](const int(&sum)[4], int half) {
+        Encoder encode = p.encode;
+        if (fine[half]) encode.table = nullptr;
         uint32_t word = 0;
-        for (int i = 0; i < 4; ++i) word |= uint32_t(encode_scaled(p.encode, float(sum[i] - kMiddle) * factor[half])) << (8 * i);
+        for (int i = 0; i < 4; ++i) word |= uint32_t(encode_scaled(encode, float(sum[i] - kMiddle) * factor[half])) << (8 * i);
         return word;
       });
   }

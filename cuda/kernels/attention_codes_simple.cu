@@ -72,6 +72,9 @@ __device__ void attention(const AttentionCodesParams& p, uint8_t* scratch) {
   const long long all_warps = static_cast<long long>(gridDim.x) * blockDim.y;
   for (long long query = static_cast<long long>(blockIdx.x) * blockDim.y + threadIdx.y; query < queries; query += all_warps) {
     const AttentionQuery at(p, query);
+    Encoder encode_p = p.encode_p, encode_y = p.encode;
+    encode_p.table = table_of_row(encode_p, at.row_of_token(at.token));
+    encode_y.table = table_of_row(encode_y, at.row_of_token(at.token));
     if (has_words(p))
       scores<uint32_t>(p, at, e);
     else
@@ -83,8 +86,7 @@ __device__ void attention(const AttentionCodesParams& p, uint8_t* scratch) {
     const float inverse_step = p.p_inverse_step[at.head];
     int codes = 0;
 #pragma unroll 1
-    for (int s = lane; s < p.tokens; s += 32)
-      codes += probabilities[s] = encode_scaled(p.encode_p, e[s] * inverse * inverse_step);
+    for (int s = lane; s < p.tokens; s += 32) codes += probabilities[s] = encode_scaled(encode_p, e[s] * inverse * inverse_step);
     const float output_scale = p.output_scale[at.head];
     const float scale = p.relative ? relative_scale(output_scale, warp_sum(codes)) : output_scale;
     __syncwarp();
@@ -93,7 +95,7 @@ __device__ void attention(const AttentionCodesParams& p, uint8_t* scratch) {
     for (int c = lane; c < p.head_width; c += 32) {
       int sum = 0;
       for (int s = 0; s < p.tokens; ++s) sum += probabilities[s] * (at.row(p.v, s)[c] - 128);
-      y[c] = encode(p.encode, float(sum) * scale);
+      y[c] = encode(encode_y, float(sum) * scale);
     }
     __syncwarp();
   }

@@ -31,10 +31,13 @@ struct AttentionQuery {
 
   __device__ bool attends(int key) const { return !regions || regions[key] == regions[token]; }
 
+  // In the image.
+  __device__ int row_of_token(int of_token) const { return rows ? rows[of_token] : of_token; }
+
   // This head's part of the row of a token.
   template <class T>
   __device__ T* row(const Matrix<T>& matrix, int of_token) const {
-    return matrix.at(image, rows ? rows[of_token] : of_token) + column;
+    return matrix.at(image, row_of_token(of_token)) + column;
   }
 };
 

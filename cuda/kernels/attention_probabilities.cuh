@@ -64,7 +64,7 @@ class AttentionProbabilities {
     const float coarse_factor[2] = {factor[0] * ratio, factor[1] * ratio};
     uint32_t fine_bits = (count - 1) * 0x01010101u, coarse_bits = fine_bits << shift;
     keep(fine_bits), keep(coarse_bits);
-    each_word([&](const float(&e)[4], int half) {
+    each_word_by_table(factor, [&](const float(&e)[4], int half) {
       int fine[4], coarse[4];
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
@@ -82,7 +82,7 @@ class AttentionProbabilities {
     const float twice[2] = {factor[0] * 2.0f, factor[1] * 2.0f};
     uint32_t copies = at_.table_at() + at_.lane * 4;
     keep(copies);
-    each_word([&](const float(&e)[4], int half) {
+    each_word_by_table(factor, [&](const float(&e)[4], int half) {
       uint32_t byte[4];
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
@@ -93,6 +93,23 @@ class AttentionProbabilities {
     });
   }
 
+  // As each_word(encode), but all levels for queries of fine rows. Most warps have none, and do not ask at every word.
+  template <class Encode>
+  __device__ void each_word_by_table(const float (&factor)[2], Encode encode) {
+    const bool fine[2] = {at_.is_fine(at_.p.encode_p, 0), at_.is_fine(at_.p.encode_p, 1)};
+    if (!__any_sync(0xFFFFFFFFu, fine[0] || fine[1])) {
+      each_word(encode);
+      return;
+    }
+    const int high = at_.p.encode_p.high;
+    each_word([&](const float(&e)[4], int half) {
+      if (!fine[half]) return encode(e, half);
+      int level[4];
+#pragma unroll
+      for (int i = 0; i < 4; ++i) level[i] = min(multiply_add_units(e[i], factor[half], 0.0f), high);
+      return pack_unsigned(level[0], level[1], level[2], level[3]);
+    });
+  }
   // encode(exponentials of four keys, half)
   template <class Encode>
   __device__ void each_word(Encode encode) {

@@ -46,6 +46,11 @@ class AttentionRows {
   __device__ int key(int group, int f) const { return 16 * group + lane % 4 * 4 + 2 * f; }
   __device__ int query(int half) const { return 16 * tile + lane / 4 + 8 * half; }
 
+  // Whether a query's row is one of the fine rows of a code.
+  __device__ bool is_fine(const Encoder& code, int half) const {
+    return code.fine_every && cuda::is_fine(code, row_of_token(min(query(half), p.tokens - 1)));
+  }
+
   // This thread's quarter of the head in the row of a query.
   template <class T>
   __device__ T* quarter(const Matrix<T>& matrix, int token) const {

@@ -10,12 +10,13 @@ template <int vector, bool cached>
 __device__ void layernorm(const LayerNormParams& p) {
   extern __shared__ __align__(16) float shared[];
   const int lane = threadIdx.x % 16, slot = threadIdx.x / 16, pitch = layernorm_pitch(p.width);
-  const NormColumns columns = NormColumns::stage<vector>(p, cached ? shared : nullptr);
+  NormColumns columns = NormColumns::stage<vector>(p, cached ? shared : nullptr);
   float* mine = shared + (kLayerNormConstants + slot) * pitch;
   __syncthreads();
 #pragma unroll 1
   for (int first = blockIdx.x * kLayerNormRows; first < p.rows; first += gridDim.x * kLayerNormRows) {
     const int r = first + slot;
+    columns.begin_row(p, r);
     // Threads without a row stay: shuffles want whole warps.
     const int width = r < p.rows ? p.width : 0;
     const float* row = row_of(p.x, r < p.rows ? r : 0, p.image_rows);

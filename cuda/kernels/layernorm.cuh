@@ -24,6 +24,12 @@ struct NormColumns {
     return columns;
   }
 
+  // Before what is in row r is finished.
+  template <class Params>
+  __device__ void begin_row(const Params& p, int r) {
+    encode.table = table_of_row(p.encode, r);
+  }
+
   // normalised: `vector` columns from `column` on, before gamma and beta.
   template <int vector, class Params>
   __device__ void finish(const Params& p, int r, int column, const float (&normalised)[vector]) const {

@@ -19,13 +19,14 @@ template <int vector, bool cached>
 __device__ void layernorm_codes(const LayerNormCodesParams& p) {
   extern __shared__ __align__(16) float shared[];
   const int lane = threadIdx.x % 32, slot = threadIdx.x / 32;
-  const NormColumns columns = NormColumns::stage<vector>(p, cached ? shared : nullptr);
+  NormColumns columns = NormColumns::stage<vector>(p, cached ? shared : nullptr);
   int* mine = reinterpret_cast<int*>(shared + (kLayerNormConstants + slot) * layernorm_pitch(p.width));
   __syncthreads();
   const float width = float(p.width);
 #pragma unroll 1
   for (int r = blockIdx.x * kLayerNormCodesRows + slot; r < p.rows; r += gridDim.x * kLayerNormCodesRows) {
     const uint8_t* row = row_of(p.x, r, p.image_rows);
+    columns.begin_row(p, r);
     int sum = 0;            // |sum| <= 2^30
     long long squares = 0;  // <= 2^44
     each_column<vector, 2>(lane, 32, p.width, [&](auto n, int i) {

@@ -35,9 +35,10 @@ class AnyFinish {
     if (p.residual.data) fetch(p.residual, first_row, rows, reinterpret_cast<float*>(operands));
     if (p.residual_codes.data) fetch(p.residual_codes, first_row, rows, operands);
     __syncwarp();
+    const bool fine = is_fine(p.encode, first_row + lane / 4);
 #pragma unroll 1
     for (int run = 0; run < 2; ++run)
-      if (int(lane / 4) < rows && columns.output(run) < p.outputs) finish(run);
+      if (int(lane / 4) < rows && columns.output(run) < p.outputs) finish(run, fine ? 0 : copies);
     __syncwarp();
     if (p.y_float.data)
       write(p.y_float, first_row, rows, reinterpret_cast<const float*>(sums));
@@ -105,8 +106,8 @@ class AnyFinish {
     *reinterpret_cast<uint32_t*>(to) = *reinterpret_cast<const uint32_t*>(from);
   }
 
-  // Four outputs of a row, from their sums and residuals to results.
-  __device__ void finish(int run) const {
+  // Four outputs of a row, from their sums and residuals to results. table: copies, or 0 where the row has no table.
+  __device__ void finish(int run, uint32_t table) const {
     const int output = columns.output(run), slot = 32 * run + lane;
     const int4 value = sums[slot];
     const int four[4] = {value.x, value.y, value.z, value.w};
@@ -146,9 +147,9 @@ class AnyFinish {
     if (p.y_float.data)
       store<4>(reinterpret_cast<float*>(sums + slot), y);
     else
-      bytes[slot] = encode_four(y, output);
+      bytes[slot] = encode_four(y, output, table);
   }
-  __device__ uint32_t encode_four(const float (&y)[4], int output) const {
+  __device__ uint32_t encode_four(const float (&y)[4], int output, uint32_t table) const {
     float step[4];
     if (p.encode.inverse_steps)
       load<4>(p.encode.inverse_steps + output, step);
@@ -158,8 +159,8 @@ class AnyFinish {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const float v = y[i] * step[i];
-      code[i] = copies ? look_up(copies, int(clamp(floorf(2.0f * v) + float(2 * p.encode.offset), 0.0f, float(kEncodeTable - 1))))
-                       : round_even(clamp(v, float(p.encode.low), float(p.encode.high))) + p.encode.offset;
+      code[i] = table ? look_up(table, int(clamp(floorf(2.0f * v) + float(2 * p.encode.offset), 0.0f, float(kEncodeTable - 1))))
+                      : round_even(clamp(v, float(p.encode.low), float(p.encode.high))) + p.encode.offset;
     }
     return pack_bytes(code);
   }

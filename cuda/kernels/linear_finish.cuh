@@ -67,6 +67,21 @@ __device__ static __forceinline__ void store_vector(float* to, const float* from
                : "memory");
 }
 
+// Bit u: whether row `row` + 8 u is fine.
+template <int units>
+__device__ static __forceinline__ uint32_t fine_units(const Encoder& code, int row) {
+  const int every = code.fine_every;
+  uint32_t fine = 0;
+  if (!every) return fine;
+  int t = unsigned(row) % unsigned(every);
+#pragma unroll 1
+  for (int u = 0; u < units; ++u) {
+    if (t == 0) fine |= 1u << u;
+    for (t += 8; t >= every;) t -= every;
+  }
+  return fine;
+}
+
 // value[u]: the sums of row `row` + 8 u, 2^shift times as large as they are. number: of the part that they are of. copies: see
 // look_up, where codes are by a table.
 template <int shift, bool by_table, int units>
@@ -101,6 +116,7 @@ __device__ static __forceinline__ void finish_codes(const LinearCodesParams& p, 
   const float offset = in_units((by_table ? 2 : 1) * part.offset);
   float to_units = (by_table ? 2 : 1) * kUnit / kSmall;
   keep(to_units);
+  const uint32_t fine = by_table ? fine_units<units>(p.encode, row) : 0;
   uint8_t* y = p.y_codes.data + row * p.y_codes.stride + part.y + columns.first;
   const int64_t next = 8 * p.y_codes.stride;
   const int rows = p.rows - row;
@@ -116,10 +132,16 @@ __device__ static __forceinline__ void finish_codes(const LinearCodesParams& p, 
 #pragma unroll
         for (float& each : v) each = gelu_by_exp(each);
       uint32_t code[8];
+      if (fine >> u & 1) {
 #pragma unroll
-      for (int i = 0; i < 8; ++i) {
-        const int place = multiply_add_units_down(v[i] * inverse[i], to_units, offset);
-        code[i] = look_up(copies, min(max(place, 0), kEncodeTable - 1));
+        for (int i = 0; i < 8; ++i)
+          code[i] = multiply_add_units(clamp(v[i] * inverse[i], low, high), kUnit / kSmall, in_units(part.offset));
+      } else {
+#pragma unroll
+        for (int i = 0; i < 8; ++i) {
+          const int place = multiply_add_units_down(v[i] * inverse[i], to_units, offset);
+          code[i] = look_up(copies, min(max(place, 0), kEncodeTable - 1));
+        }
       }
       bytes = make_uint2(pack_bytes({code[0], code[1], code[2], code[3]}), pack_bytes({code[4], code[5], code[6], code[7]}));
     } else {

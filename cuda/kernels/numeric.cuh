@@ -15,6 +15,13 @@ __device__ static inline int round_even(float x) { return __float2int_rn(x); }
 // A NaN in x gives the bound: max and min of CUDA return the other operand.
 __device__ static inline float clamp(float x, float low, float high) { return fminf(fmaxf(x, low), high); }
 
+// Whether all integers low..high are levels in row t, though there may be a table.
+__device__ static inline bool is_fine(const Encoder& code, unsigned t) { return code.fine_every && t % code.fine_every == 0; }
+
+__device__ static inline const uint8_t* table_of_row(const Encoder& code, unsigned t) {
+  return is_fine(code, t) ? nullptr : code.table;
+}
+
 // v: the value times the inverse step.
 __device__ static inline uint8_t encode_scaled(const Encoder& code, float v) {
   if (!code.table) return static_cast<uint8_t>(round_even(clamp(v, float(code.low), float(code.high))) + code.offset);

@@ -227,7 +227,8 @@ class Binder {
             e.high,
             e.offset,
             e.table ? array<uint8_t>(*e.table, kEncodeTable) : nullptr,
-            e.inverse_steps ? array<float>(*e.inverse_steps, round_up(columns, 16)) : nullptr};
+            e.inverse_steps ? array<float>(*e.inverse_steps, round_up(columns, 16)) : nullptr,
+            e.fine_every};
   }
 
   template <class Params>

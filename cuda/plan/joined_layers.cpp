@@ -33,7 +33,7 @@ const T* side_by_side(const std::vector<const uint8_t*>& arrays, size_t count, C
 
 bool joins(const LinearCodesOp& a, const LinearCodesOp& b) {
   return same(a.x, b.x) && same_rows(a.y, b.y) && a.y.space == b.y.space && a.activation == b.activation && b.encode &&
-         a.encode->table.has_value() == b.encode->table.has_value();
+         a.encode->table.has_value() == b.encode->table.has_value() && a.encode->fine_every == b.encode->fine_every;
 }
 
 bool joins(const LinearF32Op& a, const LinearF32Op& b) {

@@ -15,7 +15,9 @@ struct AttentionCase {
   int p_levels = 256;     // 0 .. p_levels - 1, less what a table leaves out
   int p_fine_levels = 0;  // of two scales, the coarse one with as many levels
   bool p_codebook = false;
+  int p_fine_every = 0;  // with a table
   bool y_table = false;
+  int y_fine_every = 0;  // with a table
   Windows windows = {};
   float logit_step = 0;
   int gap = 0;  // bytes between rows
@@ -54,9 +56,11 @@ class AttentionFixture {
     op.q_image_stride = op.k_image_stride = op.v_image_stride = rows_ * stride_;
     op.logit_scale = logit_scale_.data(), op.p_inverse_step = p_inverse_step_.data(), op.output_scale = output_scale_.data();
     op.encode_p = {1.0f, 0, c_.p_levels - 1, 0, tabled() ? p_table_ : nullptr};
+    op.encode_p.fine_every = c_.p_fine_every;
     op.relative = c_.relative;
     op.y = y_.data(), op.y_stride = y_stride(), op.y_image_stride = rows_ * y_stride();
     op.encode = {60.0f, -128, 127, 128, c_.y_table ? y_table_ : nullptr};
+    op.encode.fine_every = c_.y_fine_every;
     op.windows = tables_.op;
     if (c_.logit_step > 0) op.logit_step = c_.logit_step, op.logit_inverse_step = 1.0f / c_.logit_step;
     return op;

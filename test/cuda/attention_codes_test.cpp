@@ -24,21 +24,29 @@ void check(const AttentionCase& c, unsigned seed, bool simple = false) {
   const std::vector<uint8_t> expected = fixture.expected(), got = fixture.result();
   INFO(fixture.kernel(), ": ", c.images, " images, ", c.heads, " heads, ", c.tokens, " tokens of ", c.head_width, ", levels ",
        c.p_levels, std::string(c.p_codebook ? " by table" : ""), ", fine ", c.p_fine_levels, ", windows ", c.windows.count,
-       c.windows.rows, c.windows.bias, c.windows.regions, ", logits ", c.logit_step, ", gap ", c.gap);
+       c.windows.rows, c.windows.bias, c.windows.regions, ", logits ", c.logit_step, ", gap ", c.gap, ", fine every ",
+       c.p_fine_every, c.y_fine_every);
   if (simple) {
     CHECK(got == expected);
     return;
   }
   CHECK(fixture.kernel().find("x") != std::string::npos);
+  const size_t row = c.heads * c.head_width + c.gap, rows = size_t(c.windows.count) * c.tokens;
+  const auto is_fine = [&](size_t t) {
+    return (c.p_fine_every && t % c.p_fine_every == 0) || (c.y_fine_every && t % c.y_fine_every == 0);
+  };
   double worst = 0;
-  size_t others = 0;
+  size_t others = 0, fine = 0, others_of_fine = 0;
   for (size_t i = 0; i < got.size(); ++i) {
     worst = std::max(worst, std::fabs(double(got[i]) - expected[i]));
     others += got[i] != expected[i];
+    if (!is_fine(i / row % rows)) continue;
+    ++fine, others_of_fine += got[i] != expected[i];
   }
   CHECK(worst <= reach(c));
   // A few probabilities, each with the channels of a head.
   CHECK(others <= size_t(4 * c.head_width) + got.size() / 500);
+  CHECK(others_of_fine <= size_t(c.head_width) + fine / 200);
 }
 
 }  // namespace
@@ -101,6 +109,27 @@ TEST_CASE("attention on codes: windows, biases, regions and coded logits") {
     c.logit_step = 0.05f;
     check(c, seed++);
   }
+}
+
+TEST_CASE("attention on codes: fine rows") {
+  unsigned seed = 200;
+  for (int width : {20, 32, 64})
+    for (int tokens : {1, 17, 64, 197, 256})
+      for (int windows : {1, 3})
+        for (unsigned fine : {1, 2, 3}) {
+          ++seed;
+          AttentionCase c{2, 2, tokens, width};
+          c.windows = {windows, windows > 1, seed % 4 == 1, false};
+          const int every = seed % 3 == 0 ? 7 : seed % 3 == 1 ? 40 : windows * tokens;
+          if (fine & 1) c.p_fine_every = every;
+          if (fine & 2) c.y_fine_every = every;
+          c.y_table = fine != 1 || seed % 5 == 1;
+          c.p_codebook = seed % 2;
+          if (!c.p_codebook) c.p_fine_levels = 16, c.p_levels = 241;
+          c.relative = seed / 2 % 2;
+          if (seed % 7 == 1) c.logit_step = 0.05f;
+          check(c, seed, width == 20 || (width == 32 && tokens > 64));
+        }
 }
 
 TEST_CASE("attention on codes: shapes that the simple kernels have") {

@@ -17,6 +17,7 @@ enum class Target { floats, codes, table, steps };
 struct Case {
   int images, image_rows, width, gap;  // gap: elements between rows
   Target target;
+  int fine_every = 0;
 };
 
 // Elements from row to row and from image to image, and of all.
@@ -37,6 +38,7 @@ class Fixture {
     for (int i = 0; i < kEncodeTable; ++i) table[i] = static_cast<uint8_t>(i / 2 & ~7);
     encode = {
         50.0f, -128, 127, 128, c.target == Target::table ? table : nullptr, c.target == Target::steps ? steps.data() : nullptr};
+    encode.fine_every = c.fine_every;
   }
 
   // What is left of a run of the reference and of the device, in this order.
@@ -132,4 +134,19 @@ TEST_CASE("LayerNorm of codes gives the reference's bits") {
         INFO(c.images, " x ", rows, " rows of ", width, ", gap ", c.gap, ", target ", int(target), ", shift ", shift);
         CHECK(codes_equal(c, offset, offset ? shift : shift > 6 ? 6 : shift, seed));
       }
+}
+
+TEST_CASE("LayerNorm: fine rows") {
+  unsigned seed = 0;
+  for (int rows : {1, 7, 8, 9, 17})
+    for (int width : {1, 17, 48, 193, 12800})
+      for (int images : {1, 2})
+        // Rows of an image, or a part of them, so that the reference may count anew in each.
+        for (int every : {1, images == 1 ? 3 : rows, rows}) {
+          ++seed;
+          const Case c{images, rows, width, int(seed % 3) * 4, Target::table, every};
+          INFO(images, " x ", rows, " rows of ", width, ", gap ", c.gap, ", fine every ", every);
+          CHECK(floats_equal(c, seed));
+          CHECK(codes_equal(c, 128, 2, seed));
+        }
 }

@@ -17,8 +17,9 @@ struct LinearCase {
   bool floats = false;  // y
   bool gelu = false;
   Residual residual = Residual::none;
-  int levels = 256;  // of y
-  int offset = 128;  // of y
+  int levels = 256;    // of y
+  int offset = 128;    // of y
+  int fine_every = 0;  // rows of an image, or a part of them, so that the reference may count anew in each
   bool table = false, steps = false, gain = false, pre_activation = false;
   bool extreme = false;         // x = 255, w = smallest
   int x_low = 0, x_levels = 0;  // when it is known that bytes of x are these
@@ -78,12 +79,13 @@ class LinearFixture {
       residual_scale_.data()[o] = 0.02f * float(1 + random() % 4);
       inverse_steps_.data()[o] = 30.0f * float(1 + random() % 4);
     }
-    for (int i = 0; i < kEncodeTable; ++i) table_[i] = static_cast<uint8_t>(i / 2);
+    // Falling, so that it shows where it is taken.
+    for (int i = 0; i < kEncodeTable; ++i) table_[i] = static_cast<uint8_t>(255 - i / 2);
     for (size_t i = 0; i < residual_floats_.size(); ++i) residual_floats_.data()[i] = uniform();
     for (size_t i = 0; i < residual_.size(); ++i) residual_.data()[i] = static_cast<uint8_t>(random());
     encode_ = {30.0f,    -c.offset * c.levels / 256, 0,
                c.offset, c.table ? table_ : nullptr, c.steps ? inverse_steps_.data() : nullptr};
-    encode_.high = encode_.low + c.levels - 1;
+    encode_.high = encode_.low + c.levels - 1, encode_.fine_every = c.fine_every;
   }
 
   size_t item() const { return c_.floats ? sizeof(float) : 1; }

@@ -15,8 +15,9 @@ std::string text(const LinearCase& c) {
   const auto n = [](int value) { return std::to_string(value); };
   return n(c.images) + " x " + n(c.image_rows) + " rows, " + n(c.inputs) + " inputs, " + n(c.outputs) + " outputs, " + n(c.bits) +
          " bits, y " + (c.floats ? "floats" : n(c.levels) + " levels") + (c.gelu ? ", gelu" : "") + ", residual " +
-         n(int(c.residual)) + (c.table ? ", table" : "") + (c.steps ? ", steps" : "") + (c.gain ? ", gain" : "") +
-         (c.pre_activation ? ", rounded" : "") + (c.apart ? ", apart" : "") + ", gap " + n(c.gap) + ", offset " + n(c.offset);
+         n(int(c.residual)) + (c.table ? ", table, fine every " + n(c.fine_every) : "") + (c.steps ? ", steps" : "") +
+         (c.gain ? ", gain" : "") + (c.pre_activation ? ", rounded" : "") + (c.apart ? ", apart" : "") + ", gap " + n(c.gap) +
+         ", offset " + n(c.offset);
 }
 
 void check(const LinearCase& c, unsigned seed) {
@@ -47,6 +48,7 @@ LinearCase with_features(LinearCase c, unsigned bits) {
   c.residual = static_cast<Residual>(bits / 4 % 4 % 3);
   c.levels = bits & 16 ? 256 : 1 << (2 + bits % 5), c.offset = bits & 32 ? (bits & 64 ? 128 : 38) : 0;
   c.table = (bits & 192) == 192, c.steps = bits & 256, c.gain = (bits & 1536) == 1536, c.pre_activation = (bits & 6144) == 6144;
+  if (c.table && bits & 65536) c.fine_every = c.image_rows;
   c.apart = (bits & 24576) == 24576, c.gap = bits & 32768 ? 0 : int(bits % 3);
   if (c.floats && c.residual == Residual::codes) c.residual = Residual::none;
   if (!c.floats && c.residual == Residual::floats) c.residual = Residual::codes;
@@ -83,9 +85,26 @@ TEST_CASE("linear layers on codes: layers side by side, and tables") {
           for (bool table : {false, true}) {
             LinearCase c{1, rows, 200, own * parts, bits};
             c.parts = parts, c.table = table;
+            if (table && own > 32) c.fine_every = own / 2;
             c.levels = ++seed % 3 ? 256 : 64, c.gelu = seed % 4 == 1, c.steps = seed % 5 < 2;
             check(c, seed);
           }
+}
+
+TEST_CASE("linear layers on codes: fine rows") {
+  unsigned seed = 0;
+  for (int rows : {1, 15, 16, 17, 65, 97, 197, 800})
+    for (int outputs : {20, 96, 384})
+      for (int bits : {4, 5, 8})
+        for (int every : {1, 7, 64, 197, rows}) {
+          LinearCase c{every == rows ? 1 + int(++seed % 3) : 1, rows, 65, outputs, bits};
+          if (c.rows() > 800 || (rows == 800 && outputs == 384 && bits == 5)) continue;
+          c.table = true, c.fine_every = every;
+          c.gelu = seed % 4 == 1, c.steps = seed % 3 == 1, c.apart = seed % 5 == 1;
+          if (seed % 7 == 1) c.residual = Residual::codes;
+          if (seed % 2) c.levels = 64;
+          check(c, ++seed);
+        }
 }
 
 TEST_CASE("linear layers on codes: sums at the edge of their range") {

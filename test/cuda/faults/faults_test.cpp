@@ -37,7 +37,7 @@ Plan make_plan() {
   plan.arena_bytes = kBatch * kRows * kWidth;
   const auto constant = [](int i) { return Constant{0, i * kWidth * 4}; };
   plan.ops.push_back(
-      {"norm", LayerNormOp{input, codes, constant(0), constant(1), 1e-6f, PlanEncoder{30.0f, -128, 127, 128, {}, {}}}});
+      {"norm", LayerNormOp{input, codes, constant(0), constant(1), 1e-6f, PlanEncoder{30.0f, -128, 127, 128, {}, {}, 0}}});
   LinearCodesOp linear{};
   linear.x = codes, linear.y = output, linear.weight = constant(4), linear.weight_bits = 8;
   linear.correction = {1, 0}, linear.scale = constant(2), linear.bias = constant(3);
