@@ -37,11 +37,7 @@ export interface PlanEncoder {
   offset: number
   table?: Constant
   inverseSteps?: Constant
-<<<<<<< HEAD
-  /** Rows of an image, of which the first is encoded without the table; absent: none. */
-=======
   /** With a table: the rows of an image, of which the first has all levels `low` .. `high`. */
->>>>>>> 28a9d8b2742a8aeb105b1e697ea516c700d2e840
   fineEvery?: number
 }
 
