@@ -36,7 +36,7 @@ export function validateCode(code: Code, what: string): void {
     consecutive &&= levels[i] === low + i
   }
   if (high - Math.min(low, 0) > 255) throw new Error(`${what}: levels ${low}..${high} do not fit into a byte`)
-  if (!isPlain(levels) && low % 2 !== 0) throw new Error(`${what}: the lowest of levels ${low}..${high} is odd`)
+  if (fineFirst === undefined && !isPlain(levels) && low % 2 !== 0) throw new Error(`${what}: the lowest of levels ${low}..${high} is odd`)
   if (fineFirst !== undefined && !(fineFirst % 2 === 0 && fineFirst <= Math.min(low, 0) && fineFirst >= high - 255 && fineFirst >= -254)) {
     throw new Error(`${what}: levels ${low}..${high} do not lie in a first row that begins at ${fineFirst}`)
   }

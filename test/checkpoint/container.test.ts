@@ -1,3 +1,4 @@
+import { codebook } from '../../lib/codes/code.js'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { openCheckpoint } from '../../lib/checkpoint/checkpoint.js'
@@ -129,6 +130,11 @@ describe('full coverage', () => {
       await written.close()
       return written.metadata.version
     }
+    const [norm, plain] = ['layers.0.norm1', scheme.edges.get('layers.0.norm1') as Code]
+    scheme.edges.set(norm, { ...codebook(2, 0.5, [-9, 0, 1, 100]), fineFirst: -128 })
+    expect(await versionOf()).toBe('4')
+    expect((await readContainer(join(folder.path, 'version.fewbit'))).scheme.edges.get(norm)).toEqual(scheme.edges.get(norm))
+    scheme.edges.set(norm, plain)
     expect(await versionOf()).toBe('3')
     scheme.edges.forEach(({ relative, ...code }, edge) => scheme.edges.set(edge, code))
     expect(await versionOf()).toBe('2')
@@ -199,8 +205,8 @@ describe('refuses', () => {
     ['another format', (old) => ({ ...old, format: 'pt' }), 'this is not a .fewbit model'],
     [
       'a newer version',
-      (old) => ({ ...old, version: '4' }),
-      'written in version 4 of the format, this fewbit reads up to 3: update the package',
+      (old) => ({ ...old, version: '5' }),
+      'written in version 5 of the format, this fewbit reads up to 4: update the package',
     ],
     ['a version that is none', (old) => ({ ...old, version: 'x' }), 'unknown version x of the format'],
     ['no graph', ({ graph: _, ...rest }) => rest, 'the metadata lack graph'],
