@@ -25,7 +25,7 @@ import { isTrajectory } from './quantization.js'
  */
 
 /** To be counted up whenever a search finds other codes or damages for the same input, or more is kept of it. */
-const SEARCH_VERSION = 16
+const SEARCH_VERSION = 17
 /** Bytes hashed between two chances for the event loop: about a millisecond. */
 const SLICE = 1 << 20
 /** Damages are written when so long ago they were last, and at the end. */
