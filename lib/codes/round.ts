@@ -31,7 +31,13 @@ export async function roundValues(
 }
 
 /** First rows by themselves, and the others as they are without. */
-async function roundFineFirst(values: Float32Array, code: Code, width: number, breathe: () => Promise<void> | void, imageRows: number): Promise<void> {
+async function roundFineFirst(
+  values: Float32Array,
+  code: Code,
+  width: number,
+  breathe: () => Promise<void> | void,
+  imageRows: number,
+): Promise<void> {
   const others = { ...code, fineFirst: undefined }
   for (let from = 0; from < values.length; from += imageRows * width) {
     roundUniform(values.subarray(from, from + width), stepsOfColumns(code, width), encoderOf(code))

@@ -103,5 +103,13 @@ function describeCode(scheme: Scheme | null, { kind, name }: Operand): CodeInfo 
   if (!code) return { ...plain, family: 'float', step: null, low: null, high: null, levels: null }
   const { family, step, levels, relative = false } = code
   const [low, high] = [levels[0], levels[levels.length - 1]]
-  return { family, step, low, high, relative, fineFirst: code.fineFirst !== undefined, levels: high - low === levels.length - 1 ? null : [...levels] }
+  return {
+    family,
+    step,
+    low,
+    high,
+    relative,
+    fineFirst: code.fineFirst !== undefined,
+    levels: high - low === levels.length - 1 ? null : [...levels],
+  }
 }

@@ -30,7 +30,8 @@ import { rowWeights } from './row-weights.js'
 const HIGHEST_SIGNED = 127
 const HIGHEST_UNSIGNED = 255
 
-const highestOf = (kind: ActivationOperand['kind']): number => (['query', 'key', 'value'].includes(kind) ? HIGHEST_SIGNED : HIGHEST_UNSIGNED)
+const highestOf = (kind: ActivationOperand['kind']): number =>
+  ['query', 'key', 'value'].includes(kind) ? HIGHEST_SIGNED : HIGHEST_UNSIGNED
 
 /** What of an operand decides how its code is searched. */
 export type Searched = Pick<ActivationOperand, 'kind' | 'factors' | 'anyZero' | 'fineFirst' | 'elements' | 'width' | 'attention'>

@@ -86,7 +86,19 @@ export function findOperands(graph: Graph, coverage: Scheme['coverage'] = 'parti
     const factors = kind === 'residual' && takesFactors(graph, name)
     const gelu = kind === 'input' && gelus.has(name)
     const anyZero = gelu && graph.nodes.every((node) => node.op === 'linear' || !inputsOf(node).includes(name))
-    return [{ kind: gelu ? 'gelu output' : kind, name, elements, width, readers, attention, factors, anyZero, fineFirst: fine.has(name) && kind !== 'residual' && kind !== 'gelu input' }]
+    return [
+      {
+        kind: gelu ? 'gelu output' : kind,
+        name,
+        elements,
+        width,
+        readers,
+        attention,
+        factors,
+        anyZero,
+        fineFirst: fine.has(name) && kind !== 'residual' && kind !== 'gelu input',
+      },
+    ]
   })
   const weights = all.flatMap(({ kind, name, elements }): WeightOperand[] => {
     if (kind !== 'weight') return []

@@ -226,7 +226,10 @@ export class Search {
     for (const weights of [true, false]) {
       const members = [...alternatives].filter(([{ kind }]) => (kind === 'weight') === weights)
       const each = members.map(([unit, alternatives]) => ({ ...alternatives, elements: unit.elements - fineElements(unit) }))
-      const average = averageBesideFine(members.map(([unit]) => unit), averageBits)
+      const average = averageBesideFine(
+        members.map(([unit]) => unit),
+        averageBits,
+      )
       const stepwise = even || this.options.greedy
       const bits = stepwise ? allocateGreedy(each, average) : await allocateKnapsack(each, average, this.breathe)
       members.forEach(([unit], i) => chosen.set(unit, bits[i]))

@@ -163,7 +163,12 @@ class Sequence {
   }
 
   /** With rows that are drawn as often as they count, where that is known. */
-  private withRows({ name, width, elements, fineFirst }: ActivationOperand, values: Values, seen: Observation, weights: Float32Array | null): Observation {
+  private withRows(
+    { name, width, elements, fineFirst }: ActivationOperand,
+    values: Values,
+    seen: Observation,
+    weights: Float32Array | null,
+  ): Observation {
     const drawn = this.choice.streamRows.get(name)
     if (drawn) return { ...seen, samples: rowsOf(values, width, drawn.numbers), rowsAnImage: drawn.rowsAnImage }
     const rows = elements / width

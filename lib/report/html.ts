@@ -145,11 +145,7 @@ const COLUMNS: Column[] = [
     ({ bits }) => String(bits),
     (operands) => -most(operands, ({ bits }) => 8 - bits),
   ),
-  operandColumn(
-    'code',
-    formatCode,
-    (operands) => operands.map(({ family }) => family).join(' '),
-  ),
+  operandColumn('code', formatCode, (operands) => operands.map(({ family }) => family).join(' ')),
   operandColumn(
     'clipped',
     ({ clipped }) => formatPercent(clipped),

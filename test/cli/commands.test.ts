@@ -295,7 +295,9 @@ describe('info', () => {
       quantized: false,
       weightBits: 32,
       activationBits: 32,
-      operands: expect.arrayContaining([expect.objectContaining({ family: 'float', step: null, low: null, high: null, levels: null, relative: false, fineFirst: false })]),
+      operands: expect.arrayContaining([
+        expect.objectContaining({ family: 'float', step: null, low: null, high: null, levels: null, relative: false, fineFirst: false }),
+      ]),
     })
   })
 

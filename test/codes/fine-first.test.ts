@@ -1,7 +1,7 @@
 import { codebook, uniformCode } from '../../lib/codes/code.js'
 import { type Lowest, withFineFirst } from '../../lib/codes/fine-first.js'
-import { validateCode } from '../../lib/graph/validate-scheme.js'
 import type { Code } from '../../lib/graph/scheme.js'
+import { validateCode } from '../../lib/graph/validate-scheme.js'
 
 const reaching = (low: number, high: number): Code => ({ ...codebook(2, 1, [low, 0, 0, high]) })
 

@@ -17,7 +17,14 @@ for (let t = 0; t < ROWS; t++) {
 const importance = Float64Array.from({ length: TOKENS }, (_, s) => 1 + (s % 3))
 
 function searchOf(...without: Part[]): Promise<CodeSearch> {
-  const operand = { kind: 'probabilities', factors: false, anyZero: false, fineFirst: false, elements: 2 * TOKENS * TOKENS, width: TOKENS } as const
+  const operand = {
+    kind: 'probabilities',
+    factors: false,
+    anyZero: false,
+    fineFirst: false,
+    elements: 2 * TOKENS * TOKENS,
+    width: TOKENS,
+  } as const
   const attention = { heads: 2 } as AttentionNode
   return CodeSearch.of({ ...operand, attention }, observationOf(weights, TOKENS), importance, breather(), new Set(without))
 }
