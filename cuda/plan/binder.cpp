@@ -95,7 +95,8 @@ class Binder {
     p.encode_p = encoder(op.encode_p, 0);
     p.relative = op.relative;
     if (op.encode_p.table) {
-      const TwoScales scales = two_scales(host(*op.encode_p.table), op.encode_p.high);
+      const uint8_t* table = host(*op.encode_p.table);
+      const TwoScales scales = two_scales(table, table[kEncodeTable - 1]);
       p.fine_levels = scales.fine_levels, p.coarse_shift = scales.coarse_shift;
     }
     p.y = matrix<uint8_t>(op.y);

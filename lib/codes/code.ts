@@ -87,7 +87,7 @@ export function largestShift(bits: number, signed: boolean): number {
 }
 
 /** Steps are stored and used as float32; one that is none (all calibration values are 0, or next to it) becomes 1. */
-function positive(step: number): number {
+export function positive(step: number): number {
   const rounded = Math.fround(step)
   return isStep(rounded) ? rounded : 1
 }

@@ -1,6 +1,6 @@
 import type { Graph, Node } from './graph.js'
 import { codeOfOperand, isStored, type Operand, operandsOf } from './operands.js'
-import { type Code, probabilitiesOf, type Scheme } from './scheme.js'
+import { type Code, FINE_BITS, probabilitiesOf, type Scheme } from './scheme.js'
 import { windowsOf } from './windows.js'
 
 /**
@@ -8,8 +8,6 @@ import { windowsOf } from './windows.js'
  */
 
 const FLOAT_BITS = 32
-/** Of a fine row: all that a byte can tell apart. */
-const FINE_BITS = 8
 
 export interface NodeCost {
   name: string

@@ -31,7 +31,7 @@ export function encoderOf(code: Code, offset = offsetOf(code)): EncoderValues {
 
 /** 0 without negative levels, 128 where all fit a signed byte; else what makes the lowest 0. */
 export function offsetOf({ levels, fineFirst }: Code): number {
-  if (fineFirst !== undefined) return -fineFirst
+  if (fineFirst !== undefined) return 0 - fineFirst
   const low = levels[0]
   if (low >= 0) return 0
   return isPlain(levels) ? 128 : -low

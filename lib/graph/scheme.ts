@@ -33,6 +33,9 @@ export interface Code {
   fineFirst?: number
 }
 
+/** Of a fine first row: a byte. */
+export const FINE_BITS = 8
+
 /** A weight as signed uniform codes in -2^(bits-1) .. 2^(bits-1)-1 with one step for each output row. */
 export interface WeightCode {
   bits: number

@@ -142,12 +142,12 @@ function validateFactors(graph: Graph, scheme: Scheme): void {
   }
 }
 
-function validateReader(node: Node, edge: string, { factors, levels }: Code, scheme: Scheme): void {
+function validateReader(node: Node, edge: string, { factors, levels, fineFirst = 0 }: Code, scheme: Scheme): void {
   if (factors && READS_ONE_STEP.has(node.op)) {
     const remedy = node.op === 'linear' ? ': fold them into its weight' : ''
     throw new Error(`${node.name}: ${edge} has factors, which a ${node.op} layer cannot read${remedy}`)
   }
-  if (node.op !== 'linear' && !isPlain(levels)) {
+  if (node.op !== 'linear' && !(isPlain(levels) && [0, -128].includes(fineFirst))) {
     throw new Error(
       `${node.name}: the levels of ${edge} are neither in -128..127 nor in 0..255, and other levels are for linear layers alone`,
     )

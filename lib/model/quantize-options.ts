@@ -39,7 +39,7 @@ export interface QuantizeOptions extends DeviceOptions {
   /**
    * Only with 'best': parts that are left out, to see what each of them buys, beside those of `with` that are not asked for. In the order of their steps: 'rotation', 'head-rotation',
    * 'splitting', 'smoothing' (with it goes 'repq'), 'repq', 'fisher', 'stream-rows', 'relative-softmax', 'v2sf', 'o2sf', 'families', 'codebooks', 'head-steps', 'row-steps', 'compensation',
-   * 'descent', 'bias', 'allocation' (not with `maxDrop` or the objective 'latency'), 'class-token', 'sequence' (with it go 'row-sensitivity', 'norms' and 'refit'), 'row-sensitivity', 'norms', 'refit'. docs/quantization.md says what each does and what it buys.
+   * 'descent', 'bias', 'allocation' (not with `maxDrop` or the objective 'latency'; with it goes 'class-token'), 'class-token', 'sequence' (with it go 'row-sensitivity', 'norms' and 'refit'), 'row-sensitivity', 'norms', 'refit'. docs/quantization.md says what each does and what it buys.
    */
   without?: readonly Part[]
   /** Only with 'best': 'repq' or 'norms' or both, which are left out by default because they harm some models. */

@@ -12,7 +12,7 @@ import { StreamLoss } from '../codes/stream-loss.js'
 import { encodeRow, searchRow, searchTensor } from '../codes/weights.js'
 import type { Graph, Tensor } from '../graph/graph.js'
 import { isStored } from '../graph/operands.js'
-import type { Code, WeightCode } from '../graph/scheme.js'
+import { type Code, FINE_BITS, type WeightCode } from '../graph/scheme.js'
 import { packWeight, unpackWeight } from '../runtime/blobs.js'
 import { headUnits, inUnits } from './head-steps.js'
 import type { RunOptions } from './observe.js'
@@ -35,9 +35,6 @@ const highestOf = (kind: ActivationOperand['kind']): number =>
 
 /** What of an operand decides how its code is searched. */
 export type Searched = Pick<ActivationOperand, 'kind' | 'factors' | 'anyZero' | 'fineFirst' | 'elements' | 'width' | 'attention'>
-
-/** Of a fine row. */
-const FINE_BITS = 8
 
 /** The width at which one step and a step for each head are compared. */
 const COMPARED_BITS = 4
@@ -75,21 +72,23 @@ export class CodeSearch {
     const headed = without.has('head-steps') ? null : await headUnits(operand, observation, importance, breathe)
     if (!headed) return search
     const other = new CodeSearch(operand, observation, importance, headed.histogram, breathe, without, headed.units)
-    return (await other.best(COMPARED_BITS)).loss < (await search.best(COMPARED_BITS)).loss ? other : search
+    return (await other.bestOfAll(COMPARED_BITS)).loss < (await search.bestOfAll(COMPARED_BITS)).loss ? other : search
   }
 
   /**
    * A uniform code with a searched zero point; contiguous regions, for softmax and GELU V-2SF and logarithmic levels, for the residual stream O-2SF, where they
    * are better; a codebook where that is better still. Operands of attention may have a step for each head, and softmax is relative to the largest weight of each query. What is rounded in registers has a uniform code of one step, or O-2SF.
    *
-   * @returns with the weighted squared error of all sampled rows, of which none is taken to be fine
+   * @returns with the weighted squared error of all sampled rows, of which none is taken to be fine; where a first row shall be, 8 bits reach as far as it does
    */
   async best(bits: number): Promise<Found> {
     const found = await this.bestOfAll(bits)
-    if (!this.operand.fineFirst || bits === FINE_BITS) return found
+    if (!this.operand.fineFirst) return found
     const { kind, anyZero } = this.operand
     const lowest = highestOf(kind) === HIGHEST_SIGNED ? 'signed' : anyZero ? 'any' : 'plain'
-    return { ...found, code: withFineFirst(found.code, await this.fineCode(), lowest) }
+    const code = withFineFirst(found.code, await this.fineCode(), lowest)
+    const unit = typeof this.units === 'object' && this.units ? this.units[0] : 1
+    return { code, loss: this.histogram.lossOf({ ...code, step: code.step / unit, factors: undefined }) }
   }
 
   /** What first rows would have by themselves; null where nothing is known of them. */

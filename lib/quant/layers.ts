@@ -1,7 +1,7 @@
 import { breather } from '../codes/breathe.js'
 import { roundValues } from '../codes/round.js'
 import { stepsOf } from '../graph/factors.js'
-import { type Graph, inputsOf, type Node, type NodeOf, type Tensor } from '../graph/graph.js'
+import { type Edge, type Graph, inputsOf, type Node, type NodeOf, type Tensor } from '../graph/graph.js'
 import { type OperandKind, operandsOf, storageOf } from '../graph/operands.js'
 import { type Code, logitsOf, probabilitiesOf, type Scheme, type WeightCode } from '../graph/scheme.js'
 import { probabilitiesShape } from '../graph/windows.js'
@@ -141,7 +141,9 @@ class Comparison {
     const before = values.slice()
     await roundValues(values, code, width, this.breathe, rows)
     const rounding = new Rounding(values.length)
-    await rounding.add(before, values, rangeOf(code, width), this.breathe)
+    for (const { from, to, range } of rangesOf(code, { rows, width }, values.length)) {
+      await rounding.add(before.subarray(from, to), values.subarray(from, to), range, this.breathe)
+    }
     this.keep(edge, this.kinds.get(edge) as OperandKind, code, rounding)
   }
 
@@ -176,6 +178,19 @@ class Comparison {
     }
     return ratio(errors, squares)
   }
+}
+
+/** Stretches of values that have one range. */
+function rangesOf(code: Code, { rows, width }: Edge, length: number): { from: number; to: number; range: CodeRange }[] {
+  const range = rangeOf(code, width)
+  const { fineFirst } = code
+  if (fineFirst === undefined) return [{ from: 0, to: length, range }]
+  const fine = { ...range, low: fineFirst, high: fineFirst + 255 }
+  const size = rows * width
+  return Array.from({ length: length / size }, (_, image) => image * size).flatMap((from) => [
+    { from, to: from + width, range: fine },
+    { from: from + width, to: from + size, range },
+  ])
 }
 
 type CodeOfReport = Pick<Code, 'bits' | 'family' | 'relative' | 'fineFirst'>

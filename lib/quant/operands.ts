@@ -1,7 +1,7 @@
 import { takeFineFirst, takesFactors } from '../graph/coverage.js'
 import { type Graph, inputsOf, type Node, type Tensor } from '../graph/graph.js'
 import { type OperandKind, operandsOf, storageOf } from '../graph/operands.js'
-import { type Code, logitsOf, probabilitiesOf, type Scheme } from '../graph/scheme.js'
+import { type Code, FINE_BITS, logitsOf, probabilitiesOf, type Scheme } from '../graph/scheme.js'
 import { type AttentionNode, windowsOf } from '../graph/windows.js'
 
 /**
@@ -9,9 +9,6 @@ import { type AttentionNode, windowsOf } from '../graph/windows.js'
  */
 
 export type LinearNode = Extract<Node, { op: 'linear' }>
-
-/** A byte. */
-const FINE_BITS = 8
 
 export interface WeightOperand {
   kind: 'weight'

@@ -8,7 +8,7 @@ import { averageBesideFine, findOperands } from './operands.js'
 import type { Part, Without } from './parts.js'
 import type { PublishedPreset } from './published/parts.js'
 import { quantizeAsPublished } from './published/quantize.js'
-import { type DamageStore, type Progress, type QuantizedGraph, Search } from './search.js'
+import { type DamageStore, type Progress, type QuantizedGraph, Search, widthsTried } from './search.js'
 
 /**
  * A model and its calibration images, ready to be quantized with any preset and any widths.
@@ -39,16 +39,11 @@ export interface QuantizerOptions {
   onProgress?: (progress: Progress) => void
 }
 
-/** The average of activations that has to be left beside fine rows. In images of few patches they are dear. */
-const LEAST_BESIDE_FINE = 2.25
-
-function hasRoomForFine(float: Graph, coverage: Scheme['coverage'], averageBits: number): boolean {
-  const stored = findOperands(float, coverage, true).activations.filter(isStored)
-  return averageBesideFine(stored, averageBits) >= LEAST_BESIDE_FINE
-}
+/** What the average of activations beside fine rows has to exceed the narrowest width by. In images of few patches these rows are dear. */
+const LEAST_ROOM = 0.25
 
 /** Without a look at the data for widths, the rest is not worth its time. */
-const FOR_TIMES: Part[] = ['allocation', 'fisher', 'class-token', 'sequence', 'compensation']
+const FOR_TIMES: Part[] = ['allocation', 'fisher', 'sequence', 'compensation']
 
 /** Parts of the preset `best` that are left out, those among them that `allocation` does without. */
 export const leftOut = ({ allocation, without = [] }: Pick<QuantizerOptions, 'allocation' | 'without'>): Without =>
@@ -71,16 +66,24 @@ export function quantizerOf(float: Graph, calibration: Calibration, options: Qua
     }
   }
   const without = leftOut(options)
-  const searches = new Map<boolean, Promise<Search>>()
-  const searchOf = (fineFirst: boolean) => {
-    const options = { ...run, without, greedy: allocation === 'greedy', store, coverage, fineFirst }
-    if (!searches.has(fineFirst)) searches.set(fineFirst, Search.prepare(float, calibration, options))
-    return searches.get(fineFirst) as Promise<Search>
-  }
+  let search: { fineFirst: boolean; prepared: Promise<Search> } | undefined
   return async (widths) => {
-    const fineFirst = 'averageBits' in widths && !without.has('class-token') && hasRoomForFine(float, coverage, widths.averageBits)
-    const prepared = await searchOf(fineFirst)
+    const fineFirst = hasFineFirst(float, coverage, without, widths)
+    if (search?.fineFirst !== fineFirst) {
+      const prepared = Search.prepare(float, calibration, { ...run, without, greedy: allocation === 'greedy', store, coverage, fineFirst })
+      search = { fineFirst, prepared }
+    }
+    const prepared = await search.prepared
     const given = 'averageBits' in widths ? widths : ({ kind }: Unit) => (kind === 'weight' ? widths.weightBits : widths.activationBits)
     return { ...(await prepared.quantize(given)), trajectory: [] }
   }
+}
+
+/** Where widths are chosen, first rows are fine: not for times, nor where activations are bytes anyway. */
+function hasFineFirst(float: Graph, coverage: Scheme['coverage'], without: Without, widths: PublicWidths): boolean {
+  if (!('averageBits' in widths) || widths.among || without.has('allocation') || without.has('class-token')) return false
+  const stored = findOperands(float, coverage, true).activations.filter((operand) => isStored(operand))
+  if (!stored.some((operand) => operand.fineFirst)) return false
+  const narrowest = Math.min(...widthsTried(widths.averageBits))
+  return averageBesideFine(stored, widths.averageBits) >= narrowest + LEAST_ROOM
 }

@@ -225,6 +225,7 @@ export class Search {
     const chosen = new Map<Unit, number>()
     for (const weights of [true, false]) {
       const members = [...alternatives].filter(([{ kind }]) => (kind === 'weight') === weights)
+      if (members.length === 0) continue
       const each = members.map(([unit, alternatives]) => ({ ...alternatives, elements: unit.elements - fineElements(unit) }))
       const average = averageBesideFine(
         members.map(([unit]) => unit),

@@ -4,7 +4,7 @@ import { addRow, everyNthRow, type Observation } from '../codes/observation.js'
 import { roundValues } from '../codes/round.js'
 import { type Graph, inputsOf, type Node } from '../graph/graph.js'
 import { storageOf } from '../graph/operands.js'
-import { logitsOf, probabilitiesOf, type Scheme } from '../graph/scheme.js'
+import { FINE_BITS, logitsOf, probabilitiesOf, type Scheme } from '../graph/scheme.js'
 import { correctBias, drift } from './bias.js'
 import { CodeSearch, encodeWeight } from './choose.js'
 import { evaluateNode, type Values } from './evaluate.js'
@@ -172,11 +172,11 @@ class Sequence {
     const drawn = this.choice.streamRows.get(name)
     if (drawn) return { ...seen, samples: rowsOf(values, width, drawn.numbers), rowsAnImage: drawn.rowsAnImage }
     const rows = elements / width
-    const first = Int32Array.from({ length: this.calibration.images }, (_, image) => image * rows)
-    const observation = fineFirst ? { ...seen, firstRows: rowsOf(values, width, first) } : seen
+    const numbers = fineFirst ? Int32Array.from({ length: this.calibration.images }, (_, image) => image * rows) : null
+    const observation = numbers ? { ...seen, firstRows: rowsOf(values, width, numbers) } : seen
     if (!weights) return observation
     // Fine rows have no need of the levels of the others.
-    const coded = fineFirst ? weights.map((weight, t) => (t % rows === 0 ? 0 : weight)) : weights
+    const coded = fineFirst && this.choice.bits(name) < FINE_BITS ? weights.map((weight, t) => (t % rows === 0 ? 0 : weight)) : weights
     return { ...observation, samples: rowsOf(values, width, systematic(coded, Math.min(SAMPLE_ROWS, weights.length))) }
   }
 

@@ -15,14 +15,14 @@ constexpr int kEncodeTable = 512;
 
 struct Encoder {
   float inverse_step;  // 1 / step, > 0
-  int low, high;       // smallest and largest level; low + offset >= 0, high + offset <= 255
+  int low, high;       // smallest and largest level, with fine_every of fine rows; low + offset >= 0, high + offset <= 255
   int offset;          // even, 0..254
   // Null: the levels are all integers low..high, and
   //   byte = rne(min(max(x * inverse_step, low), high)) + offset          (round half to even)
   // Else kEncodeTable bytes on a grid of half steps, which is where the midpoints of integers lie, so this is the
   // nearest level exactly (a value on a midpoint goes up):
   //   byte = table[min(max(floor(2 * (x * inverse_step)) + 2 * offset, 0), 511)]
-  // x * inverse_step is one float32 product in both. A NaN gives the byte of low.
+  // x * inverse_step is one float32 product in both. A NaN gives the byte of the smallest level.
   const uint8_t* table;
   // Null, or one for each column of the target, padded to a multiple of 16: replaces inverse_step. The linear layers and the
   // LayerNorms take it; it is null everywhere else.

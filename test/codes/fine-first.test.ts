@@ -27,6 +27,11 @@ it('reaches as far as the others where nothing is known of the first row', () =>
   expect(found).toEqual({ bits: 4, family: 'codebook', levels, step: 1 / 32, fineFirst: -128 })
 })
 
+it('gives 8 bits no fine row, but lets them reach as far', () => {
+  const found = withFineFirst(uniformCode(8, 1 / 128, -128), reaching(-1, 4), 'plain')
+  expect(found).toEqual(uniformCode(8, 4 / 127, -128))
+})
+
 it('has a step where there is nothing to code', () => {
   expect(withFineFirst(reaching(0, 0), null, 'plain')).toMatchObject({ step: 1, levels: [0, 0, 0, 0], fineFirst: 0 })
 })

@@ -1,12 +1,17 @@
+import { breather } from '../../lib/codes/breathe.js'
+import { observationOf } from '../../lib/codes/observation.js'
 import { costOf } from '../../lib/graph/cost.js'
 import type { Graph } from '../../lib/graph/graph.js'
 import { lower } from '../../lib/graph/lower.js'
 import { randomVitOf } from '../../lib/models/random.js'
+import { CodeSearch } from '../../lib/quant/choose.js'
 import { runGraph } from '../../lib/quant/evaluate.js'
 import { fisher, signGradients } from '../../lib/quant/fisher.js'
 import { measureInformation } from '../../lib/quant/information.js'
 import { findOperands } from '../../lib/quant/operands.js'
+import { NOTHING } from '../../lib/quant/parts.js'
 import { type PublicWidths, type QuantizerOptions, quantizerOf } from '../../lib/quant/quantizer.js'
+import { nearestLevel } from '../support/coded-reference.js'
 import { normals } from '../support/random.js'
 import { SMALL_SHAPE } from '../support/small-vit.js'
 
@@ -34,6 +39,8 @@ it.each([5, 3.5])('pays for fine rows out of an average of %d bits', async (aver
 
 it.each<[string, PublicWidths, Partial<QuantizerOptions>]>([
   ['without the part', { averageBits: 4 }, { without: ['class-token'] }],
+  ['where widths are not chosen by damage', { averageBits: 4 }, { without: ['allocation'] }],
+  ['where activations are bytes', { averageBits: 5, among: {} }, {}],
   ['where all have one width', { weightBits: 4, activationBits: 4 }, {}],
   ['at averages that leave no room for them', { averageBits: 2 }, {}],
 ])('has no fine rows %s', async (_, widths, options) => {
@@ -71,4 +78,28 @@ it('weighs columns by the rows that share the code', async () => {
     const all = gradients.get(name)?.meanSquare as Float64Array
     sums.forEach((sum, c) => expect(Math.abs(own[c] - sum / count)).toBeLessThan(1e-5 * all[c]))
   }
+})
+
+it.each([3, 6, 8])('tells the loss of the code that it gives, where first rows reach much farther, %d bits', async (bits) => {
+  const [rows, width] = [300, 6]
+  const samples = normals(4, rows * width)
+  const firstRows = normals(5, 20 * width).map((x) => 8 * x)
+  const operand = {
+    kind: 'input',
+    factors: false,
+    anyZero: false,
+    fineFirst: true,
+    elements: rows * width,
+    width,
+    attention: null,
+  } as const
+  const search = await CodeSearch.of(operand, { ...observationOf(samples, width), firstRows }, null, breather(), NOTHING)
+  const { code, loss } = await search.best(bits)
+  const squares = samples.reduce((sum, x) => sum + (x - nearestLevel(code, x) * code.step) ** 2, 0)
+  // Extremes count once more.
+  expect(loss / squares).toBeGreaterThan(0.95)
+  expect(loss / squares).toBeLessThan(1.1)
+  expect(code.fineFirst).toBe(bits < 8 ? -128 : undefined)
+  // Eight bits for what reaches eight times as far clip little of it.
+  expect(127 * code.step).toBeGreaterThan(0.6 * Math.max(...firstRows))
 })
