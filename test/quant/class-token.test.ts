@@ -81,7 +81,7 @@ it('weighs columns by the rows that share the code', async () => {
 })
 
 it.each([3, 6, 8])('tells the loss of the code that it gives, where first rows reach much farther, %d bits', async (bits) => {
-  const [rows, width] = [300, 6]
+  const [rows, width] = [4000, 6]
   const samples = normals(4, rows * width)
   const firstRows = normals(5, 20 * width).map((x) => 8 * x)
   const operand = {
