@@ -51,7 +51,7 @@ async function action(terminal: Terminal, file: string, json: boolean): Promise<
           operand.operand,
           operand.name,
           String(operand.bits),
-          formatCode(operand),
+          formatCode({ ...operand, fineFirst: operand.fineElements > 0 }),
           formatCount(operand.elements),
         ]),
       ),

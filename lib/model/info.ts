@@ -25,10 +25,10 @@ export interface OperandInfo {
   levels: number[] | null
   /** Of a softmax output: whether its codes are relative to the largest weight of each query, and divided by their sum. */
   relative: boolean
-  /** Whether the first row of each image has all levels of a byte. Averages count 8 bits for it. */
-  fineFirst: boolean
   /** Parameters of a weight; elements per image of an activation. */
   elements: number
+  /** Those among the elements that have 8 bits whatever `bits` is, and count as such in averages: the first row of each image, whose levels are all of a byte. 0 where there are none. */
+  fineElements: number
 }
 
 export interface ModelInfo {
@@ -87,20 +87,20 @@ export function describe(parts: ModelParts): ModelInfo {
       bits: operand.bits,
       ...describeCode(scheme, operand),
       elements: operand.elements,
+      fineElements: operand.fineElements ?? 0,
     })),
   }
 }
 
-type CodeInfo = Omit<OperandInfo, 'layer' | 'operand' | 'name' | 'bits' | 'elements'>
+type CodeInfo = Omit<OperandInfo, 'layer' | 'operand' | 'name' | 'bits' | 'elements' | 'fineElements'>
 
 function describeCode(scheme: Scheme | null, { kind, name }: Operand): CodeInfo {
-  const plain = { relative: false, fineFirst: false }
   if (kind === 'weight' && scheme) {
     const half = 2 ** ((scheme.weights.get(name) as WeightCode).bits - 1)
-    return { ...plain, family: 'uniform', step: null, low: -half, high: half - 1, levels: null }
+    return { family: 'uniform', step: null, low: -half, high: half - 1, levels: null, relative: false }
   }
   const code = scheme?.edges.get(name)
-  if (!code) return { ...plain, family: 'float', step: null, low: null, high: null, levels: null }
+  if (!code) return { family: 'float', step: null, low: null, high: null, levels: null, relative: false }
   const { family, step, levels, relative = false } = code
   const [low, high] = [levels[0], levels[levels.length - 1]]
   return {
@@ -109,7 +109,6 @@ function describeCode(scheme: Scheme | null, { kind, name }: Operand): CodeInfo 
     low,
     high,
     relative,
-    fineFirst: code.fineFirst !== undefined,
     levels: high - low === levels.length - 1 ? null : [...levels],
   }
 }

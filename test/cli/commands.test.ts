@@ -277,7 +277,8 @@ describe('info', () => {
     for (const kind of ['weight', 'activation'] as const) {
       const operands = info.operands.filter((operand) => operand.operand === kind)
       const sum = (f: (operand: OperandInfo) => number) => operands.reduce((total, operand) => total + f(operand), 0)
-      const average = sum(({ bits, elements }) => bits * elements) / sum(({ elements }) => elements)
+      const total = sum(({ bits, elements, fineElements }) => bits * (elements - fineElements) + 8 * fineElements)
+      const average = total / sum(({ elements }) => elements)
       expect(average).toBeCloseTo(info[`${kind}Bits`], 6)
       for (const { bits } of operands) expect([2, 3, 4, 5, 6, 7, 8]).toContain(bits)
     }
@@ -296,7 +297,7 @@ describe('info', () => {
       weightBits: 32,
       activationBits: 32,
       operands: expect.arrayContaining([
-        expect.objectContaining({ family: 'float', step: null, low: null, high: null, levels: null, relative: false, fineFirst: false }),
+        expect.objectContaining({ family: 'float', step: null, low: null, high: null, levels: null, relative: false, fineElements: 0 }),
       ]),
     })
   })
