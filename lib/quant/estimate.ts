@@ -97,6 +97,7 @@ const COSTS: Record<Preset, Record<'prepare' | 'widths' | 'quantize' | 'sequence
     ],
     widths: [
       { values: 5e-8, kinds: 1 },
+      { of: ['class-token'], passes: 1 },
       { of: ['o2sf'], values: 7e-8 },
       { of: ['compensation'], compensation: 4e-10 },
       { of: ['compensation', 'row-steps', 'descent'], compensation: 2e-9 },
