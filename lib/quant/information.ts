@@ -4,7 +4,7 @@ import { columnImportance } from './choose.js'
 import { fisher, signGradients } from './fisher.js'
 import type { GradientStatistics, Sampling } from './gradients.js'
 import type { Calibration, RunOptions } from './observe.js'
-import { type ActivationOperand, type Operands, tensorOf } from './operands.js'
+import { type ActivationOperand, fineElements, type Operands, tensorOf } from './operands.js'
 
 /**
  * How much the predictions mind errors of each column of an edge: E[g^2], the Fisher information, or a stand-in. Gradients g have the second moments
@@ -52,24 +52,22 @@ export async function measureInformation(
   const columns = (operand: ActivationOperand) => {
     const own = found.get(operand.name)
     if (!own) return behind(operand)
-    return operand.fineFirst ? withoutFirstRows(own, rowsOfImage(operand)) : own.meanSquare
+    return operand.fineFirst ? withoutFirstRows(own, operand.elements / fineElements(operand)) : own.meanSquare
   }
   return { outputs, columns }
 }
 
-/** Of an edge, and of what softmax makes the queries of a head. */
-const rowsOfImage = ({ kind, elements, width }: ActivationOperand): number => (kind === 'probabilities' ? width : elements / width)
-
 /** Each first row of an image, of probabilities that of each head. */
 function firstRows(operand: ActivationOperand, images: number): Sampling {
-  const rows = rowsOfImage(operand)
-  return { sampleRows: (images * operand.elements) / operand.width / rows, sampleStride: rows }
+  const fine = fineElements(operand)
+  return { sampleRows: (images * fine) / operand.width, sampleStride: operand.elements / fine }
 }
 
 /**
  * E[g^2] over the other rows: the predictions mind errors of the first, the class token, far more, and as it is fine they do not count for a code.
  *
  * @param samples gradients of first rows
+ * @param rows of which one is a first row
  */
 function withoutFirstRows({ meanSquare, samples }: GradientStatistics, rows: number): Float64Array {
   const width = meanSquare.length

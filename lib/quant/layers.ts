@@ -24,7 +24,7 @@ export interface OperandReport extends RoundingReport {
   name: string
   bits: number
   family: Code['family']
-  /** Values and errors of a softmax that is relative are in units of the largest of each query. */
+  /** Whether a softmax is coded relative to the largest of each query; its values and errors are then in units of that. */
   relative: boolean
   /** Whether the first row of each image has all levels of a byte ({@link Code.fineFirst}). */
   fineFirst: boolean

@@ -211,3 +211,23 @@ it('stops when it is told to', async () => {
   await expect(measured).rejects.toBe(reason)
   expect(last).toBe(5)
 })
+
+it('takes nothing of a fine first row for clipped that its byte reaches', async () => {
+  const graph = await smallVit()
+  const { rows, width } = graph.edges.get(graph.input) as { rows: number; width: number }
+  const pixels = normals(9, IMAGES * rows * width)
+  const norm = 'layers.0.norm1'
+  const images = Array.from({ length: IMAGES }, (_, i) => pixels.subarray(i * rows * width, (i + 1) * rows * width))
+  const reach = Math.max(...images.flatMap((image) => [...(runReference(graph, image).get(norm) as Matrix).data].map(Math.abs)))
+  // Levels next to zero, beyond which nearly everything lies, and a byte that reaches all.
+  const code: Code = { bits: 2, family: 'codebook', levels: [-2, 0, 1, 2], step: Math.fround(reach / 110) }
+  const clippedWith = async (changed: Code) => {
+    const scheme = simpleScheme(graph, images[0])
+    const edges = new Map(scheme.edges).set(norm, changed)
+    const layers = await measureLayers(graph, { graph, scheme: { ...scheme, edges } }, { pixels, images: IMAGES }, {})
+    return layers.flatMap(({ operands }) => operands).find(({ name }) => name === norm)?.clipped as number
+  }
+  const tokens = (graph.edges.get(norm) as { rows: number }).rows
+  expect(await clippedWith(code)).toBeGreaterThan((tokens - 1) / tokens)
+  expect(await clippedWith({ ...code, fineFirst: -128 })).toBeLessThanOrEqual((tokens - 1) / tokens)
+})
