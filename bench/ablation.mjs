@@ -1,18 +1,24 @@
-// What each part of the preset `best` buys: the preset, and the preset without one part at a time, on real images.
+// What each part of a preset buys: the preset, and the preset without one part at a time, on real images; of a published preset also each part by itself.
 //   node bench/ablation.mjs                       all models, W4A4 partial and average 4 fully quantized, one draw of calibration images
 //   node bench/ablation.mjs --model vit-cifar10 --setting partial --without refit,v2sf --draws 3
+//   node bench/ablation.mjs --preset mptq --model vit-cifar10
 // The checkpoints and images are those of quantization.mjs.
 import { join } from 'node:path'
 import { load } from '../dist/esm/index.js'
-import { EXTRAS, PARTS } from '../dist/esm/quant/parts.js'
+import { EXTRAS } from '../dist/esm/quant/parts.js'
+import { partsOf } from '../dist/esm/quant/quantizer.js'
 import { formatPercent } from '../dist/esm/report/terminal.js'
 import { evaluate, MODELS, meanOf, measureQuantized, readImages } from './accuracy.mjs'
 import { Bench, missing, SHARED, say } from './runner.mjs'
 
 const SETTINGS = [
   // At one width nothing is allocated, and the stream stays float.
-  { name: 'partial, W4A4', options: { coverage: 'partial', bits: 4 }, idle: ['allocation', 'stream-rows', 'o2sf'] },
-  { name: 'fully quantized, average 4', options: { coverage: 'full', averageBits: 4 }, idle: [] },
+  {
+    ...{ name: 'partial, W4A4', options: { coverage: 'partial', bits: 4 } },
+    idle: ['allocation', 'class-token', 'stream-rows', 'o2sf', 'greedy-mp'],
+  },
+  // Greedy MP is what finds an average.
+  { name: 'fully quantized, average 4', options: { coverage: 'full', averageBits: 4 }, idle: ['greedy-mp'] },
 ]
 
 /** Whose means over the draws make a row. */
@@ -23,9 +29,12 @@ const NOTICEABLE = 0.05
 
 const bench = new Bench('ablation', {
   ...{ draws: { type: 'string', default: '1' }, model: { type: 'string' }, setting: { type: 'string' }, without: { type: 'string' } },
+  preset: { type: 'string', default: 'best' },
 })
 const { args } = bench
-const asked = args.without?.split(',') ?? PARTS
+const { preset } = args
+const parts = partsOf(preset)
+const asked = args.without?.split(',') ?? parts
 const settings = SETTINGS.filter(({ name }) => !args.setting || name.startsWith(args.setting))
 for (const model of MODELS.filter(({ name }) => !args.model || name === args.model)) {
   const absent = missing([join('zoo', model.name), model.calibrate, model.test])
@@ -39,18 +48,19 @@ async function measure({ name, calibrate, test }) {
     const data = await readImages(float, join(SHARED, test))
     const reference = await evaluate(float, data)
     for (const { name: setting, options, idle } of settings) {
-      const line = async (without) => {
+      const line = async ({ label, ...parts }) => {
         const found = []
         for (let seed = 0; seed < args.draws; seed++) {
-          say(`${name}: ${setting}, without ${without.join() || 'nothing'}, draw ${seed + 1}`)
-          const asked = { ...options, ...switched(without), calibrate: join(SHARED, calibrate), seed }
-          found.push(await measureQuantized(float, reference, asked, data))
+          say(`${name}: ${setting}, ${label}, draw ${seed + 1}`)
+          found.push(
+            await measureQuantized(float, reference, { ...options, preset, ...parts, calibrate: join(SHARED, calibrate), seed }, data),
+          )
         }
-        return { model: name, setting, without: without.join(), draws: Number(args.draws), ...meanOf(found, MEASURED) }
+        return bench.row({ model: name, setting, contestant: label, draws: Number(args.draws), ...meanOf(found, MEASURED) })
       }
-      const best = bench.row(await line([]))
-      const lines = [{ ...best, against: best }]
-      for (const part of asked.filter((part) => !idle.includes(part))) lines.push({ ...bench.row(await line([part])), against: best })
+      const whole = await line({ label: preset })
+      const lines = [{ ...whole, against: whole }]
+      for (const variant of variantsOf(idle)) lines.push({ ...(await line(variant)), against: whole })
       bench.print(
         `\n${name}, ${setting}: float ${formatPercent(reference.top1)} on ${data.labels.length} images of ${test}; mean of ${args.draws} draw(s) ` +
           `of calibration images from ${calibrate}; of no use here: ${idle.join(', ') || 'nothing'}\n`,
@@ -62,18 +72,29 @@ async function measure({ name, calibrate, test }) {
   }
 }
 
-/** Parts that are left out by default are put in instead. */
-function switched(parts) {
-  return { without: parts.filter((part) => !EXTRAS.includes(part)), with: parts.filter((part) => EXTRAS.includes(part)) }
+/** The preset with one part switched: left out, or put in where it is left out by default; of a published preset, then none of its parts, and each by itself. */
+function variantsOf(idle) {
+  const there = asked.filter((part) => !idle.includes(part))
+  const switched = there.map((part) =>
+    preset === 'best' && EXTRAS.includes(part) ? { label: `with ${part}`, with: [part] } : { label: `without ${part}`, without: [part] },
+  )
+  if (preset === 'best') return switched
+  const others = (part) => parts.filter((other) => other !== part && !idle.includes(other))
+  return [
+    ...switched,
+    { label: 'none of its parts', without: others() },
+    ...there.map((part) => ({ label: `${part} alone`, without: others(part) })),
+  ]
 }
 
-/** What the part that is left out does to the divergence where it is there. */
-function verdict({ divergence, against, without }) {
-  if (without === '') return ''
+/** What the part that is switched does to the divergence where it is there. */
+function verdict({ contestant, divergence, against }) {
+  const [how] = contestant.split(' ')
+  if (how !== 'with' && how !== 'without') return ''
   if (divergence === against.divergence) return 'does nothing'
   const more = divergence / against.divergence - 1
   if (Math.abs(more) < NOTICEABLE) return 'hardly matters'
-  return more > 0 !== EXTRAS.includes(without) ? 'helps' : 'harms'
+  return more > 0 === (how === 'without') ? 'helps' : 'harms'
 }
 
 function signed(value, digits) {
@@ -83,11 +104,11 @@ function signed(value, digits) {
 function show(lines) {
   bench.table(
     {
-      model: ({ without }) => (without === '' ? 'best' : `${EXTRAS.includes(without) ? 'with' : 'without'} ${without}`),
+      parts: ({ contestant }) => contestant,
       'KL to float': ({ divergence }) => divergence.toFixed(4),
-      'against best': ({ divergence, against }) => `${signed(100 * (divergence / against.divergence - 1), 0)} %`,
+      'against all': ({ divergence, against }) => `${signed(100 * (divergence / against.divergence - 1), 0)} %`,
       drop: ({ drop }) => drop.toFixed(2),
-      'more than best': ({ drop, against }) => signed(drop - against.drop, 2),
+      'more than all': ({ drop, against }) => signed(drop - against.drop, 2),
       'the part': verdict,
       weights: ({ weightBits }) => `${weightBits.toFixed(2)} bits`,
       activations: ({ activationBits }) => `${activationBits.toFixed(2)} bits`,

@@ -23,6 +23,7 @@ export type { MeasuredLayer, QuantizationReport, ReportPoint } from './model/rep
 export type { LayerLatency } from './quant/latency.js'
 export type { OperandReport } from './quant/layers.js'
 export type { Part } from './quant/parts.js'
+export type { PublishedPart } from './quant/published/parts.js'
 export type { Allocation, Preset } from './quant/quantizer.js'
 export type { Distribution } from './quant/rounding.js'
 export { type ReportOptions, reportHtml } from './report/html.js'

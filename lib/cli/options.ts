@@ -1,6 +1,7 @@
 import { InvalidArgumentError, Option } from 'commander'
-import type { DeviceName, Part } from '../index.js'
+import type { DeviceName, Part, PublishedPart } from '../index.js'
 import { EXTRAS, PARTS } from '../quant/parts.js'
+import { PUBLISHED_PARTS } from '../quant/published/parts.js'
 
 /** Options that more than one command has, and the strict numbers behind them: '4 ', '0x4', '4.0' and '' are not integers here. */
 
@@ -26,9 +27,9 @@ function deviceName(text: string): DeviceName {
 }
 
 const listOf =
-  (parts: readonly Part[]) =>
-  (text: string): Part[] => {
-    const given = text.split(',') as Part[]
+  <P extends Part | PublishedPart>(parts: readonly P[]) =>
+  (text: string): P[] => {
+    const given = text.split(',') as P[]
     if (!given.every((part) => parts.includes(part))) throw new InvalidArgumentError(`It must be a list of ${parts.join(', ')}.`)
     return given
   }
@@ -56,7 +57,10 @@ export const options = {
       .choices(['best', 'mptq', 'tsptq', 'minmax'])
       .default('best'),
   without: () =>
-    new Option('--without <parts>', `parts of best to leave out, separated by commas: ${PARTS.join(', ')}`).argParser(listOf(PARTS)),
+    new Option(
+      '--without <parts>',
+      `parts of the preset to leave out, separated by commas; of best: ${PARTS.join(', ')}; of mptq: ${PUBLISHED_PARTS.join(', ')}`,
+    ).argParser(listOf<Part | PublishedPart>([...new Set([...PARTS, ...PUBLISHED_PARTS])])),
   with: () => new Option('--with <parts>', `parts that are left out by default: ${EXTRAS.join(', ')}`).argParser(listOf(EXTRAS)),
   coverage: () =>
     new Option('--coverage <name>', 'full: all that is stored is codes; partial: operands of matrix products only')

@@ -10,6 +10,7 @@ import {
   type Model,
   type Part,
   type Preset,
+  type PublishedPart,
   type Quantization,
   type QuantizationReport,
   quantize,
@@ -24,7 +25,7 @@ interface Options extends BitOptions {
   calibrate: string
   output: string
   preset: Preset
-  without?: Part[]
+  without?: (Part | PublishedPart)[]
   with?: Part[]
   coverage: 'full' | 'partial'
   weightBits?: number

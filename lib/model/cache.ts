@@ -12,6 +12,7 @@ import type { Scheme } from '../graph/scheme.js'
 import type { Divergence } from '../quant/assemble.js'
 import type { Calibration } from '../quant/observe.js'
 import type { Part } from '../quant/parts.js'
+import type { PublishedPart } from '../quant/published/parts.js'
 import type { PublicWidths, QuantizedModel, Quantizer } from '../quant/quantizer.js'
 import { type DamageStore, WIDTHS } from '../quant/search.js'
 import { choosePath } from '../runtime/devices.js'
@@ -42,8 +43,8 @@ export interface CacheKey {
   preset: string
   coverage: Scheme['coverage']
   allocation: string
-  /** In the order of PARTS (parts.ts), each once. */
-  without: readonly Part[]
+  /** In the order of the preset's parts, each once. */
+  without: readonly (Part | PublishedPart)[]
 }
 
 export class Cache {

@@ -3,6 +3,7 @@ import { costOf } from '../graph/cost.js'
 import { isStored, type Operand } from '../graph/operands.js'
 import type { Code, Scheme, WeightCode } from '../graph/scheme.js'
 import type { Part } from '../quant/parts.js'
+import type { PublishedPart } from '../quant/published/parts.js'
 import type { Preset } from '../quant/quantizer.js'
 import type { ModelParts } from './model.js'
 import { quantizationToJson } from './quantization.js'
@@ -38,8 +39,8 @@ export interface ModelInfo {
   coverage: Scheme['coverage'] | null
   /** How its codes were chosen; null for a float model, and for files that do not say. */
   preset: Preset | null
-  /** Parts of the preset `best` that were left out. */
-  without: Part[]
+  /** Parts of the preset that were left out. */
+  without: (Part | PublishedPart)[]
   input: { channels: number; height: number; width: number }
   /** Number of classes. */
   labels: number

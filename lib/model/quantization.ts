@@ -1,15 +1,15 @@
 import type { NarrowStep } from '../codes/narrow.js'
-import { PARTS, type Part } from '../quant/parts.js'
-import { PRESETS } from '../quant/published/parts.js'
-import type { Preset } from '../quant/quantizer.js'
+import type { Part } from '../quant/parts.js'
+import { PRESETS, type PublishedPart } from '../quant/published/parts.js'
+import { type Preset, partsOf } from '../quant/quantizer.js'
 import { isAmount, isObject, type JsonObject } from '../values.js'
 import type { FloorReached } from './floor.js'
 
 /** How a quantized model came to be. All but the warnings is kept in its file. */
 export interface Quantization {
   preset: Preset
-  /** Parts of the preset `best` that were left out, those among them that the allocation 'even' does without. */
-  without: Part[]
+  /** Parts of the preset that were left out, those among them that the allocation 'even' does without. */
+  without: (Part | PublishedPart)[]
   /** Mean KL divergence to the float model on the calibration images, nats. */
   divergence: number
   /** Standard deviation of that divergence from image to image, nats; 0 for a single image. */
@@ -34,7 +34,7 @@ export function quantizationFromJson(json: unknown): Quantization | null {
   const { preset, without = [], divergence, spread, floor, trajectory = [] } = json
   if (preset !== 'best' && !Object.hasOwn(PRESETS, String(preset))) return null
   if (!isAmount(divergence) || !isAmount(spread)) return null
-  if (!Array.isArray(without) || !without.every((part) => PARTS.includes(part))) return null
+  if (!Array.isArray(without) || !without.every((part) => partsOf(preset as Preset).includes(part))) return null
   if (!isTrajectory(trajectory)) return null
   return { preset: preset as Preset, without, divergence, spread, floor: floorFromJson(floor), trajectory, warnings: [] }
 }

@@ -1,9 +1,9 @@
 import type { Dataset } from '../images/dataset.js'
 import type { ImageInput } from '../images/image.js'
 import type { LayerLatency } from '../quant/latency.js'
-import { EXTRAS, PARTS, type Part } from '../quant/parts.js'
-import { NARROWEST, PRESETS } from '../quant/published/parts.js'
-import type { Allocation, Preset, PublicWidths } from '../quant/quantizer.js'
+import { EXTRAS, type Part } from '../quant/parts.js'
+import { NARROWEST, PRESETS, type PublishedPart } from '../quant/published/parts.js'
+import { type Allocation, type Preset, type PublicWidths, partsOf } from '../quant/quantizer.js'
 import type { Progress } from '../quant/search.js'
 import { checkSeed } from '../random.js'
 import { kindOf, show } from '../values.js'
@@ -37,11 +37,12 @@ export interface QuantizeOptions extends DeviceOptions {
   /** See {@link QuantizerOptions.allocation}; only with 'best'. */
   allocation?: Allocation
   /**
-   * Only with 'best': parts that are left out, to see what each of them buys, beside those of `with` that are not asked for. In the order of their steps: 'rotation', 'head-rotation',
+   * Parts of the preset that are left out, to see what each of them buys. Of 'best', beside those of `with` that are not asked for, in the order of their steps: 'rotation', 'head-rotation',
    * 'splitting', 'smoothing' (with it goes 'repq'), 'repq', 'fisher', 'stream-rows', 'relative-softmax', 'v2sf', 'o2sf', 'families', 'codebooks', 'head-steps', 'row-steps', 'compensation',
-   * 'descent', 'bias', 'allocation' (not with `maxDrop` or the objective 'latency'; with it goes 'class-token'), 'class-token', 'sequence' (with it go 'row-sensitivity', 'norms' and 'refit'), 'row-sensitivity', 'norms', 'refit'. docs/quantization.md says what each does and what it buys.
+   * 'descent', 'bias', 'allocation' (not with `maxDrop` or the objective 'latency'; with it goes 'class-token'), 'class-token', 'sequence' (with it go 'row-sensitivity', 'norms' and 'refit'), 'row-sensitivity', 'norms', 'refit'. Of 'tsptq': 'search', 'fisher', 'v2sf', 'o2sf'; of 'mptq' also
+   * 'sq-b', 'opt-m' and, not with `averageBits`, 'greedy-mp'. docs/quantization.md says what each does and what it buys.
    */
-  without?: readonly Part[]
+  without?: readonly (Part | PublishedPart)[]
   /** Only with 'best': 'repq' or 'norms' or both, which are left out by default because they harm some models. */
   with?: readonly Part[]
   /**
@@ -148,14 +149,17 @@ function checkWith({ with: extras, without, preset }: QuantizeOptions): void {
   if (!isBest(preset)) throw new TypeError(`with asks for parts of the preset best, not of ${preset}`)
 }
 
-function checkWithout({ without, preset, allocation }: QuantizeOptions): void {
+function checkWithout({ without, preset = 'best', allocation, averageBits }: QuantizeOptions): void {
   if (without === undefined) return
   if (!Array.isArray(without)) throw new TypeError(`without must be a list of parts, not ${kindOf(without)}`)
+  const parts = partsOf(preset)
   for (const part of without) {
-    if (PARTS.includes(part)) continue
-    throw new TypeError(`without: the preset best has no part ${show(part)}; its parts are ${PARTS.join(', ')}`)
+    if (parts.includes(part)) continue
+    throw new TypeError(`without: the preset ${preset} has no part ${show(part)}; its parts are ${parts.join(', ') || 'none'}`)
   }
-  if (!isBest(preset)) throw new TypeError(`without leaves out parts of the preset best, not of ${preset}`)
+  if (averageBits !== undefined && without.includes('greedy-mp')) {
+    throw new TypeError("averageBits needs the part 'greedy-mp', which without leaves out")
+  }
   if (without.includes('allocation') && allocation !== undefined && allocation !== 'even') {
     throw new TypeError(`the allocation '${allocation}' is the part that without: ['allocation'] leaves out: give one of them`)
   }
@@ -181,7 +185,7 @@ function checkWidths(options: QuantizeOptions): void {
   }
   if (averageBits === undefined) return
   if (!(averageBits >= 2 && averageBits <= WIDEST)) throw new RangeError(`averageBits must be from 2 to 8, not ${averageBits}`)
-  if (preset !== undefined && preset !== 'best' && !PRESETS[preset].mixed) {
+  if (preset !== undefined && preset !== 'best' && !PRESETS[preset].includes('greedy-mp')) {
     throw new TypeError(`the preset ${preset} has one width for all operands: averageBits needs best or mptq`)
   }
   if (preset === 'mptq' && averageBits < NARROWEST) {

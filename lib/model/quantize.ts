@@ -4,7 +4,7 @@ import { estimateSeconds, measureSpeed } from '../quant/estimate.js'
 import { mostMeasurements } from '../quant/floor.js'
 import { type LayerLatency, measureLatency, worthwhileWidths } from '../quant/latency.js'
 import type { Calibration } from '../quant/observe.js'
-import { EXTRAS, PARTS, type Part } from '../quant/parts.js'
+import { EXTRAS } from '../quant/parts.js'
 import { checkAverage } from '../quant/published/mixed.js'
 import {
   type Allocation,
@@ -80,7 +80,7 @@ const asOne = ({ stage, done, total }: StageProgress, round: number, rounds: num
 /** One call of {@link quantize}, all that it needs at hand. */
 class Job {
   private readonly warnings: string[] = []
-  private readonly settings: Pick<QuantizerOptions, 'preset' | 'coverage'> & { allocation: Allocation; without: Part[] }
+  private readonly settings: Pick<QuantizerOptions, 'preset' | 'coverage'> & { allocation: Allocation; without: ReturnType<typeof leftOut> }
   private readonly running: { threads?: number; signal?: AbortSignal }
   /** Of the objective 'latency'. */
   private latency: LayerLatency[] | null = null
@@ -97,8 +97,8 @@ class Job {
   ) {
     const { preset = 'best', coverage = 'full', allocation = 'knapsack', threads, signal } = options
     const unasked = preset === 'best' ? EXTRAS.filter((part) => !options.with?.includes(part)) : []
-    const without = leftOut({ allocation, without: [...unasked, ...(options.without ?? [])] })
-    this.settings = { preset, coverage, allocation, without: PARTS.filter((part) => without.has(part)) }
+    const without = leftOut({ preset, allocation, without: [...unasked, ...(options.without ?? [])] })
+    this.settings = { preset, coverage, allocation, without }
     // Known once: to find the default reads files.
     this.running = { threads: chooseThreads(threads), signal }
   }

@@ -8,9 +8,10 @@ import { Session } from '../runtime/session.js'
 import { kindsOf } from './kinds.js'
 import { type Calibration, firstImages, type RunOptions, SAMPLE_ROWS } from './observe.js'
 import { findOperands } from './operands.js'
-import type { Part, Without } from './parts.js'
+import type { Part } from './parts.js'
 import { trialImages } from './published/mixed.js'
-import type { Preset } from './quantizer.js'
+import type { PublishedPart } from './published/parts.js'
+import { type Preset, partsOf } from './quantizer.js'
 import { fittedImages } from './search.js'
 import { IMAGES as DRAWN_IMAGES } from './stream-rows.js'
 
@@ -21,8 +22,8 @@ import { IMAGES as DRAWN_IMAGES } from './stream-rows.js'
 export interface Work {
   preset: Preset
   coverage: Scheme['coverage']
-  /** Parts of `best` that are left out. */
-  without: Without
+  /** Parts of the preset that are left out. */
+  without: ReadonlySet<Part | PublishedPart>
   /** Of calibration. */
   images: number
   /** Whether widths are searched, as they are for averages. */
@@ -79,7 +80,7 @@ export function amountsOf(graph: Graph, { coverage, images }: Pick<Work, 'covera
 const GRADIENT_PASSES = 4
 
 /** All amounts of {@link Amounts} that are multiply-adds are in float passes' time, the others in seconds. `of`: where all of these parts are there. */
-type Costs = Partial<Amounts> & { of?: Part[] }
+type Costs = Partial<Amounts> & { of?: (Part | PublishedPart)[] }
 
 /**
  * Once before any codes; for widths; each time that codes are found; each time that they are found in sequence; and once for
@@ -87,7 +88,7 @@ type Costs = Partial<Amounts> & { of?: Part[] }
  * cores, on vision transformers of 48 to 384 channels and 16 to 64 images of 32 x 32 and 224 x 224, all within a factor of two. Parts that are not named take
  * little time.
  */
-const COSTS: Record<Preset, Record<'prepare' | 'widths' | 'quantize' | 'sequence' | 'rows', Costs[]>> = {
+const COSTS: Record<'best' | 'published', Record<'prepare' | 'widths' | 'quantize' | 'sequence' | 'rows', Costs[]>> = {
   best: {
     prepare: [
       { passes: 6, columns: 5e-5 },
@@ -116,24 +117,17 @@ const COSTS: Record<Preset, Record<'prepare' | 'widths' | 'quantize' | 'sequence
     ],
     rows: [{ of: ['sequence', 'row-sensitivity'], passes: 8 }],
   },
-  mptq: {
-    prepare: [{ passes: 6, columns: 4e-4 }],
-    widths: [{ trials: 4, columns: 3e-3 }],
-    quantize: [{ passes: 2, values: 5e-8, columns: 8e-4 }],
-    sequence: [],
-    rows: [],
-  },
-  tsptq: {
-    prepare: [{ passes: 6, columns: 5e-5 }],
-    widths: [],
-    quantize: [{ passes: 2, values: 5e-8, columns: 8e-4 }],
-    sequence: [],
-    rows: [],
-  },
-  minmax: {
-    prepare: [{ passes: 2, columns: 5e-5 }],
-    widths: [],
-    quantize: [{ passes: 2, values: 3e-8 }],
+  published: {
+    prepare: [
+      { passes: 2, columns: 5e-5 },
+      { of: ['fisher'], passes: 4 },
+      { of: ['sq-b'], columns: 3.5e-4 },
+    ],
+    widths: [{ of: ['greedy-mp'], trials: 4, columns: 3e-3 }],
+    quantize: [
+      { passes: 2, values: 3e-8 },
+      { of: ['search'], values: 2e-8, columns: 8e-4 },
+    ],
     sequence: [],
     rows: [],
   },
@@ -141,15 +135,16 @@ const COSTS: Record<Preset, Record<'prepare' | 'widths' | 'quantize' | 'sequence
 
 /** Codes in sequence, which are tried where some images are left to judge them, are taken to be kept, and so to be found once more on all. */
 export function estimateSeconds(graph: Graph, work: Work, { secondsPerMac, slowdown }: Speed): number {
-  const { coverage, images, quantizations, without } = work
-  const costs = COSTS[work.preset]
+  const { preset, coverage, images, quantizations, without } = work
+  const costs = COSTS[preset === 'best' ? 'best' : 'published']
+  const parts = partsOf(preset).filter((part) => !without.has(part))
   const seconds = (step: keyof typeof costs, count = images) => {
     const amounts = amountsOf(graph, { coverage, images: count })
     const native = ({ passes = 0, trials = 0, kinds = 0, drawn = 0 }: Costs) =>
       passes * amounts.passes + trials * amounts.trials + kinds * amounts.kinds + drawn * amounts.drawn
     const script = ({ compensation = 0, values = 0, columns = 0 }: Costs) =>
       compensation * amounts.compensation + values * amounts.values + columns * amounts.columns
-    const there = costs[step].filter(({ of = [] }) => !of.some((part) => without.has(part)))
+    const there = costs[step].filter(({ of = [] }) => of.every((part) => parts.includes(part)))
     return there.reduce((sum, cost) => sum + native(cost) * secondsPerMac + script(cost) * slowdown, 0)
   }
   const fitted = fittedImages(images)

@@ -5,8 +5,8 @@ import type { Scheme } from '../graph/scheme.js'
 import type { Unit } from './assemble.js'
 import type { Calibration } from './observe.js'
 import { averageBesideFine, findOperands } from './operands.js'
-import type { Part, Without } from './parts.js'
-import type { PublishedPreset } from './published/parts.js'
+import { PARTS, type Part, type Without } from './parts.js'
+import { PRESETS, type PublishedPart, type PublishedPreset } from './published/parts.js'
 import { quantizeAsPublished } from './published/quantize.js'
 import { type DamageStore, type Progress, type QuantizedGraph, Search, widthsTried } from './search.js'
 
@@ -15,6 +15,9 @@ import { type DamageStore, type Progress, type QuantizedGraph, Search, widthsTri
  */
 
 export type Preset = 'best' | PublishedPreset
+
+/** What a preset is made of, in the order of parts.ts and published/parts.ts. */
+export const partsOf = (preset: Preset): readonly (Part | PublishedPart)[] => (preset === 'best' ? PARTS : PRESETS[preset])
 
 /** Of all weights and of all activations, 2..8; or bounds on the averages of both, with `among` only that of weights (see Widths in search.ts). */
 export type PublicWidths = { weightBits: number; activationBits: number } | { averageBits: number; among?: Record<string, number[]> }
@@ -30,8 +33,8 @@ export interface QuantizerOptions {
    * looking at the data and is meant for timing random weights.
    */
   allocation?: Allocation
-  /** Only with `best`: parts that are left out, see PARTS in parts.ts. */
-  without?: readonly Part[]
+  /** Parts of the preset that are left out. */
+  without?: readonly (Part | PublishedPart)[]
   /** Only with `best`, which measures damages. */
   store?: DamageStore
   threads?: number
@@ -45,9 +48,11 @@ const LEAST_ROOM = 0.25
 /** Without a look at the data for widths, the rest is not worth its time. */
 const FOR_TIMES: Part[] = ['allocation', 'fisher', 'sequence', 'compensation']
 
-/** Parts of the preset `best` that are left out, those among them that `allocation` does without. */
-export const leftOut = ({ allocation, without = [] }: Pick<QuantizerOptions, 'allocation' | 'without'>): Without =>
-  new Set([...without, ...(allocation === 'even' ? FOR_TIMES : [])])
+/** Parts of the preset that are left out, those among them that `allocation` does without. */
+export function leftOut({ preset, allocation, without = [] }: Pick<QuantizerOptions, 'preset' | 'allocation' | 'without'>) {
+  const asked: readonly (Part | PublishedPart)[] = [...without, ...(allocation === 'even' ? FOR_TIMES : [])]
+  return partsOf(preset).filter((part) => asked.includes(part))
+}
 
 export interface QuantizedModel extends QuantizedGraph {
   /** The steps of Greedy MP (see narrow.ts) in their order; empty for all but `mptq` with an average. */
@@ -59,13 +64,20 @@ export type Quantizer = (widths: PublicWidths) => Promise<QuantizedModel>
 /** @returns a function of the widths; what `best` measures once for all of them is measured when the first are asked for */
 export function quantizerOf(float: Graph, calibration: Calibration, options: QuantizerOptions): Quantizer {
   const { preset, coverage, allocation, without: _, store, ...run } = options
+  const left = leftOut(options)
   if (preset !== 'best') {
     return async (widths) => {
-      const published = await quantizeAsPublished(float, calibration, { preset, coverage, ...widths, ...run })
+      const published = await quantizeAsPublished(float, calibration, {
+        preset,
+        without: left as PublishedPart[],
+        coverage,
+        ...widths,
+        ...run,
+      })
       return { ...published, float: published.graph }
     }
   }
-  const without = leftOut(options)
+  const without: Without = new Set(left as Part[])
   let search: { fineFirst: boolean; prepared: Promise<Search> } | undefined
   return async (widths) => {
     const fineFirst = hasFineFirst(float, coverage, without, widths)

@@ -1,4 +1,4 @@
-import { EXTRAS, type Part } from '../quant/parts.js'
+import { EXTRAS } from '../quant/parts.js'
 
 /** Text for a terminal: tables, bars and small pictures. Pure functions that return strings; nothing here writes. */
 
@@ -109,8 +109,9 @@ export function formatCode({ family, relative, fineFirst }: { family: string; re
 }
 
 /** A preset and where its parts differ from what they are by default: 'best, with norms, without bias'. */
-export function formatPreset(preset: string, without: readonly Part[]): string {
-  const asked = preset === 'best' ? EXTRAS.filter((part) => !without.includes(part)) : []
-  const missing = without.filter((part) => !EXTRAS.includes(part))
+export function formatPreset(preset: string, without: readonly string[]): string {
+  const extras: readonly string[] = preset === 'best' ? EXTRAS : []
+  const asked = extras.filter((part) => !without.includes(part))
+  const missing = without.filter((part) => !extras.includes(part))
   return [preset, ...asked.map((part) => `with ${part}`), ...missing.map((part) => `without ${part}`)].join(', ')
 }

@@ -59,6 +59,13 @@ describe('presets, coverage and widths', () => {
     expect(small.info().operands).not.toEqual((await quantize(float, { calibrate, bits: 4 })).info().operands)
   })
 
+  it('and so are those of a published preset', async () => {
+    const small = await quantize(float, { calibrate, bits: 4, preset: 'mptq', without: ['opt-m', 'sq-b'] })
+    const file = `${folder.path}/published.fewbit`
+    await small.save(file)
+    expect((await load(file)).info()).toMatchObject({ preset: 'mptq', without: ['sq-b', 'opt-m'] })
+  })
+
   it('and parts that are left out by default are there when they are asked for', async () => {
     const small = await quantize(float, { calibrate, bits: 4, with: ['norms'] })
     expect(small.info().without).toEqual(['repq'])
@@ -124,7 +131,12 @@ it.each<[object, RegExp]>([
   [{ with: 'norms' }, /with must be a list of parts, not a string/],
   [{ with: [], preset: 'mptq' }, /with asks for parts of the preset best, not of mptq/],
   [{ without: 'refit' }, /without must be a list of parts, not a string/],
-  [{ without: [], preset: 'mptq' }, /without leaves out parts of the preset best, not of mptq/],
+  [
+    { without: ['bias'], preset: 'mptq' },
+    /the preset mptq has no part "bias"; its parts are search, fisher, v2sf, o2sf, sq-b, opt-m, greedy-mp/,
+  ],
+  [{ without: ['search'], preset: 'minmax' }, /the preset minmax has no part "search"; its parts are none/],
+  [{ without: ['greedy-mp'], preset: 'mptq', averageBits: 5 }, /averageBits needs the part 'greedy-mp', which without leaves out/],
   [{ without: ['allocation'], allocation: 'greedy' }, /the allocation 'greedy' is the part that without: \['allocation'\] leaves out/],
   [{ without: ['allocation'], maxDrop: 1 }, /maxDrop and without: \['allocation'\], which .* exclude each other/],
   [{ without: ['allocation'], objective: 'latency', averageBits: 5 }, /'latency' and without: \['allocation'\], which .* exclude each/],

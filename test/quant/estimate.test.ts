@@ -1,5 +1,6 @@
 import { amountsOf, estimateSeconds, measureSpeed, type Work } from '../../lib/quant/estimate.js'
 import { NOTHING, type Part } from '../../lib/quant/parts.js'
+import type { PublishedPart } from '../../lib/quant/published/parts.js'
 import { normals } from '../support/random.js'
 import { SMALL_SHAPE, smallVit } from '../support/small-vit.js'
 
@@ -40,6 +41,15 @@ it('less is to be done without parts of best, and no less without those that had
   expect(seconds(['compensation', 'descent'])).toBe(seconds(['compensation']))
   expect(seconds(['row-steps'])).toBeCloseTo(seconds(['descent']), 12)
   expect(seconds(slow, { preset: 'minmax' })).toBe(seconds([], { preset: 'minmax' }))
+})
+
+it('less is to be done without parts of a published preset, down to what the preset without them takes', async () => {
+  const graph = await smallVit()
+  const seconds = (preset: Work['preset'], ...without: PublishedPart[]) =>
+    estimateSeconds(graph, { ...work, preset, without: new Set(without) }, speed)
+  for (const part of ['search', 'fisher', 'sq-b', 'greedy-mp'] as const) expect(seconds('mptq', part)).toBeLessThan(seconds('mptq'))
+  expect(seconds('mptq', 'sq-b', 'greedy-mp')).toBe(seconds('tsptq'))
+  expect(seconds('tsptq', 'search', 'fisher')).toBe(seconds('minmax'))
 })
 
 it('codes in sequence are found twice where some images are left out of the first time, and else not at all', async () => {

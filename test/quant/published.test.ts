@@ -6,7 +6,7 @@ import { logitsOf, probabilitiesOf, type WeightCode } from '../../lib/graph/sche
 import { decodeWeight } from '../../lib/quant/choose.js'
 import { observe } from '../../lib/quant/observe.js'
 import { findOperands, tensorOf } from '../../lib/quant/operands.js'
-import type { PublishedPreset } from '../../lib/quant/published/parts.js'
+import type { PublishedPart, PublishedPreset } from '../../lib/quant/published/parts.js'
 import { ProductSearch } from '../../lib/quant/published/product-search.js'
 import { quantizeAsPublished } from '../../lib/quant/published/quantize.js'
 import { smoothNorms } from '../../lib/quant/published/sq-b.js'
@@ -210,14 +210,20 @@ describe('the presets', () => {
   it('parts can be switched off alone', async () => {
     const graph = await smallVit()
     const widths = { weightBits: 4, activationBits: 4, coverage: 'full' } as const
-    const families = async (parts: object) => {
-      const { scheme } = await quantizeAsPublished(graph, few(graph), { preset: 'mptq', ...widths, parts })
-      return new Set([...scheme.edges.values()].map(({ family }) => family))
-    }
-    expect(await families({ twoScale: false })).not.toContain('v2sf')
-    expect(await families({ outliers: false })).not.toContain('o2sf')
-    const unsmoothed = await quantizeAsPublished(graph, few(graph), { preset: 'mptq', ...widths, parts: { smooth: false } })
-    expect(unsmoothed.graph.constants).toEqual(graph.constants)
+    const mptq = (...without: PublishedPart[]) => quantizeAsPublished(graph, few(graph), { preset: 'mptq', ...widths, without })
+    const families = async (...without: PublishedPart[]) =>
+      new Set([...(await mptq(...without)).scheme.edges.values()].map(({ family }) => family))
+    expect(await families('v2sf')).not.toContain('v2sf')
+    expect(await families('o2sf')).not.toContain('o2sf')
+    expect((await mptq('sq-b')).graph.constants).toEqual(graph.constants)
+  })
+
+  it('mptq without what the others lack is what they are', async () => {
+    const graph = await smallVit()
+    const schemeOf = async (preset: PublishedPreset, without: PublishedPart[] = []) =>
+      (await quantizeAsPublished(graph, few(graph), { preset, without, coverage: 'full', weightBits: 4, activationBits: 4 })).scheme
+    expect(await schemeOf('mptq', ['sq-b', 'opt-m', 'greedy-mp'])).toEqual(await schemeOf('tsptq'))
+    expect(await schemeOf('tsptq', ['search', 'fisher', 'v2sf', 'o2sf'])).toEqual(await schemeOf('minmax'))
   })
 
   it('Greedy MP gives the same whatever the threads, and meets its target within one step', async () => {
@@ -259,7 +265,7 @@ describe('the presets', () => {
   })
 
   it.each<[string, object, RegExp]>([
-    ['an average for tsptq', { preset: 'tsptq', averageBits: 4 }, /tsptq has one width for all: take mptq or best/],
+    ['an average for tsptq', { preset: 'tsptq', averageBits: 4 }, /tsptq without Greedy MP has one width for all: take mptq or best/],
     ['an average and a width', { preset: 'mptq', averageBits: 4, weightBits: 4 }, /either an average or widths/],
     ['an average below three', { preset: 'mptq', averageBits: 2.5 }, /from 3 to 8 bits, not 2.5/],
     ['nine bits', { preset: 'mptq', activationBits: 9 }, /activation bits must be an integer from 2 to 8, not 9/],

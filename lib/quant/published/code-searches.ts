@@ -14,7 +14,7 @@ import { type ActivationOperand, type Operands, tensorOf, type WeightOperand } f
 import { rowWeights } from '../row-weights.js'
 import { readsImage } from '../search.js'
 import type { OutputInformation } from './output-information.js'
-import { type Parts, scalesOf } from './parts.js'
+import { type PublishedParts, scalesOf } from './parts.js'
 import { type Layer, ProductSearch } from './product-search.js'
 import { encodeTensor, tensorSteps } from './weights.js'
 
@@ -48,7 +48,7 @@ export class CodeSearches {
     private readonly operands: Operands,
     private readonly observations: Map<string, Observation>,
     private readonly information: OutputInformation,
-    private readonly parts: Parts,
+    private readonly parts: PublishedParts,
     private readonly breathe: ReturnType<typeof breather>,
     private readonly options: RunOptions,
   ) {
@@ -114,7 +114,7 @@ export class CodeSearches {
     }
     const scales = scalesOf(this.parts)
     const codes = (bits: number, range: Histogram) => this.codesOf(operand, bits, range)
-    const settings = this.parts.search
+    const settings = this.parts.has('search')
       ? { scales, codes, finalists: FINALISTS, rounds: ROUNDS }
       : { scales, codes, finalists: 1, rounds: 1 }
     return ProductSearch.of(observation, layers, settings, this.breathe, this.options)
@@ -122,7 +122,7 @@ export class CodeSearches {
 
   private async patchWeight({ name }: ActivationOperand, weight: string): Promise<WeightCode> {
     const tensor = tensorOf(this.graph, weight)
-    if (!this.parts.search) return encodeTensor(tensor, tensorSteps(tensor, FIXED_BITS, [1])[0], FIXED_BITS)
+    if (!this.parts.has('search')) return encodeTensor(tensor, tensorSteps(tensor, FIXED_BITS, [1])[0], FIXED_BITS)
     return (await encodeWeight(tensor, this.observation(name).meanSquare, FIXED_BITS, null, this.breathe)).code
   }
 
@@ -143,18 +143,18 @@ export class CodeSearches {
     }
     await this.breathe()
     if (best === null) throw new Error(`${name} has no candidates`)
-    if (!operand.factors || !this.parts.outliers) return best
+    if (!operand.factors || !this.parts.has('o2sf')) return best
     const losses = new StreamLoss(observation, importance, operand.elements / operand.width, this.breathe)
     const outliers = await searchOutliers(observation, bits, losses)
     return outliers.loss < (await losses.of(best)) ? outliers.code : best
   }
 
   private codesOf({ kind }: ActivationOperand, bits: number, range: { min: number; max: number }): Code[] {
-    return familyCodes(this.familyOf(kind), bits, range, scalesOf(this.parts), this.parts.ratio ? 'searched' : 'rule')
+    return familyCodes(this.familyOf(kind), bits, range, scalesOf(this.parts), this.parts.has('opt-m') ? 'searched' : 'rule')
   }
 
   private familyOf(kind: ActivationOperand['kind']): Family {
-    const { twoScale } = this.parts
+    const twoScale = this.parts.has('v2sf')
     if (kind === 'probabilities') return twoScale ? 'softmax' : 'unsigned'
     return kind === 'gelu output' && twoScale ? 'gelu' : 'symmetric'
   }

@@ -10,7 +10,7 @@ import { CodeSearches, type Widths } from './code-searches.js'
 import { allocateWidths, checkAverage, codeOf } from './mixed.js'
 import { observeRead } from './observe.js'
 import { outputInformation } from './output-information.js'
-import { NARROWEST, type Parts, PRESETS, type PublishedPreset, scalesOf } from './parts.js'
+import { NARROWEST, PRESETS, type PublishedPart, type PublishedParts, type PublishedPreset, scalesOf } from './parts.js'
 import { smoothNorms } from './sq-b.js'
 
 export interface PublishedOptions extends Omit<RunOptions, 'onProgress'> {
@@ -22,8 +22,8 @@ export interface PublishedOptions extends Omit<RunOptions, 'onProgress'> {
   activationBits?: number
   /** Instead: bound on the average of weights (by parameters) and on that of activations (by elements per image), separately; 3..8. */
   averageBits?: number
-  /** Instead of what the preset has. */
-  parts?: Partial<Parts>
+  /** Parts of the preset that are left out. */
+  without?: readonly PublishedPart[]
   onProgress?: (progress: Progress) => void
 }
 
@@ -46,7 +46,7 @@ const WIDEST = 8
  */
 export async function quantizeAsPublished(float: Graph, calibration: Calibration, options: PublishedOptions): Promise<PublishedGraph> {
   const { preset, coverage = 'partial', averageBits, signal, threads } = options
-  const parts: Parts = { ...PRESETS[preset], ...options.parts }
+  const parts = new Set(PRESETS[preset].filter((part) => !options.without?.includes(part)))
   const widths = widthsOf(options, parts)
   if (averageBits !== undefined) checkAverage(float, coverage, averageBits)
   const breathe = breather(signal)
@@ -55,9 +55,9 @@ export async function quantizeAsPublished(float: Graph, calibration: Calibration
 
   const operands = findOperands(float, coverage)
   const observed = await observeRead(float, operands.activations, calibration, { ...run, onProgress: report('observe') })
-  const information = await outputInformation(float, operands, calibration, observed.logits, parts.fisher, run)
+  const information = await outputInformation(float, operands, calibration, observed.logits, parts.has('fisher'), run)
   report('smooth')(0, 1)
-  const { graph, observations } = parts.smooth
+  const { graph, observations } = parts.has('sq-b')
     ? await smoothNorms(float, operands, observed.observations, information, smoothedFor(options, widths), scalesOf(parts), breathe, run)
     : { graph: float, observations: observed.observations }
   report('smooth')(1, 1)
@@ -77,10 +77,10 @@ export async function quantizeAsPublished(float: Graph, calibration: Calibration
   return { ...(again.divergence < narrowed.divergence ? again : narrowed), trajectory }
 }
 
-function widthsOf({ preset, weightBits, activationBits, averageBits }: PublishedOptions, parts: Parts): Widths {
+function widthsOf({ preset, weightBits, activationBits, averageBits }: PublishedOptions, parts: PublishedParts): Widths {
   if (averageBits !== undefined) {
     if (weightBits !== undefined || activationBits !== undefined) throw new TypeError('give either an average or widths, not both')
-    if (!parts.mixed) throw new Error(`the preset ${preset} has one width for all: take mptq or best for an average`)
+    if (!parts.has('greedy-mp')) throw new Error(`${preset} without Greedy MP has one width for all: take mptq or best for an average`)
     if (!(averageBits >= NARROWEST && averageBits <= WIDEST))
       throw new RangeError(`the average must be from 3 to 8 bits, not ${averageBits}`)
     return { weight: WIDEST, activation: WIDEST }
