@@ -41,14 +41,8 @@ export function signSplitCode(bits: number, step: number, m: number): Code {
  */
 export function regionsCode(bits: number, step: number, shifts: readonly number[], low: number): Code {
   const payload = 2 ** bits / shifts.length
-  let next = low
-  const levels = shifts.flatMap((shift) =>
-    Array.from({ length: payload }, () => {
-      const level = next
-      next += 2 ** shift
-      return level
-    }),
-  )
+  const levels = new Array<number>(2 ** bits).fill(low)
+  for (let i = 1; i < levels.length; i++) levels[i] = levels[i - 1] + 2 ** shifts[Math.floor((i - 1) / payload)]
   return { bits, family: 'regions', levels, step: positive(step) }
 }
 

@@ -22,6 +22,13 @@ interface Normal {
   inverse: number
 }
 
+/** By column: sums of errors and of their squares over rows, and of what clipping does to other columns. */
+interface ColumnErrors {
+  sums: Float64Array
+  squares: Float64Array
+  others: Float64Array
+}
+
 export class StreamLoss {
   private readonly width: number
   /** [rows][width] */
@@ -84,42 +91,45 @@ export class StreamLoss {
   async columns(step: number, bits: number): Promise<Float64Array> {
     const { width, values } = this
     const half = 2 ** (bits - 1)
-    const [sums, squares, others] = [new Float64Array(width), new Float64Array(width), new Float64Array(width)]
+    const errors: ColumnErrors = { sums: new Float64Array(width), squares: new Float64Array(width), others: new Float64Array(width) }
     for (let t = 0; t < this.normals.length; t++) {
-      const row = rowOf(values, width, t)
-      for (let j = 0; j < width; j++) {
-        const change = Math.min(Math.max(roundHalfEven(row[j] / step), -half), half - 1) * step - row[j]
-        let error = -change * this.normals[t].inverse
-        // Rounding leaves the mean and standard deviation of a row nearly as they are, clipping does not.
-        if (Math.abs(change) > step / 2) {
-          const clipped = this.clipped(t, j, row[j], change)
-          error = clipped.error
-          others[j] += clipped.others
-        }
-        sums[j] += error
-        squares[j] += error * error
-      }
+      this.addRow(rowOf(values, width, t), t, step, half, errors)
       if (t % 64 === 0) await this.breathe()
     }
+    const { sums, squares, others } = errors
     return this.weighed(sums, squares).map((loss, j) => loss + (this.scale * others[j]) / this.normals.length)
   }
 
   /**
-   * What a change of x_j makes of row t behind LayerNorm: the error of column j, and the weighted squared errors of all others. The mean moves by
-   * change / n and 1 / standard deviation to r times what it was, so that the error of column k is a z_k + b with a = 1 - r and b = r change inverse / n.
+   * Adds what coding x_j makes of row t behind LayerNorm: the error of column j, and the weighted squared errors of all others. Rounding leaves the mean and standard
+   * deviation of a row nearly as they are, clipping does not: the mean moves by change / n and 1 / standard deviation to r times what it was, so that the
+   * error of column k is a z_k + b with a = 1 - r and b = r change inverse / n.
    */
-  private clipped(t: number, j: number, x: number, change: number): { error: number; others: number } {
-    const { width: n, importance } = this
+  private addRow(row: Float32Array, t: number, step: number, half: number, { sums, squares, others }: ColumnErrors): void {
+    const { width: n, importance, total } = this
     const { mean, inverse } = this.normals[t]
-    const z = (x - mean) * inverse
-    const variance = 1 + (change * inverse * (2 * z + change * inverse * (1 - 1 / n))) / n
-    const r = 1 / Math.sqrt(Math.max(variance, 1e-12))
-    const [a, b] = [1 - r, (r * change * inverse) / n]
-    const others =
-      a * a * (this.energies[t] - importance[j] * z * z) +
-      2 * a * b * (this.moments[t] - importance[j] * z) +
-      b * b * (this.total - importance[j])
-    return { error: a * z + b - r * change * inverse, others }
+    const [energy, moment] = [this.energies[t], this.moments[t]]
+    // Multiplications, as divisions are what takes time here.
+    const [inverseStep, share, limit] = [1 / step, 1 / n, step / 2]
+    for (let j = 0; j < n; j++) {
+      const x = row[j]
+      const change = Math.min(Math.max(roundHalfEven(x * inverseStep), -half), half - 1) * step - x
+      // Behind LayerNorm, as long as the row stays what it is.
+      const moved = change * inverse
+      let error = -moved
+      if (Math.abs(change) > limit) {
+        const z = (x - mean) * inverse
+        const w = importance[j]
+        const variance = 1 + moved * (2 * z + moved * (1 - share)) * share
+        const r = 1 / Math.sqrt(Math.max(variance, 1e-12))
+        const a = 1 - r
+        const b = r * moved * share
+        error = a * z + b - r * moved
+        others[j] += a * a * (energy - w * z * z) + 2 * a * b * (moment - w * z) + b * b * (total - w)
+      }
+      sums[j] += error
+      squares[j] += error * error
+    }
   }
 
   private weighed(sums: Float64Array, squares: Float64Array): Float64Array {

@@ -14,7 +14,7 @@ import type { Calibration } from '../quant/observe.js'
 import type { Part } from '../quant/parts.js'
 import type { PublishedPart } from '../quant/published/parts.js'
 import type { PublicWidths, QuantizedModel, Quantizer } from '../quant/quantizer.js'
-import { type DamageStore, WIDTHS } from '../quant/search.js'
+import { type DamageStore, WIDTHS, widthsTried } from '../quant/search.js'
 import { choosePath } from '../runtime/devices.js'
 import { isAmount, isObject } from '../values.js'
 import type { ModelParts } from './model.js'
@@ -26,7 +26,7 @@ import { isTrajectory } from './quantization.js'
  */
 
 /** To be counted up whenever a search finds other codes or damages for the same input, or more is kept of it. */
-const SEARCH_VERSION = 17
+const SEARCH_VERSION = 18
 /** Bytes hashed between two chances for the event loop: about a millisecond. */
 const SLICE = 1 << 20
 /** Damages are written when so long ago they were last, and at the end. */
@@ -195,8 +195,9 @@ async function makeFolder(folder: string): Promise<void> {
 
 function parseDamages(bytes: Uint8Array): Map<string, number[]> {
   const damages = new Map<string, number[]>()
+  const lengths = [WIDTHS, widthsTried(WIDTHS[0])].map((widths) => widths.length)
   for (const [unit, values] of Object.entries(parseJsonObject(bytes, 'it'))) {
-    if (!Array.isArray(values) || values.length !== WIDTHS.length || !values.every(isAmount)) throw new Error(`no damages for ${unit}`)
+    if (!Array.isArray(values) || !lengths.includes(values.length) || !values.every(isAmount)) throw new Error(`no damages for ${unit}`)
     damages.set(unit, values)
   }
   return damages

@@ -39,7 +39,7 @@ export async function evaluateNode(
 /**
  * Lowers a graph, runs it once and frees it.
  *
- * @param input all inputs of all images
+ * @param input all inputs of all images, which nobody else can reach
  * @returns the logits of all images, or the edges called `outputs`
  */
 export async function runGraph(
@@ -52,7 +52,7 @@ export async function runGraph(
   await prepareWeights(graph, scheme, signal)
   const session = new Session(lower(graph, scheme, { outputs }).plan, { threads })
   try {
-    return await session.run(input, images, { signal })
+    return await session.run(input, images, { signal, lent: true })
   } finally {
     session.dispose()
   }

@@ -146,6 +146,7 @@ async function runSeeded(session: Session, { pixels, images }: Calibration, seed
     }
     await session.run(input, count, {
       signal: options.signal,
+      lent: true,
       onProgress: (done) => options.onProgress?.(first + done, images),
     })
   }

@@ -22,7 +22,7 @@ export async function edgeMoments(
   const { plan, sums } = lower(graph, null, { outputs: [], products })
   const session = new Session(plan, { threads })
   try {
-    await session.run(pixels, images, { signal })
+    await session.run(pixels, images, { signal, lent: true })
   } finally {
     session.dispose()
   }

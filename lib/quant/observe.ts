@@ -104,7 +104,8 @@ async function runObserved(
   const { plan, states } = lower(graph, null, { observe: wanted })
   const session = new Session(plan, { threads })
   try {
-    return { logits: await session.run(pixels, images, { signal, onProgress: onProgress && ((done) => onProgress(done, images)) }), states }
+    const progress = onProgress && ((done: number) => onProgress(done, images))
+    return { logits: await session.run(pixels, images, { signal, onProgress: progress, lent: true }), states }
   } finally {
     session.dispose()
   }

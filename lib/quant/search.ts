@@ -62,7 +62,7 @@ export interface QuantizedGraph extends Divergence {
 
 /** Where damages are kept that an earlier search measured for the same model, images, coverage and parts. */
 export interface DamageStore {
-  /** @returns what was set for this unit and these widths, or undefined */
+  /** @returns what was set for this unit last, or undefined */
   get(unit: string): number[] | undefined
   set(unit: string, damages: number[]): Promise<void>
 }
@@ -86,7 +86,7 @@ export class Search {
   private readonly units: Unit[]
   private readonly candidates: Candidates
   private readonly damage: Damage
-  /** By unit: at each of WIDTHS. */
+  /** By unit: at each of WIDTHS, or the first of them. */
   private readonly damages = new Map<Unit, number[]>()
   /** Measured for the first sequence. */
   private rowSensitivity: RowSensitivity | null = null
@@ -206,7 +206,7 @@ export class Search {
     }
     for (const unit of stored) {
       const widths = among?.[unit.name] ?? tried
-      const all = even ? widths.map(() => 0) : await this.damagesOf(unit)
+      const all = even ? widths.map(() => 0) : await this.damagesOf(unit, tried)
       alternatives.set(unit, { elements: unit.elements, bits: widths, damage: widths.map((w) => (even ? 0 : all[WIDTHS.indexOf(w)])) })
       report()
     }
@@ -238,11 +238,12 @@ export class Search {
     return this.units.map((unit) => chosen.get(unit) ?? WIDEST)
   }
 
-  private async damagesOf(unit: Unit): Promise<number[]> {
+  /** @param tried the first of WIDTHS, or all */
+  private async damagesOf(unit: Unit, tried: number[]): Promise<number[]> {
     const key = `${unit.kind} ${unit.name}${unit.kind !== 'weight' && unit.fineFirst ? ' fine' : ''}`
     const known = this.damages.get(unit) ?? this.options.store?.get(key)
-    const damages = known ?? (await this.damage.of(unit, WIDTHS))
-    if (!known) await this.options.store?.set(key, damages)
+    const damages = known && known.length >= tried.length ? known : await this.damage.of(unit, tried)
+    if (damages !== known) await this.options.store?.set(key, damages)
     this.damages.set(unit, damages)
     return damages
   }

@@ -20,6 +20,8 @@ export interface SessionRunOptions {
   onProgress?: (images: number) => void
   /** Instead of the threads of the session. */
   threads?: number
+  /** Nobody else can reach the input, nor will the caller touch it before the promise settles: threads read it where it is. Default false: it is copied. */
+  lent?: boolean
 }
 
 /** What one op of a plan took. */
@@ -58,7 +60,7 @@ export class Session {
   }
 
   /**
-   * @param input the floats of all images; copied first, in slices when there are many, so leave it as it is until the promise settles
+   * @param input the floats of all images; copied first unless it is lent, in slices when there are many, so leave it as it is until the promise settles
    * @returns the outputs of all images
    * @throws RangeError when a value is not finite, which codes could not tell
    */
@@ -83,7 +85,7 @@ export class Session {
     options: SessionRunOptions,
     nanoseconds: Float64Array | null,
   ): Promise<Float32Array> {
-    const { signal, onProgress } = options
+    const { signal, onProgress, lent } = options
     const threads = options.threads === undefined ? this.threads : chooseThreads(options.threads)
     signal?.throwIfAborted()
     if (this.native === null) throw disposedError()
@@ -93,11 +95,8 @@ export class Session {
       throw new RangeError(`the input has ${input.length} values, ${images} images need ${images} x ${this.imageInputs}`)
     }
     const output = new Float32Array(images * this.imageOutputs)
-    if (images > 0) {
-      await this.inputs.lend(input, signal, async (copy) =>
-        this.queue({ input: copy, output, images, threads, nanoseconds, signal, onProgress }),
-      )
-    }
+    const run = (floats: Float32Array) => this.queue({ input: floats, output, images, threads, nanoseconds, signal, onProgress })
+    if (images > 0) await (lent ? run(input) : this.inputs.lend(input, signal, run))
     return output
   }
 

@@ -8,6 +8,7 @@
 #include "cuda/plan/executor.h"
 #include "plan/executor.h"
 #include "plan/finite_input.h"
+#include "plan/large_pages.h"
 
 namespace fewbit::addon {
 namespace {
@@ -112,6 +113,7 @@ Napi::Value SessionObject::run(const Napi::CallbackInfo& info) {
   RunArguments arguments{};
   arguments.input = images_of(info[0], "input", images, plan.input_bytes);
   arguments.output = images_of(info[1], "output", images, plan.output_bytes);
+  prefer_large_pages(arguments.output, images * plan.output_bytes);
   arguments.images = static_cast<int>(images);
   arguments.threads = static_cast<int>(integer(info[3], 1, kMaxThreads, "threads"));
   arguments.nanoseconds = nanoseconds_of(info[4], plan.ops.size());

@@ -8,6 +8,7 @@
 #include <new>
 #include <utility>
 
+#include "plan/large_pages.h"
 #include "plan/mapped_file.h"
 
 namespace fewbit {
@@ -22,6 +23,7 @@ class AlignedBuffer {
     if (size > SIZE_MAX - kAlignment) throw std::bad_alloc();
     block_ = std::calloc(size + kAlignment, 1);
     if (!block_) throw std::bad_alloc();
+    prefer_large_pages(block_, size);
   }
   ~AlignedBuffer() { std::free(block_); }
   AlignedBuffer(const AlignedBuffer&) = delete;

@@ -44,16 +44,23 @@ it('gives the same model again without a search', async () => {
   expect(await readdir(cache)).toHaveLength(2)
 })
 
-it('keeps other widths, images and presets apart, and damages for all widths', async () => {
+it('keeps other widths, images and presets apart, and damages for all widths, more of them for averages that need more', async () => {
   const cache = join(folder.path, 'apart')
+  const widths = async () => {
+    const kept: number[][] = Object.values(JSON.parse(await readFile(await fileOf(cache, 'damages'), 'utf8')))
+    return new Set(kept.map(({ length }) => length))
+  }
   await call(cache)
   await call(cache, { averageBits: 4 })
   expect((await readdir(cache)).filter((name) => name.startsWith('model'))).toHaveLength(2)
-  await fileOf(cache, 'damages')
+  expect(await widths()).toEqual(new Set([6]))
+  const narrow = await call(cache, { averageBits: 3.5 })
+  expect(narrow.logits).toEqual((await call(join(folder.path, 'narrow'), { averageBits: 3.5 })).logits)
+  expect(await widths()).toEqual(new Set([7]))
   for (const more of [{ calibrate: noise(2, 8) }, { preset: 'minmax' as const, averageBits: undefined }]) {
     expect((await call(cache, more)).stages).toContain('observe')
   }
-  expect((await readdir(cache)).filter((name) => name.startsWith('model'))).toHaveLength(4)
+  expect((await readdir(cache)).filter((name) => name.startsWith('model'))).toHaveLength(5)
 })
 
 it('keeps models without parts apart, in whatever order these are named', async () => {

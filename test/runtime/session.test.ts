@@ -244,6 +244,19 @@ describe('the input is copied', () => {
   })
 })
 
+test('a lent input is read where it is, when its turn comes', async () => {
+  const { plan, expected } = tokensPlan()
+  using session = new Session(plan)
+  const heavy = heavyPlan({ batch: 8, rows: 197 })
+  const first = new Session(heavy, { threads: 1 }).run(zeros(heavy, 50), 50)
+  const input = randomInput(plan, 1, 1)
+  const run = session.run(input, 1, { lent: true })
+  // The run before is still at work: what a copy would not know is seen.
+  input.set(randomInput(plan, 1, 2))
+  const [output] = await Promise.all([run, first])
+  expected(input).forEach((y, j) => expect(output[j]).toBeCloseTo(y, 4))
+})
+
 describe('bad arguments', () => {
   const { plan } = tokensPlan()
   const session = new Session(plan)

@@ -1,0 +1,26 @@
+#include "plan/large_pages.h"
+
+#ifdef __linux__
+#include <sys/mman.h>
+
+#include <cstdint>
+#endif
+
+namespace fewbit {
+
+#ifdef __linux__
+// Of x86-64, and of other processors with pages of 4 KiB.
+constexpr uintptr_t kLargePage = uintptr_t{1} << 21;
+
+void prefer_large_pages(void* data, size_t size) {
+  const auto begin = reinterpret_cast<uintptr_t>(data);
+  const uintptr_t first = (begin + kLargePage - 1) / kLargePage * kLargePage;
+  const uintptr_t last = (begin + size) / kLargePage * kLargePage;
+  // Advice: where it is refused, pages are small.
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+}
+#else
+void prefer_large_pages(void*, size_t) {}
+#endif
+
+}  // namespace fewbit
