@@ -28,6 +28,8 @@ export interface RotateOptions extends RunOptions {
   seed?: number
   /** What is known of edges of the stream; what reaches far there becomes a channel. */
   observations?: Map<string, Pick<Observation, 'min' | 'max' | 'samples'>>
+  /** Streams of {@link turnableStreams} that are turned; default: all. */
+  streams?: ReadonlySet<number>
 }
 
 /** Edges that hold the same channels because rows are added, selected or put side by side. */
@@ -36,15 +38,16 @@ interface Stream {
   edges: Set<string>
 }
 
-/**
- * @returns a graph that computes the same. A stream that anything else than linear layers writes, or anything else than LayerNorm reads, stays as it
- *          is (Swin's first stage starts with a LayerNorm).
- */
+/** A stream that can be turned, with the LayerNorms that read it. */
+export interface TurnableStream extends Stream {
+  norms: NormNode[]
+}
+
+/** @returns a graph that computes the same */
 export async function rotate(float: Graph, options: RotateOptions = {}): Promise<Graph> {
   const graph: Graph = { ...float, constants: new Map(float.constants), nodes: float.nodes.map((node) => ({ ...node })) }
-  for (const [i, stream] of streamsOf(graph).entries()) {
-    const norms = normsOf(graph, stream)
-    if (norms === null) continue
+  for (const [i, { norms, ...stream }] of turnableStreams(graph)) {
+    if (options.streams && !options.streams.has(i)) continue
     const seen = [...stream.edges].flatMap((edge) => options.observations?.get(edge) ?? [])
     const far = farDirections(seen, stream.channels)
     const rotation = await orthogonalBut(new Set(far.keys()), stream.channels, (options.seed ?? 0) + i, breather(options.signal))
@@ -65,6 +68,19 @@ export async function rotate(float: Graph, options: RotateOptions = {}): Promise
     for (const reader of readers) await rotateInputs(graph, reader, rotation, options)
   }
   return graph
+}
+
+/**
+ * By their place among the streams of a graph, which no rotation changes. A stream that anything else than linear layers writes, or anything else than LayerNorm
+ * reads, cannot be turned (Swin's first stage starts with a LayerNorm).
+ */
+export function turnableStreams(graph: Graph): Map<number, TurnableStream> {
+  return new Map(
+    [...streamsOf(graph).entries()].flatMap(([i, stream]) => {
+      const norms = normsOf(graph, stream)
+      return norms === null ? [] : [[i, { ...stream, norms }] as const]
+    }),
+  )
 }
 
 /** Nodes whose output holds the channels of their inputs. */

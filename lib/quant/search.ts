@@ -15,13 +15,14 @@ import { edgeMoments } from './moments.js'
 import { type Calibration, firstImages, observe, observeFirstRows } from './observe.js'
 import { averageBesideFine, findOperands, fineElements, type Operands } from './operands.js'
 import { NOTHING, type Without } from './parts.js'
-import { rotate } from './rotate.js'
+import { rotate, turnableStreams } from './rotate.js'
 import { rotateHeads } from './rotate-heads.js'
 import { measureRowSensitivity, type RowSensitivity } from './row-sensitivity.js'
 import { type Choice, quantizeInSequence } from './sequential.js'
 import { smooth } from './smooth.js'
 import { splitChannels } from './split.js'
 import { drawStreamRows, type StreamRows, withStreamRows } from './stream-rows.js'
+import { streamLosses, streamOperands, streamsThatGain } from './turn-streams.js'
 
 /**
  * The preset `best`: what is measured once for a model and its calibration images, and what follows from it for any widths.
@@ -266,15 +267,8 @@ async function reshape(
   breathe: ReturnType<typeof breather>,
   options: SearchOptions,
 ): Promise<{ graph: Graph; observations: Map<string, Observation>; logits: Float32Array }> {
-  const { threads, signal, coverage, without = NOTHING } = options
-  const run = { threads, signal }
-  const based = without.has('rotation')
-    ? model
-    : await rotate(model, { ...run, observations: await observeStream(model, calibration, options) })
-  const turned = without.has('head-rotation') ? based : await rotateHeads(based, run)
-  const operands = findOperands(turned, coverage).activations
-  const onProgress = (done: number, total: number) => options.onProgress?.({ stage: 'observe', done, total })
-  const { observations, logits } = await observe(turned, operands, calibration, { ...run, onProgress })
+  const { coverage, without = NOTHING } = options
+  const { graph: turned, observations, logits } = await turn(model, calibration, breathe, options)
   const split = without.has('splitting') ? { graph: turned, observations } : splitChannels(turned, observations)
   const channels = findOperands(split.graph, coverage).activations
   const smoothed = without.has('smoothing') ? split : await smooth(split.graph, channels, split.observations, breathe, without)
@@ -282,14 +276,36 @@ async function reshape(
   return { ...smoothed, logits }
 }
 
-/** What is stored of the residual stream. */
-async function observeStream(
+/** The model with heads turned, and streams where that lowers losses. */
+async function turn(
   model: Graph,
   calibration: Calibration,
-  { coverage, threads, signal }: SearchOptions,
-): Promise<Map<string, Observation>> {
-  const stream = findOperands(model, coverage).activations.filter(({ kind }) => kind === 'residual')
-  return stream.length === 0 ? new Map() : (await observe(model, stream, calibration, { threads, signal })).observations
+  breathe: ReturnType<typeof breather>,
+  { coverage, without = NOTHING, threads, signal, onProgress }: SearchOptions,
+): Promise<{ graph: Graph; observations: Map<string, Observation>; logits: Float32Array }> {
+  const run = { threads, signal }
+  const withHeads = async (graph: Graph) => (without.has('head-rotation') ? graph : rotateHeads(graph, run))
+  const all = (graph: Graph) => findOperands(graph, coverage).activations
+  const seen = (graph: Graph, report = false) =>
+    observe(graph, all(graph), calibration, {
+      ...run,
+      onProgress: report ? (done, total) => onProgress?.({ stage: 'observe', done, total }) : undefined,
+    })
+  const concerned = streamOperands(model, all(model))
+  if (without.has('rotation') || concerned.length === 0) {
+    const graph = await withHeads(model)
+    return { graph, ...(await seen(graph, true)) }
+  }
+  const { observations } = await observe(model, concerned, calibration, run)
+  const smoothed = !without.has('smoothing')
+  const before = await streamLosses(model, concerned, observations, smoothed, breathe)
+  const graph = await withHeads(await rotate(model, { ...run, observations }))
+  const found = await seen(graph, true)
+  const after = await streamLosses(graph, streamOperands(model, all(graph)), found.observations, smoothed, breathe)
+  const gain = streamsThatGain(model, before, after)
+  if (gain.size === turnableStreams(model).size) return { graph, ...found }
+  const some = await withHeads(await rotate(model, { ...run, observations, streams: gain }))
+  return { graph: some, ...(await seen(some)) }
 }
 
 /** The patch embedding: its weight, and the edge that feeds it. */

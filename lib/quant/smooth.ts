@@ -118,6 +118,31 @@ function searchFold(
   return leastFold(candidates, (fold) => foldLoss(weights, observation, fold, breathe))
 }
 
+/** Factors that tell about what the best of {@link searchFold} can do. */
+const USUAL_FOLD = { measure: 'rms', exponent: 0.5 } as const
+
+/**
+ * How well what layers read and their weights can be rounded together, with factors or as they are, in the unit of their outputs' squares.
+ *
+ * @param folded whether factors are tried
+ * @returns the geometric mean over {@link REFERENCE_BITS}
+ */
+export async function roundingLoss(
+  weights: Tensor[],
+  observation: Observation,
+  folded: boolean,
+  breathe: ReturnType<typeof breather>,
+): Promise<number> {
+  const shift = observation.mean
+  const identity = { shift, factor: new Float64Array(observation.width).fill(1) }
+  const usual = () => smoothingFactor(columnsOf(weights), observation, shift, USUAL_FOLD.measure, USUAL_FOLD.exponent)
+  let least = Number.POSITIVE_INFINITY
+  for (const fold of folded ? [identity, { shift, factor: usual() }] : [identity]) {
+    least = Math.min(least, await foldLoss(weights, observation, fold, breathe))
+  }
+  return least ** (1 / REFERENCE_BITS.length)
+}
+
 /** Of the range of each channel. */
 export const middles = ({ min, max }: Observation): Float64Array => Float64Array.from(min, (x, j) => (x + max[j]) / 2)
 
@@ -196,12 +221,26 @@ async function foldLoss(weights: Tensor[], observation: Observation, fold: Fold,
       await breathe()
     }
   }
-  const histogram = await Histogram.of(folded, energy, breathe)
-  for (const [i, bits] of REFERENCE_BITS.entries()) {
+  const inputs = await codeLosses(folded, energy, breathe)
+  return losses.reduce((product, loss, i) => product * (loss + inputs[i]), 1)
+}
+
+/** Mean squared error of a row, columns weighed, at each of {@link REFERENCE_BITS}. */
+async function codeLosses(observation: Observation, weights: Float64Array | null, breathe: ReturnType<typeof breather>): Promise<number[]> {
+  const histogram = await Histogram.of(observation, weights, breathe)
+  const losses: number[] = []
+  for (const bits of REFERENCE_BITS) {
     await breathe()
-    losses[i] += searchCodebook(histogram, bits, searchUniform(histogram, bits)).loss / (folded.samples.length / width)
+    const { loss } = searchCodebook(histogram, bits, searchUniform(histogram, bits))
+    losses.push(loss / (observation.samples.length / observation.width))
   }
-  return losses.reduce((product, loss) => product * loss, 1)
+  return losses
+}
+
+/** How well an edge that no layer reads can be rounded: geometric mean over {@link REFERENCE_BITS} of its mean squared error. */
+export async function edgeLoss(observation: Observation, breathe: ReturnType<typeof breather>): Promise<number> {
+  const losses = await codeLosses(fewerSamples(observation), null, breathe)
+  return losses.reduce((product, loss) => product * loss, 1) ** (1 / losses.length)
 }
 
 /** Every nth of the sampled rows. */

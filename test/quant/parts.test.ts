@@ -45,7 +45,11 @@ it('leaves the float model as it is without the parts that change it, and each o
   const name = 'layers.1.mlp.fc1.weight'
   const { shape } = graph.constants.get(name) as { shape: number[] }
   const far = data(graph, name).map((w, i) => (i < shape[1] ? 200 * w : w))
-  const outlier = { ...graph, constants: new Map(graph.constants).set(name, { shape, data: far }) }
+  const positions = graph.constants.get('embeddings.positions') as { shape: number[]; data: Float32Array }
+  // A channel of the stream that reaches far, which a rotation is for.
+  const uneven = positions.data.map((x, i) => (i % 36 === 5 ? 50 * x : x))
+  const constants = new Map(graph.constants).set(name, { shape, data: far })
+  const outlier = { ...graph, constants: constants.set('embeddings.positions', { ...positions, data: uneven }) }
   const rest: Part[] = ['sequence', 'compensation', 'codebooks', 'head-steps']
   expect(same(await without([...CHANGES, ...rest], W4A4, { model: outlier }), outlier)).toBe(true)
   for (const part of CHANGES) {
