@@ -2,7 +2,7 @@
  * What the preset `best` is made of, in the order of its steps, so that each part can be left out and measured alone.
  */
 export const PARTS = [
-  /** The residual stream is turned, so that no channel reaches much farther than the others. */
+  /** The residual stream is turned, so that no channel reaches much farther than the others, where it can be rounded with less loss then. */
   'rotation',
   /** Queries, keys and values are turned head by head. */
   'head-rotation',

@@ -12,17 +12,13 @@ import { Damage } from './damage.js'
 import { type Information, measureInformation, outputErrors } from './information.js'
 import { kindsOf, scaleKinds } from './kinds.js'
 import { edgeMoments } from './moments.js'
-import { type Calibration, firstImages, observe, observeFirstRows } from './observe.js'
+import { type Calibration, firstImages, observeFirstRows } from './observe.js'
 import { averageBesideFine, findOperands, fineElements, type Operands } from './operands.js'
 import { NOTHING, type Without } from './parts.js'
-import { rotate, turnableStreams } from './rotate.js'
-import { rotateHeads } from './rotate-heads.js'
+import { reshape } from './reshape.js'
 import { measureRowSensitivity, type RowSensitivity } from './row-sensitivity.js'
 import { type Choice, quantizeInSequence } from './sequential.js'
-import { smooth } from './smooth.js'
-import { splitChannels } from './split.js'
 import { drawStreamRows, type StreamRows, withStreamRows } from './stream-rows.js'
-import { streamLosses, streamOperands, streamsThatGain } from './turn-streams.js'
 
 /**
  * The preset `best`: what is measured once for a model and its calibration images, and what follows from it for any widths.
@@ -258,54 +254,6 @@ const fittedOf = (calibration: Calibration): Calibration => firstImages(calibrat
 /** How far logits are from the float model's on the images that codes in sequence are not tried on. */
 function unfitted({ distances }: { distances: Float64Array }, calibration: Calibration): number {
   return meanAndSpread(distances.slice(fittedOf(calibration).images)).mean
-}
-
-/** The model rotated, split and smoothed, which computes what it computed, with what is seen on its edges and its logits. */
-async function reshape(
-  model: Graph,
-  calibration: Calibration,
-  breathe: ReturnType<typeof breather>,
-  options: SearchOptions,
-): Promise<{ graph: Graph; observations: Map<string, Observation>; logits: Float32Array }> {
-  const { coverage, without = NOTHING } = options
-  const { graph: turned, observations, logits } = await turn(model, calibration, breathe, options)
-  const split = without.has('splitting') ? { graph: turned, observations } : splitChannels(turned, observations)
-  const channels = findOperands(split.graph, coverage).activations
-  const smoothed = without.has('smoothing') ? split : await smooth(split.graph, channels, split.observations, breathe, without)
-  options.onProgress?.({ stage: 'smooth', done: 1, total: 1 })
-  return { ...smoothed, logits }
-}
-
-/** The model with heads turned, and streams where that lowers losses. */
-async function turn(
-  model: Graph,
-  calibration: Calibration,
-  breathe: ReturnType<typeof breather>,
-  { coverage, without = NOTHING, threads, signal, onProgress }: SearchOptions,
-): Promise<{ graph: Graph; observations: Map<string, Observation>; logits: Float32Array }> {
-  const run = { threads, signal }
-  const withHeads = async (graph: Graph) => (without.has('head-rotation') ? graph : rotateHeads(graph, run))
-  const all = (graph: Graph) => findOperands(graph, coverage).activations
-  const seen = (graph: Graph, report = false) =>
-    observe(graph, all(graph), calibration, {
-      ...run,
-      onProgress: report ? (done, total) => onProgress?.({ stage: 'observe', done, total }) : undefined,
-    })
-  const concerned = streamOperands(model, all(model))
-  if (without.has('rotation') || concerned.length === 0) {
-    const graph = await withHeads(model)
-    return { graph, ...(await seen(graph, true)) }
-  }
-  const { observations } = await observe(model, concerned, calibration, run)
-  const smoothed = !without.has('smoothing')
-  const before = await streamLosses(model, concerned, observations, smoothed, breathe)
-  const graph = await withHeads(await rotate(model, { ...run, observations }))
-  const found = await seen(graph, true)
-  const after = await streamLosses(graph, streamOperands(model, all(graph)), found.observations, smoothed, breathe)
-  const gain = streamsThatGain(model, before, after)
-  if (gain.size === turnableStreams(model).size) return { graph, ...found }
-  const some = await withHeads(await rotate(model, { ...run, observations, streams: gain }))
-  return { graph: some, ...(await seen(some)) }
 }
 
 /** The patch embedding: its weight, and the edge that feeds it. */
