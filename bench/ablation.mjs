@@ -1,4 +1,4 @@
-// What each part of a preset buys: the preset, and the preset without one part at a time, on real images; of a published preset also each part by itself.
+// What each part of a preset, best or mptq, buys: the preset, and the preset without one part at a time, on real images; of mptq also each part by itself.
 //   node bench/ablation.mjs                       all models, W4A4 partial and average 4 fully quantized, one draw of calibration images
 //   node bench/ablation.mjs --model vit-cifar10 --setting partial --without refit,v2sf --draws 3
 //   node bench/ablation.mjs --preset mptq --model vit-cifar10
@@ -8,7 +8,7 @@ import { load } from '../dist/esm/index.js'
 import { EXTRAS } from '../dist/esm/quant/parts.js'
 import { partsOf } from '../dist/esm/quant/quantizer.js'
 import { formatPercent } from '../dist/esm/report/terminal.js'
-import { evaluate, MODELS, meanOf, measureQuantized, readImages } from './accuracy.mjs'
+import { drawsOf, evaluate, meanOf, measureQuantized, modelsOf, readImages } from './accuracy.mjs'
 import { Bench, missing, SHARED, say } from './runner.mjs'
 
 const SETTINGS = [
@@ -33,10 +33,13 @@ const bench = new Bench('ablation', {
 })
 const { args } = bench
 const { preset } = args
+if (preset !== 'best' && preset !== 'mptq') throw new Error(`--preset must be best or mptq, not ${preset}`)
 const parts = partsOf(preset)
 const asked = args.without?.split(',') ?? parts
+for (const part of asked) if (!parts.includes(part)) throw new Error(`${preset} has no part ${part}; its parts are ${parts.join(', ')}`)
+const draws = drawsOf(args)
 const settings = SETTINGS.filter(({ name }) => !args.setting || name.startsWith(args.setting))
-for (const model of MODELS.filter(({ name }) => !args.model || name === args.model)) {
+for (const model of modelsOf(args)) {
   const absent = missing([join('zoo', model.name), model.calibrate, model.test])
   if (absent.length > 0) bench.print(`${model.name}: skipped, ${absent.join(', ')} not found`)
   else await measure(model)
@@ -50,20 +53,20 @@ async function measure({ name, calibrate, test }) {
     for (const { name: setting, options, idle } of settings) {
       const line = async ({ label, ...parts }) => {
         const found = []
-        for (let seed = 0; seed < args.draws; seed++) {
+        for (let seed = 0; seed < draws; seed++) {
           say(`${name}: ${setting}, ${label}, draw ${seed + 1}`)
           found.push(
             await measureQuantized(float, reference, { ...options, preset, ...parts, calibrate: join(SHARED, calibrate), seed }, data),
           )
         }
-        return bench.row({ model: name, setting, contestant: label, draws: Number(args.draws), ...meanOf(found, MEASURED) })
+        return bench.row({ model: name, setting, contestant: label, draws, ...meanOf(found, MEASURED) })
       }
       const whole = await line({ label: preset })
       const lines = [{ ...whole, against: whole }]
       for (const variant of variantsOf(idle)) lines.push({ ...(await line(variant)), against: whole })
       bench.print(
-        `\n${name}, ${setting}: float ${formatPercent(reference.top1)} on ${data.labels.length} images of ${test}; mean of ${args.draws} draw(s) ` +
-          `of calibration images from ${calibrate}; of no use here: ${idle.join(', ') || 'nothing'}\n`,
+        `\n${name}, ${setting}: float ${formatPercent(reference.top1)} on ${data.labels.length} images of ${test}; mean of ${draws} draw(s) ` +
+          `of calibration images from ${calibrate}; of no use here: ${idle.filter((part) => parts.includes(part)).join(', ') || 'nothing'}\n`,
       )
       show(lines)
     }
@@ -82,7 +85,7 @@ function variantsOf(idle) {
   const others = (part) => parts.filter((other) => other !== part && !idle.includes(other))
   return [
     ...switched,
-    { label: 'none of its parts', without: others() },
+    { label: `none of ${parts.filter((part) => !idle.includes(part)).join(', ')}`, without: others() },
     ...there.map((part) => ({ label: `${part} alone`, without: others(part) })),
   ]
 }

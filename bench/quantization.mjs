@@ -11,7 +11,7 @@
 import { join } from 'node:path'
 import { load } from '../dist/esm/index.js'
 import { formatBytes, formatPercent } from '../dist/esm/report/terminal.js'
-import { evaluate, MODELS, meanOf, measureQuantized, readImages } from './accuracy.mjs'
+import { drawsOf, evaluate, MODELS, meanOf, measureQuantized, modelsOf, readImages } from './accuracy.mjs'
 import { Bench, missing, SHARED, say } from './runner.mjs'
 
 /** Percentage points of top-1. */
@@ -52,8 +52,8 @@ const bench = new Bench('quantization', {
   ...{ check: { type: 'boolean' }, draws: { type: 'string', default: '3' }, model: { type: 'string' }, rows: { type: 'string' } },
 })
 const { args } = bench
-const draws = args.check ? 1 : Number(args.draws)
-const models = MODELS.filter(({ name }) => (args.check ? name === MODELS[0].name : !args.model || name === args.model))
+const draws = args.check ? 1 : drawsOf(args)
+const models = args.check ? MODELS.slice(0, 1) : modelsOf(args)
 const rows = ROWS.filter(({ name }) => (args.check ? QUICK.includes(name) : !args.rows || name.includes(args.rows)))
 
 let broken = false

@@ -29,7 +29,7 @@ function deviceName(text: string): DeviceName {
 const listOf =
   <P extends Part | PublishedPart>(parts: readonly P[]) =>
   (text: string): P[] => {
-    const given = text.split(',') as P[]
+    const given = text.split(',').map((part) => part.trim()) as P[]
     if (!given.every((part) => parts.includes(part))) throw new InvalidArgumentError(`It must be a list of ${parts.join(', ')}.`)
     return given
   }

@@ -77,6 +77,7 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
   // Minutes of work are not for a file that cannot be written.
   await checkReplaceable(output)
   if (report !== undefined) {
+    if (resolve(report) === resolve(output)) throw new Error(`--report and --output are both ${output}: give the report a file of its own`)
     await checkReplaceable(report)
     await loadCharts()
   }

@@ -14,7 +14,7 @@ import type { Calibration } from '../quant/observe.js'
 import type { Part } from '../quant/parts.js'
 import type { PublishedPart } from '../quant/published/parts.js'
 import type { PublicWidths, QuantizedModel, Quantizer } from '../quant/quantizer.js'
-import { type DamageStore, WIDTHS, widthsTried } from '../quant/search.js'
+import { type DamageStore, USUAL_WIDTHS, WIDTHS } from '../quant/search.js'
 import { choosePath } from '../runtime/devices.js'
 import { isAmount, isObject } from '../values.js'
 import type { ModelParts } from './model.js'
@@ -195,7 +195,7 @@ async function makeFolder(folder: string): Promise<void> {
 
 function parseDamages(bytes: Uint8Array): Map<string, number[]> {
   const damages = new Map<string, number[]>()
-  const lengths = [WIDTHS, widthsTried(WIDTHS[0])].map((widths) => widths.length)
+  const lengths = [WIDTHS.length, USUAL_WIDTHS.length]
   for (const [unit, values] of Object.entries(parseJsonObject(bytes, 'it'))) {
     if (!Array.isArray(values) || !lengths.includes(values.length) || !values.every(isAmount)) throw new Error(`no damages for ${unit}`)
     damages.set(unit, values)

@@ -81,7 +81,7 @@ export interface QuantizeOptions extends DeviceOptions {
   onReport?: (report: QuantizationReport) => void | Promise<void>
   /** Within a stage `done` rises and `total` stays. With `maxDrop`, `total` is that of the most models that may be tried, so that a stage may end before it. */
   onProgress?: (progress: { stage: 'read' | 'latency' | Progress['stage'] | 'validate' | 'report'; done: number; total: number }) => void
-  /** Called once before the search with the seconds that it will take, right within a factor of two or so; not when the result is in the cache. */
+  /** Called once before the search with the seconds that it will take, right within a factor of two or so; not when the result is in the cache and no report is asked for. */
   onEstimate?: (seconds: number) => void
   /** With the objective 'latency', called once with what was measured, before the search. */
   onLatency?: (layers: LayerLatency[]) => void
@@ -128,7 +128,7 @@ function checkKnown(options: object): void {
   }
 }
 
-function checkChoices({ preset, coverage, allocation, objective }: QuantizeOptions): void {
+function checkChoices({ preset, coverage, allocation, objective, averageBits, maxDrop }: QuantizeOptions): void {
   const choices = { preset: [preset, ['best', ...Object.keys(PRESETS).reverse()]], coverage: [coverage, ['full', 'partial']] } as const
   const searches = { allocation: [allocation, ['knapsack', 'greedy', 'even']], objective: [objective, ['bits', 'latency']] } as const
   for (const [name, [value, known]] of Object.entries({ ...choices, ...searches })) {
@@ -136,7 +136,12 @@ function checkChoices({ preset, coverage, allocation, objective }: QuantizeOptio
     throw new TypeError(`${name} must be ${known.map((each) => `'${each}'`).join(' or ')}, not '${value}'`)
   }
   if (allocation !== undefined && !isBest(preset)) throw new TypeError(`allocation is an option of the preset best, not of ${preset}`)
+  if (looksFor(allocation) && averageBits === undefined && maxDrop === undefined) {
+    throw new TypeError(`the allocation '${allocation}' spreads an average: give averageBits or maxDrop`)
+  }
 }
+
+const looksFor = (allocation: QuantizeOptions['allocation']): boolean => allocation === 'knapsack' || allocation === 'greedy'
 
 function checkWith({ with: extras, without, preset }: QuantizeOptions): void {
   if (extras === undefined) return

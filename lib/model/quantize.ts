@@ -45,7 +45,8 @@ export async function quantize(source: string | Model, options: QuantizeOptions)
   const float = typeof source === 'string' ? await load(source, { signal }) : source
   // No instanceof: the model may come from the package's other build.
   if (!float?.parts) throw new TypeError(`quantize takes a checkpoint's folder or a model, not ${kindOf(source)}`)
-  if (float.quantized) throw new Error('this model is quantized already: start from its float checkpoint')
+  const name = typeof source === 'string' ? source : 'this model'
+  if (float.quantized) throw new Error(`${name} is quantized already: start from its float checkpoint`)
   checkReachable(float.parts.graph, options)
   const draw = await drawCalibration(options)
   const calibration = await readCalibration(float, draw, options)
@@ -111,7 +112,9 @@ class Job {
     const cache = await this.openCache()
     const store = await cache?.damages()
     const images = this.options.maxDrop === undefined ? null : await this.validationImages()
-    if (!(await cache?.has(this.among(widthsOf(this.options))))) await this.estimate(images)
+    const { onReport } = this.options
+    // A report needs the float weights as the search changed them, which the cache does not keep.
+    if (onReport || !(await cache?.has(this.among(widthsOf(this.options))))) await this.estimate(images)
     const quantizer = this.quantizer(store)
     try {
       const { made, floor } = await this.choose(cache ? cache.around(quantizer) : quantizer, images)

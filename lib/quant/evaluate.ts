@@ -39,7 +39,7 @@ export async function evaluateNode(
 /**
  * Lowers a graph, runs it once and frees it.
  *
- * @param input all inputs of all images, which nobody else can reach
+ * @param input all inputs of all images; nobody may write to it or transfer it meanwhile
  * @returns the logits of all images, or the edges called `outputs`
  */
 export async function runGraph(

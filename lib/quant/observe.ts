@@ -112,7 +112,9 @@ async function runObserved(
 }
 
 const notFinite = (edge: string): Error =>
-  new Error(`${edge}: the float model computes values that are not finite on the calibration images`)
+  new Error(
+    `${edge}: the float model computes values that are not finite on the calibration images: look for weights that are far too large, or images that are not like its own`,
+  )
 
 /** About rows / most, and without a common divisor with the rows of an image, so that every token gets its turn. */
 export function sampleStride(rows: number, rowsPerImage: number, most = SAMPLE_ROWS): number {

@@ -66,6 +66,8 @@ export interface DamageStore {
 
 /** Widths that an allocation chooses from, widest first. */
 export const WIDTHS = [8, 7, 6, 5, 4, 3, 2]
+/** Of them those that every average is searched among. */
+export const USUAL_WIDTHS = WIDTHS.slice(0, -1)
 /** Averages below this take 2-bit operands into account: what they do to each other is far from additive. */
 const NEEDS_TWO_BITS = 4
 /**
@@ -77,7 +79,7 @@ const FITTED = 0.75
 const WIDEST = 8
 
 /** Those that a bound on the average is searched among, widest first. */
-export const widthsTried = (averageBits: number): number[] => WIDTHS.filter((width) => width > 2 || averageBits < NEEDS_TWO_BITS)
+export const widthsTried = (averageBits: number): number[] => (averageBits < NEEDS_TWO_BITS ? WIDTHS : USUAL_WIDTHS)
 
 export class Search {
   private readonly units: Unit[]

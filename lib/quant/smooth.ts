@@ -34,6 +34,9 @@ const SAMPLES_COMPARED = 1024
 /** What compensation leaves of the error of plainly rounded weights, about. */
 const COMPENSATED = 0.5
 
+/** Rows by which reaches are known at all: with fewer (one an image is what a head reads) factors would follow them, and other images be clipped. */
+export const FEWEST_ROWS = 32
+
 /** A channel that departs from its shift by no more than this much of its mean is constant: the rest is rounding. */
 const CONSTANT = 1e-6
 
@@ -66,7 +69,7 @@ export async function smooth(
   for (const { name, readers } of operands) {
     const producer = graph.nodes.find(({ output }) => output === name)
     const observation = folded.get(name)
-    if (!producer || !observation || readers.length === 0) continue
+    if (!producer || !observation || readers.length === 0 || observation.count < FEWEST_ROWS) continue
     const weights = readers.map((reader) => tensorOf(graph, reader.weight))
     if (producer.op === 'layernorm') {
       const fold = await searchFold(weights, observation, observation.mean, repq, breathe)

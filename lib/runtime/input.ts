@@ -30,39 +30,55 @@ export class InputCopier {
         this.copySlice(input, copy, 0)
         return await run(copy)
       }
-      return await (await this.inTurn(input, copy, signal, run)).run
+      return await (
+        await inTurn(
+          (begin) => this.copySlice(input, copy, begin),
+          length,
+          signal,
+          () => run(copy),
+        )
+      ).run
     } finally {
       if (buffer.length <= LARGEST_SPARE) this.spare = buffer
     }
-  }
-
-  /** Wrapped, because the next copy waits until the run is queued, and not until it is finished. */
-  private inTurn<T>(
-    input: Float32Array,
-    copy: Float32Array,
-    signal: AbortSignal | undefined,
-    run: (copy: Float32Array) => Promise<T>,
-  ): Promise<{ run: Promise<T> }> {
-    const previous = last
-    const turn = (async () => {
-      await previous?.catch(() => {})
-      for (let begin = 0; begin < copy.length; begin += SLICE) {
-        if (begin > 0) await new Promise((resolve) => setImmediate(resolve))
-        signal?.throwIfAborted()
-        this.copySlice(input, copy, begin)
-      }
-      return { run: run(copy) }
-    })()
-    last = turn
-    const end = () => {
-      if (last === turn) last = null
-    }
-    turn.then(end, end)
-    return turn
   }
 
   private copySlice(input: Float32Array, copy: Float32Array, begin: number): void {
     if (input.length !== copy.length) throw new TypeError('the input was transferred or resized before it was copied')
     copy.subarray(begin, begin + SLICE).set(input.subarray(begin, begin + SLICE))
   }
+}
+
+/** Calls `run`, which queues a run before it returns, when all copies that were begun before are complete: runs keep the order of their calls. */
+export async function withoutCopy<T>(signal: AbortSignal | undefined, run: () => Promise<T>): Promise<T> {
+  return last === null ? run() : (await inTurn(() => {}, 0, signal, run)).run
+}
+
+/**
+ * Copies slice by slice, then runs. Wrapped, because the next copy waits until the run is queued, and not until it is finished.
+ *
+ * @param copySlice gets the place where a slice begins
+ */
+function inTurn<T>(
+  copySlice: (begin: number) => void,
+  length: number,
+  signal: AbortSignal | undefined,
+  run: () => Promise<T>,
+): Promise<{ run: Promise<T> }> {
+  const previous = last
+  const turn = (async () => {
+    await previous?.catch(() => {})
+    for (let begin = 0; begin < length; begin += SLICE) {
+      if (begin > 0) await new Promise((resolve) => setImmediate(resolve))
+      signal?.throwIfAborted()
+      copySlice(begin)
+    }
+    return { run: run() }
+  })()
+  last = turn
+  const end = () => {
+    if (last === turn) last = null
+  }
+  turn.then(end, end)
+  return turn
 }

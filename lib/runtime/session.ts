@@ -1,7 +1,7 @@
 import addon from '#addon'
 import type { NativePath, NativeSession, Plan, PlanOp } from './addon-types.js'
 import { chooseDevice, choosePath, type DeviceName } from './devices.js'
-import { InputCopier } from './input.js'
+import { InputCopier, withoutCopy } from './input.js'
 import { chooseThreads } from './threads.js'
 
 export interface SessionOptions {
@@ -20,7 +20,7 @@ export interface SessionRunOptions {
   onProgress?: (images: number) => void
   /** Instead of the threads of the session. */
   threads?: number
-  /** Nobody else can reach the input, nor will the caller touch it before the promise settles: threads read it where it is. Default false: it is copied. */
+  /** Nobody will write to the input or transfer it before the promise settles: threads read it where it is. Default false: it is copied. */
   lent?: boolean
 }
 
@@ -96,7 +96,7 @@ export class Session {
     }
     const output = new Float32Array(images * this.imageOutputs)
     const run = (floats: Float32Array) => this.queue({ input: floats, output, images, threads, nanoseconds, signal, onProgress })
-    if (images > 0) await (lent ? run(input) : this.inputs.lend(input, signal, run))
+    if (images > 0) await (lent ? withoutCopy(signal, () => run(input)) : this.inputs.lend(input, signal, run))
     return output
   }
 

@@ -217,15 +217,15 @@ describe('the input is copied', () => {
     expect(await session.run(new Float32Array(64), 1)).toHaveLength(64)
   })
 
-  test('in the order of the calls, short ones too', async () => {
+  test('in the order of the calls, short and lent ones too', async () => {
     const session = new Session(plan)
     const order: number[] = []
-    const run = async (count: number) => {
-      await session.run(new Float32Array(count * 64), count)
+    const run = async (count: number, lent = false) => {
+      await session.run(new Float32Array(count * 64), count, { lent })
       order.push(count)
     }
-    await Promise.all([run(images), run(1), run(images - 1), run(2)])
-    expect(order).toEqual([images, 1, images - 1, 2])
+    await Promise.all([run(images), run(1), run(images - 1), run(2), run(3, true), run(4)])
+    expect(order).toEqual([images, 1, images - 1, 2, 3, 4])
   })
 
   test('once for each of several runs of a session', async () => {
@@ -248,7 +248,7 @@ test('a lent input is read where it is, when its turn comes', async () => {
   const { plan, expected } = tokensPlan()
   using session = new Session(plan)
   const heavy = heavyPlan({ batch: 8, rows: 197 })
-  const first = new Session(heavy, { threads: 1 }).run(zeros(heavy, 50), 50)
+  const first = new Session(heavy, { threads: 1 }).run(zeros(heavy, 50), 50, { lent: true })
   const input = randomInput(plan, 1, 1)
   const run = session.run(input, 1, { lent: true })
   // The run before is still at work: what a copy would not know is seen.

@@ -80,9 +80,10 @@ export async function quantizeAsPublished(float: Graph, calibration: Calibration
 function widthsOf({ preset, weightBits, activationBits, averageBits }: PublishedOptions, parts: PublishedParts): Widths {
   if (averageBits !== undefined) {
     if (weightBits !== undefined || activationBits !== undefined) throw new TypeError('give either an average or widths, not both')
-    if (!parts.has('greedy-mp')) throw new Error(`${preset} without Greedy MP has one width for all: take mptq or best for an average`)
+    if (!parts.has('greedy-mp'))
+      throw new Error(`${preset} has one width for all without Greedy MP: take best for an average, or the whole of mptq`)
     if (!(averageBits >= NARROWEST && averageBits <= WIDEST))
-      throw new RangeError(`the average must be from 3 to 8 bits, not ${averageBits}`)
+      throw new RangeError(`the average must be from ${NARROWEST} to ${WIDEST} bits, not ${averageBits}`)
     return { weight: WIDEST, activation: WIDEST }
   }
   const widths = { weight: weightBits ?? WIDEST, activation: activationBits ?? WIDEST }

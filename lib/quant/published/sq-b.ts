@@ -4,7 +4,7 @@ import { familyCodes, type Range } from '../../codes/published.js'
 import type { Graph } from '../../graph/graph.js'
 import type { RunOptions } from '../observe.js'
 import { type Operands, tensorOf } from '../operands.js'
-import { columnsOf, type Fold, foldLinear, foldNorm, foldObservation, leastFold, smoothingFactor } from '../smooth.js'
+import { columnsOf, FEWEST_ROWS, type Fold, foldLinear, foldNorm, foldObservation, leastFold, smoothingFactor } from '../smooth.js'
 import type { Widths } from './code-searches.js'
 import type { OutputInformation } from './output-information.js'
 import { ProductSearch } from './product-search.js'
@@ -41,6 +41,7 @@ export async function smoothNorms(
     const norm = graph.nodes.find(({ output }) => output === name)
     if (norm?.op !== 'layernorm' || readers.length === 0) continue
     const observation = observations.get(name) as Observation
+    if (observation.count < FEWEST_ROWS) continue
     const weights = readers.map((reader) => tensorOf(graph, reader.weight))
     const lossOf = async (fold: Fold) => {
       const layers = weights.map((weight, i) => ({
