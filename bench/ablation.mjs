@@ -75,7 +75,10 @@ async function measure({ name, calibrate, test }) {
   }
 }
 
-/** The preset with one part switched: left out, or put in where it is left out by default; of a published preset, then none of its parts, and each by itself. */
+/**
+ * The preset with one part switched: left out, or put in where it is left out by default; of a published preset, then none of its parts,
+ * and each by itself.
+ */
 function variantsOf(idle) {
   const there = asked.filter((part) => !idle.includes(part))
   const switched = there.map((part) =>

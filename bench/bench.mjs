@@ -135,7 +135,10 @@ function difference(ours, theirs) {
   return most / largest
 }
 
-/** On one thread ratios and rates are of processor time, which other programs do not lengthen; threads that wait by spinning spoil it on more. */
+/**
+ * On one thread ratios and rates are of processor time, which other programs do not lengthen; threads that wait by spinning spoil it on
+ * more.
+ */
 function show(name, batch, threads, rows, peak) {
   const ms = (row) => (threads === 1 ? row.cpuMs : row.msPerImage)
   const best = Math.min(...rows.filter(({ contestant }) => /^onnxruntime int8/.test(contestant)).map(ms))

@@ -9,7 +9,10 @@ const MODELS = ['deit-small', 'vit-base']
 const BATCH = 8
 const SECONDS = 10
 
-/** Prints the milliseconds of a batch of each contestant, the median of interleaved runs; images and logits cross between host and device in all. */
+/**
+ * Prints the milliseconds of a batch of each contestant, the median of interleaved runs; images and logits cross between host and device in
+ * all.
+ */
 export async function raceModels() {
   const ort = await loadRival()
   for (const name of MODELS) {

@@ -107,7 +107,9 @@ function isBroken({ limit, drop }) {
   return limit !== undefined && drop > limit
 }
 
-/** A row for each of {@link COMPARED} that was measured: what `best` has of the KL and of the drop of `mptq`, and whether that is too much. */
+/**
+ * A row for each of {@link COMPARED} that was measured: what `best` has of the KL and of the drop of `mptq`, and whether that is too much.
+ */
 function compare(model, lines) {
   const at = (preset, setting) => lines.find(({ contestant }) => contestant === `${preset}, ${setting}`)
   const measured = COMPARED.filter((setting) => at('best', setting) && at('mptq', setting))

@@ -10,8 +10,9 @@ import { median } from '../dist/esm/model/statistics.js'
 import { table } from '../dist/esm/report/terminal.js'
 
 /**
- * Where checkpoints and images lie that are not part of the repository: the folder that FEWBIT_SHARED names, else `shared` beside the checkout. In it are
- * zoo/<model>, a checkpoint each, cifar10/ (CIFAR-10 in its binary form) and imagenet-like/{calibration,test} (photographs with labels).
+ * Where checkpoints and images lie that are not part of the repository: the folder that FEWBIT_SHARED names, else `shared` beside the
+ * checkout. In it are zoo/<model>, a checkpoint each, cifar10/ (CIFAR-10 in its binary form) and imagenet-like/{calibration,test}
+ * (photographs with labels).
  */
 export const SHARED = process.env.FEWBIT_SHARED ?? join(dirname(fileURLToPath(import.meta.url)), '..', '..', 'shared')
 
@@ -83,8 +84,8 @@ const SETTLE = 10
  *
  * @param contestants objects with `run`, an async function
  * @param seconds about as long as this may take; there are `least` to `most` rounds
- * @returns for each contestant { median, min, max, cpu, rounds }, milliseconds a run; cpu is the median of what the processor worked for this process, which
- *   other programs do not lengthen, but which counts threads that wait by spinning
+ * @returns for each contestant { median, min, max, cpu, rounds }, milliseconds a run; cpu is the median of what the processor worked for
+ *   this process, which other programs do not lengthen, but which counts threads that wait by spinning
  */
 export async function interleave(contestants, { seconds = 30, least = 5, most = 25 } = {}) {
   const times = contestants.map(() => [])

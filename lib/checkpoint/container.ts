@@ -11,8 +11,8 @@ import { openSafetensors, type SafetensorsFile } from './safetensors.js'
 import { safetensorsBytes, type TensorToWrite, writeSafetensors } from './safetensors-write.js'
 
 /**
- * The .fewbit file: a safetensors file whose metadata say `format` "fewbit". Packed weights are `<weight>.codes` (U8) and `<weight>.steps` (F32),
- * all other constants F32 under their names; graph, codes, preprocessing, labels and report are JSON in the metadata.
+ * The .fewbit file: a safetensors file whose metadata say `format` "fewbit". Packed weights are `<weight>.codes` (U8) and `<weight>.steps`
+ * (F32), all other constants F32 under their names; graph, codes, preprocessing, labels and report are JSON in the metadata.
  */
 
 export interface ContainerParts {

@@ -3,8 +3,8 @@ import { type ConstantShape, inferEdges, isDimension } from '../graph/validate.j
 import { isObject, type JsonObject, show } from '../values.js'
 
 /**
- * A graph as JSON. Names that follow from the name of a node are left out (its output, `<name>.weight`, `<name>.bias`), and so are all shapes
- * but that of the image.
+ * A graph as JSON. Names that follow from the name of a node are left out (its output, `<name>.weight`, `<name>.bias`), and so are all
+ * shapes but that of the image.
  */
 
 type FieldType = 'edge' | 'constant' | 'optional constant' | 'integer' | 'number' | 'numbers' | 'name or nothing' | 'windows or nothing'

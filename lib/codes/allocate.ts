@@ -1,9 +1,10 @@
 /**
- * Which operand gets how many bits, under a bound on the average: a greedy walk over damages that are known beforehand, as the option `allocation: 'greedy'` asks
- * for it. The idea is that of MPTQ-ViT's Greedy MP, of which narrow.ts is the published form, whose steps are measured one by one. The default is exact: knapsack.ts.
+ * Which operand gets how many bits, under a bound on the average: a greedy walk over damages that are known beforehand, as the option
+ * `allocation: 'greedy'` asks for it. The idea is that of MPTQ-ViT's Greedy MP, of which narrow.ts is the published form, whose steps are
+ * measured one by one. The default is exact: knapsack.ts.
  *
- * `damage` of a unit at a width is what this unit alone adds to the divergence from the float model (quant/damage.ts). Damages are taken as additive; the
- * selection metric is cost saved per damage added.
+ * `damage` of a unit at a width is what this unit alone adds to the divergence from the float model (quant/damage.ts). Damages are taken as
+ * additive; the selection metric is cost saved per damage added.
  */
 export interface Unit {
   /** Parameters of a weight or elements per image of an activation. */
@@ -48,8 +49,8 @@ export function monotone(damage: number[]): number[] {
 }
 
 /**
- * The step with the most bits saved per damage added. Steps may skip widths: a width that is dominated (much damage for a bit, then almost none for the next)
- * lies above the lower convex hull, and the hull is what the best ratio over all narrower widths walks along.
+ * The step with the most bits saved per damage added. Steps may skip widths: a width that is dominated (much damage for a bit, then almost
+ * none for the next) lies above the lower convex hull, and the hull is what the best ratio over all narrower widths walks along.
  */
 function bestStep(units: Unit[], damage: number[][], choice: number[]): { unit: number; to: number } | null {
   let best: { unit: number; to: number } | null = null

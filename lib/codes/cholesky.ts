@@ -1,8 +1,8 @@
 /**
  * Symmetric positive definite matrices of the searches, [n][n] in double precision.
  *
- * Each element is a sum whose terms are subtracted in ascending order, one after the other. A processor waits for each of them, so the loops keep
- * four such sums going at once, or four terms of many sums.
+ * Each element is a sum whose terms are subtracted in ascending order, one after the other. A processor waits for each of them, so the
+ * loops keep four such sums going at once, or four terms of many sums.
  */
 
 type Breathe = () => Promise<void> | void

@@ -24,8 +24,8 @@ export function twoScaleCode(bits: number, step: number, m: number, signed: bool
 }
 
 /**
- * V-2SF for GELU split by sign, the other reading of the paper: the flag is the sign, negative values have the step `step`, others one 2^m as large.
- * p in -2^(bits-1)..-1 finely, p << m for p in 0..2^(bits-1)-1 coarsely; with m = 0 the symmetric uniform code.
+ * V-2SF for GELU split by sign, the other reading of the paper: the flag is the sign, negative values have the step `step`, others one 2^m
+ * as large. p in -2^(bits-1)..-1 finely, p << m for p in 0..2^(bits-1)-1 coarsely; with m = 0 the symmetric uniform code.
  */
 export function signSplitCode(bits: number, step: number, m: number): Code {
   const half = 2 ** (bits - 1)
@@ -34,8 +34,9 @@ export function signSplitCode(bits: number, step: number, m: number): Code {
 }
 
 /**
- * Contiguous regions, two or four of them, each with as many levels, 2^shift apart: the first starts at `low`, each other where the one before it would have
- * had its next level. No level is wasted, and equal shifts are a uniform code. Two regions are V-2SF without its overlap, four a small floating point format.
+ * Contiguous regions, two or four of them, each with as many levels, 2^shift apart: the first starts at `low`, each other where the one
+ * before it would have had its next level. No level is wasted, and equal shifts are a uniform code. Two regions are V-2SF without its
+ * overlap, four a small floating point format.
  *
  * @param shifts of each region, the least of them 0
  */
@@ -47,8 +48,8 @@ export function regionsCode(bits: number, step: number, shifts: readonly number[
 }
 
 /**
- * Logarithmic: top 2^(-octaves u), u = 0..2^bits - 2, and 0, rounded to different integers. Below where powers lie closer than integers the code is
- * uniform. `octaves` is 1 for log2, 1/2 for log-sqrt2 (RepQ-ViT), q / 37 for AdaLog.
+ * Logarithmic: top 2^(-octaves u), u = 0..2^bits - 2, and 0, rounded to different integers. Below where powers lie closer than integers the
+ * code is uniform. `octaves` is 1 for log2, 1/2 for log-sqrt2 (RepQ-ViT), q / 37 for AdaLog.
  *
  * @param top the highest level, 2^bits - 1 or more
  * @param zero how many levels lie below 0: the code is shifted so that this one becomes 0 (AdaLog for GELU)

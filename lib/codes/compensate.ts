@@ -3,22 +3,25 @@ import type { Tensor } from '../graph/graph.js'
 import { cholesky, invertLower } from './cholesky.js'
 
 /**
- * Weight error compensation (OBQ in the order of GPTQ): columns are rounded one after the other, and the error of each is made up for, as far as
- * the inputs' second moments allow, by the columns that are still free.
+ * Weight error compensation (OBQ in the order of GPTQ): columns are rounded one after the other, and the error of each is made up for, as
+ * far as the inputs' second moments allow, by the columns that are still free.
  *
  *   H = E[x x^T] + lambda I,  U = upper Cholesky factor of H^-1  (H^-1 = U^T U)
  *   e = (w_j - q_j) / U_jj,   w_k -= e U_jk  for k > j
  */
 
 /**
- * Added to the diagonal of H, as a fraction of its mean: images are few, and their moments are not those of others. With a tenth of this the error is up to 7 % more on images
- * that H has not seen, where inputs have heavy tails.
+ * Added to the diagonal of H, as a fraction of its mean: images are few, and their moments are not those of others. With a tenth of this
+ * the error is up to 7 % more on images that H has not seen, where inputs have heavy tails.
  */
 const DAMPING = 0.15
 
 /** What rounding with compensation needs to know of a layer's inputs. */
 export interface Compensator {
-  /** The columns in the order in which they are rounded: those with the most energy first, while there are many left that can make up for them. */
+  /**
+   * The columns in the order in which they are rounded: those with the most energy first, while there are many left that can make up for
+   * them.
+   */
   order: Int32Array
   /** U for the columns in this order, [width][width]. */
   factor: Float64Array

@@ -3,7 +3,8 @@ import { isStep } from './code.js'
 import { type Compensator, encodeRowsCompensated, type Multiply } from './compensate.js'
 
 /**
- * Weight rows with less error than one pass of compensation leaves: at the best of a few steps, and with levels that are moved once more when all are known.
+ * Weight rows with less error than one pass of compensation leaves: at the best of a few steps, and with levels that are moved once more
+ * when all are known.
  */
 
 /** Of the step that is best without compensation. Which of them is best with it is mostly luck, different for each row. */
@@ -51,8 +52,9 @@ export async function encodeRowsSearched(
 }
 
 /**
- * Moves levels of a row by one, first the one that helps most, for as long as that lowers e^T H e with e = w - q: compensation settles column after column and takes
- * nothing back. A level that goes up by d = 1 or -1 changes the sum by s^2 H_jj - 2 d s (H e)_j, s being the step.
+ * Moves levels of a row by one, first the one that helps most, for as long as that lowers e^T H e with e = w - q: compensation settles
+ * column after column and takes nothing back. A level that goes up by d = 1 or -1 changes the sum by s^2 H_jj - 2 d s (H e)_j, s being the
+ * step.
  *
  * @param levels [width], changed
  * @param gradient H e, [width], changed

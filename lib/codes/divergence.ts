@@ -18,8 +18,9 @@ export function divergences(reference: Float32Array, logits: Float32Array, class
 }
 
 /**
- * Mean squared difference of the logits of each image, less what is the same for all classes, which softmax does not see. Says much less of predictions than their
- * divergence, but all classes speak in it and not the likely ones alone: of two models the better one shows on a quarter as many images, or fewer.
+ * Mean squared difference of the logits of each image, less what is the same for all classes, which softmax does not see. Says much less of
+ * predictions than their divergence, but all classes speak in it and not the likely ones alone: of two models the better one shows on a
+ * quarter as many images, or fewer.
  */
 export function logitDistances(reference: Float32Array, logits: Float32Array, classes: number): Float64Array {
   return Float64Array.from({ length: reference.length / classes }, (_, b) => {

@@ -4,8 +4,8 @@ import type { Histogram } from './histogram.js'
 import { better, COVERAGE, type Found } from './search.js'
 
 /**
- * Searches of the code families that lie between the uniform code and free levels: contiguous regions and logarithmic codes. A byte has 256 levels, so that at 8 bits
- * the uniform code has them all.
+ * Searches of the code families that lie between the uniform code and free levels: contiguous regions and logarithmic codes. A byte has 256
+ * levels, so that at 8 bits the uniform code has them all.
  */
 
 /** A code for a range, of which the fraction `coverage` is covered; null where it does not fit a byte. */
@@ -21,12 +21,15 @@ const REGIONS = [2, 4]
 const LARGEST_SHIFT = 7
 /** Of log-sqrt2, and AdaLog's q / 37. */
 const OCTAVES = [0.5, ...Array.from({ length: 74 }, (_, i) => (i + 1) / 37)]
-/** Of the highest level to the lowest power, as far as a base is tried: with less the code is next to uniform, with more most powers lie below 1. */
+/**
+ * Of the highest level to the lowest power, as far as a base is tried: with less the code is next to uniform, with more most powers lie
+ * below 1.
+ */
 const SPAN = { least: 4, most: 16 }
 
 /**
- * Contiguous regions, {@link regionsCode}: the distances of levels in two or four regions, the step and the lowest level. Distances grow from region to region, or, with
- * values of both signs, to both sides.
+ * Contiguous regions, {@link regionsCode}: the distances of levels in two or four regions, the step and the lowest level. Distances grow
+ * from region to region, or, with values of both signs, to both sides.
  *
  * @param start returned where nothing is better
  */
@@ -72,8 +75,8 @@ function rising(count: number, from: number): number[][] {
 }
 
 /**
- * Logarithmic levels, {@link logCode}: base and step. With values of both signs the levels are shifted so that the lowest reaches the least value, as AdaLog has it for
- * GELU.
+ * Logarithmic levels, {@link logCode}: base and step. With values of both signs the levels are shifted so that the lowest reaches the least
+ * value, as AdaLog has it for GELU.
  *
  * @param start returned where nothing is better
  */

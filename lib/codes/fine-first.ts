@@ -2,8 +2,9 @@ import { type Code, FINE_BITS } from '../graph/scheme.js'
 import { positive, uniformCode } from './code.js'
 
 /**
- * A code whose first row has all that a byte can tell apart (Code.fineFirst). Both share the step, so that whoever multiplies bytes knows nothing of it: the step has to let a byte
- * reach as far as the first row and as the levels of the other rows do, which are rounded to multiples of it.
+ * A code whose first row has all that a byte can tell apart (Code.fineFirst). Both share the step, so that whoever multiplies bytes knows
+ * nothing of it: the step has to let a byte reach as far as the first row and as the levels of the other rows do, which are rounded to
+ * multiples of it.
  */
 
 /** Where the integers of a byte may begin: 0 or -128; -128; or at any even number. */

@@ -106,8 +106,8 @@ export class Histogram {
   }
 
   /**
-   * Values that cut the range into parts of equal integral of density^(1/3), the density of levels that is best in the limit of many (Panter and
-   * Dite): where the search for a codebook starts.
+   * Values that cut the range into parts of equal integral of density^(1/3), the density of levels that is best in the limit of many
+   * (Panter and Dite): where the search for a codebook starts.
    */
   companded(count: number): number[] {
     const { bins, sums } = this

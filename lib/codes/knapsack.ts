@@ -2,8 +2,8 @@ import { monotone, type Unit, unreachable } from './allocate.js'
 import type { breather } from './breathe.js'
 
 /**
- * The least damage under a bound on the average, where damages add: the multiple-choice knapsack problem, by dynamic programming over the bits that are
- * spent (Sinha and Zoltners 1979). Beside it the greedy walk of allocate.ts gives away what its last step overshoots.
+ * The least damage under a bound on the average, where damages add: the multiple-choice knapsack problem, by dynamic programming over the
+ * bits that are spent (Sinha and Zoltners 1979). Beside it the greedy walk of allocate.ts gives away what its last step overshoots.
  */
 
 /** Of the table, for all that could be spent above the narrowest widths. Costs are rounded up to cells, so that the bound holds. */

@@ -1,10 +1,12 @@
 /**
- * Greedy MP (MPTQ-ViT): which operand gets how many bits. All begin wide; again and again the unit that saves most for the divergence it adds loses one
- * bit, until the averages hold. Weights and activations have a budget each. The metric and the rest of the procedure are our definition.
- * The preset `mptq` goes by it; the walk of allocate.ts has the same metric, but damages that were told beforehand instead of measured divergences.
+ * Greedy MP (MPTQ-ViT): which operand gets how many bits. All begin wide; again and again the unit that saves most for the divergence it
+ * adds loses one bit, until the averages hold. Weights and activations have a budget each. The metric and the rest of the procedure are our
+ * definition. The preset `mptq` goes by it; the walk of allocate.ts has the same metric, but damages that were told beforehand instead of
+ * measured divergences.
  *
- * What a step adds is measured with all other units as wide as at the start. In a model of few bits every step, however small, turns other roundings over and
- * changes predictions by chance, about as much whatever the unit: measured there, large units look cheap and small ones dear.
+ * What a step adds is measured with all other units as wide as at the start. In a model of few bits every step, however small, turns other
+ * roundings over and changes predictions by chance, about as much whatever the unit: measured there, large units look cheap and small ones
+ * dear.
  */
 
 export interface NarrowUnit {

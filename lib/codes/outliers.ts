@@ -7,8 +7,8 @@ import type { Found } from './search.js'
 import type { StreamLoss } from './stream-loss.js'
 
 /**
- * O-2SF (TSPTQ-ViT): two steps for the channels of an edge, d for normal channels and d 2^m for outliers, signed and symmetric. The paper leaves open
- * which channels are outliers; both rules here are ours.
+ * O-2SF (TSPTQ-ViT): two steps for the channels of an edge, d for normal channels and d 2^m for outliers, signed and symmetric. The paper
+ * leaves open which channels are outliers; both rules here are ours.
  */
 
 /** Steps of a channel that are tried: this many to the octave. */
@@ -32,8 +32,9 @@ function stepsFrom(reach: number, bits: number): number[] {
 }
 
 /**
- * For LayerNorm inputs. Outliers are chosen by error: with d and m given, a channel is an outlier when the coarse step costs it less. Both are searched, so that
- * no threshold has to be tuned. (A power of two for each channel, which the kernels could read, gains nothing on images that were not looked at.)
+ * For LayerNorm inputs. Outliers are chosen by error: with d and m given, a channel is an outlier when the coarse step costs it less. Both
+ * are searched, so that no threshold has to be tuned. (A power of two for each channel, which the kernels could read, gains nothing on
+ * images that were not looked at.)
  *
  * @param losses of the same observation
  * @returns the code of least loss
@@ -66,9 +67,9 @@ const GELU_IS_ZERO = -5
 const REACH_ROWS = 512
 
 /**
- * For what GELU reads. Some trained models make one hidden unit hundreds of times as large as all others, in one row of an image; to clip it costs what no error
- * to second order tells. So outliers are the channels that reach farther than the fine step does, and the coarse step, the finest that does, clips
- * nothing that was seen; the fine step is searched.
+ * For what GELU reads. Some trained models make one hidden unit hundreds of times as large as all others, in one row of an image; to clip
+ * it costs what no error to second order tells. So outliers are the channels that reach farther than the fine step does, and the coarse
+ * step, the finest that does, clips nothing that was seen; the fine step is searched.
  *
  * @param importance [width] of a squared error in each column, or null for 1
  * @returns with the weighted squared error of all sampled rows, estimated from some of them

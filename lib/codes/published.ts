@@ -5,7 +5,10 @@ import { largestShift, signSplitCode, twoScaleCode, uniformCode } from './code.j
  * The codes that the published presets search through: families times a grid of scales, one step for a whole tensor.
  */
 
-/** PTQ4ViT's grid of scales, as fractions of the one that covers all: 0.01 + i (1.2 - 0.01) / 100. The fraction 1 is added: never worse than min-max. */
+/**
+ * PTQ4ViT's grid of scales, as fractions of the one that covers all: 0.01 + i (1.2 - 0.01) / 100. The fraction 1 is added: never worse than
+ * min-max.
+ */
 export const SCALES: readonly number[] = [...Array.from({ length: 101 }, (_, i) => 0.01 + (i * 1.19) / 100), 1]
 
 /** Symmetric signed (every input of a product but two), unsigned for softmax, V-2SF for what softmax writes and for what GELU writes. */
@@ -64,9 +67,10 @@ const geluCode = (split: 'sign' | 'magnitude', bits: number, coarse: number, m: 
   split === 'sign' ? signSplitCode(bits, coarse / 2 ** m, m) : twoScaleCode(bits, coarse / 2 ** m, m, true)
 
 /**
- * TSPTQ-ViT's ratio by hand, for both readings of it: the fine region ends where GELU does (steps of 0.17 / 2^(bits-1) when split by sign, of
- * 0.17 / 2^(bits-2) when split by magnitude), and m is the smallest with which the coarse one covers the rest. The rule for the split by magnitude is
- * ours, and so is what happens when m has no room in a byte: m is the largest that has, and the steps grow until all is covered.
+ * TSPTQ-ViT's ratio by hand, for both readings of it: the fine region ends where GELU does (steps of 0.17 / 2^(bits-1) when split by sign,
+ * of 0.17 / 2^(bits-2) when split by magnitude), and m is the smallest with which the coarse one covers the rest. The rule for the split by
+ * magnitude is ours, and so is what happens when m has no room in a byte: m is the largest that has, and the steps grow until all is
+ * covered.
  */
 export function handRule(bits: number, { max }: Range, scales: readonly number[]): Code[] {
   const last = 2 ** (bits - 1) - 1

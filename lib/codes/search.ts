@@ -28,9 +28,9 @@ export function searchSymmetric(histogram: Histogram, bits: number): Found {
 }
 
 /**
- * The uniform code of least error whose lowest level is searched too, which is a zero point: its cost, an offset on each output row, is folded into
- * a correction that every product has anyway. Levels stay in -128..127, or with `anyZero` in any 256 consecutive integers of which the lowest is even; for values that are never negative they are
- * in 0..`highest`, where 2^bits of them fit.
+ * The uniform code of least error whose lowest level is searched too, which is a zero point: its cost, an offset on each output row, is
+ * folded into a correction that every product has anyway. Levels stay in -128..127, or with `anyZero` in any 256 consecutive integers of
+ * which the lowest is even; for values that are never negative they are in 0..`highest`, where 2^bits of them fit.
  */
 export function searchUniform(histogram: Histogram, bits: number, highest = 255, anyZero = false): Found {
   const count = 2 ** bits
@@ -51,8 +51,8 @@ export function searchUniform(histogram: Histogram, bits: number, highest = 255,
 }
 
 /**
- * V-2SF with the ratio 2^m and the fine step both searched (OPT-m over the data of this edge). Uniform codes are candidates as well: from 7 bits on the
- * byte leaves no room for a useful m, and then the better of the two is taken.
+ * V-2SF with the ratio 2^m and the fine step both searched (OPT-m over the data of this edge). Uniform codes are candidates as well: from 7
+ * bits on the byte leaves no room for a useful m, and then the better of the two is taken.
  */
 export function searchTwoScale(histogram: Histogram, bits: number, anyZero = false): Found {
   let best = searchUniform(histogram, bits, 255, anyZero)
@@ -76,9 +76,9 @@ const WORTH_FREEDOM = 0.01
 const WIDEST_CODEBOOK = 6
 
 /**
- * Free levels on the byte grid by Lloyd's iteration (levels to the means of their values, thresholds to the middles), for several coverages of the
- * range and from `start`. Costs the kernels what any other table costs. Never worse on the histogram than `start`, which is kept unless levels of
- * their own are better by more than {@link WORTH_FREEDOM}.
+ * Free levels on the byte grid by Lloyd's iteration (levels to the means of their values, thresholds to the middles), for several coverages
+ * of the range and from `start`. Costs the kernels what any other table costs. Never worse on the histogram than `start`, which is kept
+ * unless levels of their own are better by more than {@link WORTH_FREEDOM}.
  */
 export function searchCodebook(histogram: Histogram, bits: number, start: Found, highest = 255): Found {
   if (bits > WIDEST_CODEBOOK || !(histogram.max > histogram.min)) return start

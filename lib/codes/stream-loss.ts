@@ -4,13 +4,13 @@ import { everyNthRow, type Observation } from './observation.js'
 import { roundValues } from './round.js'
 
 /**
- * What a code of the residual stream costs: the squared error of what LayerNorm makes of each row, in units of the stream. A row that is far too
- * large to be coded keeps its direction when it is clipped, and direction is all that is read.
+ * What a code of the residual stream costs: the squared error of what LayerNorm makes of each row, in units of the stream. A row that is
+ * far too large to be coded keeps its direction when it is clipped, and direction is all that is read.
  *
- * Errors of a column that have one sign in all rows of an image, as those of a channel that is clipped everywhere, add up on the way to the logits, and
- * others do not: of R rows with errors e the effect is g^2 (sum e)^2 at most (when the gradient g is the same in all), against g^2 R E[e^2] for independent
- * ones. So the loss of a column is R (Var[e] + R E[e]^2); one sign everywhere counts as the worst case. Where g is not the same, R is the number
- * of rows that share the predictions among them (quant/stream-rows). This is our definition.
+ * Errors of a column that have one sign in all rows of an image, as those of a channel that is clipped everywhere, add up on the way to the
+ * logits, and others do not: of R rows with errors e the effect is g^2 (sum e)^2 at most (when the gradient g is the same in all), against
+ * g^2 R E[e^2] for independent ones. So the loss of a column is R (Var[e] + R E[e]^2); one sign everywhere counts as the worst case. Where
+ * g is not the same, R is the number of rows that share the predictions among them (quant/stream-rows). This is our definition.
  */
 
 /** Rows looked at. */
@@ -87,7 +87,9 @@ export class StreamLoss {
     return this.weighed(sums, squares).reduce((a, b) => a + b, 0)
   }
 
-  /** [width] of a symmetric uniform code with one step, for each column as if it alone were coded: an estimate, which {@link of} settles. */
+  /**
+   * [width] of a symmetric uniform code with one step, for each column as if it alone were coded: an estimate, which {@link of} settles.
+   */
   async columns(step: number, bits: number): Promise<Float64Array> {
     const { width, values } = this
     const half = 2 ** (bits - 1)
@@ -101,9 +103,9 @@ export class StreamLoss {
   }
 
   /**
-   * Adds what coding x_j makes of row t behind LayerNorm: the error of column j, and the weighted squared errors of all others. Rounding leaves the mean and standard
-   * deviation of a row nearly as they are, clipping does not: the mean moves by change / n and 1 / standard deviation to r times what it was, so that the
-   * error of column k is a z_k + b with a = 1 - r and b = r change inverse / n.
+   * Adds what coding x_j makes of row t behind LayerNorm: the error of column j, and the weighted squared errors of all others. Rounding
+   * leaves the mean and standard deviation of a row nearly as they are, clipping does not: the mean moves by change / n and 1 / standard
+   * deviation to r times what it was, so that the error of column k is a z_k + b with a = 1 - r and b = r change inverse / n.
    */
   private addRow(row: Float32Array, t: number, step: number, half: number, { sums, squares, others }: ColumnErrors): void {
     const { width: n, importance, total } = this

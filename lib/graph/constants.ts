@@ -5,8 +5,8 @@ import type { Graph, Tensor } from './graph.js'
 import type { Scheme, WeightCode } from './scheme.js'
 
 /**
- * The constants of a plan in native memory. Weights are copied there once and shared by every plan that uses the same tensor or code object;
- * small constants of a plan lie together in one blob.
+ * The constants of a plan in native memory. Weights are copied there once and shared by every plan that uses the same tensor or code
+ * object; small constants of a plan lie together in one blob.
  */
 
 /** Outputs of a float weight that lie side by side, see LinearF32 in native/ops/linear.h. */

@@ -17,7 +17,9 @@ export function storedEdges(graph: Graph): Set<string> {
 export const READS_ONE_STEP = new Set<Node['op']>(['linear', 'mean'])
 export const WRITES_ONE_STEP = new Set<Node['op']>(['patchify', 'attention', 'mean'])
 
-/** Whether the code of an edge may have a factor for each column (powers of two where LayerNorm reads it). Attention takes factors by head. */
+/**
+ * Whether the code of an edge may have a factor for each column (powers of two where LayerNorm reads it). Attention takes factors by head.
+ */
 export function takesFactors(graph: Graph, edge: string): boolean {
   const origin = originOf(graph)
   return !graph.nodes.some(

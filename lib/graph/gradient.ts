@@ -11,8 +11,8 @@ export interface GradientGraph {
   /** Its output is still that of the model; the gradient of a loss with respect to the logits comes with each image as its second input. */
   graph: Graph
   /**
-   * By edge of the model (or {@link probabilitiesOf} an attention node) the edge that holds the gradient of the loss with respect to it. Edges are
-   * missing whose gradient is zero because the logits do not depend on them, and the image in front of patches.
+   * By edge of the model (or {@link probabilitiesOf} an attention node) the edge that holds the gradient of the loss with respect to it.
+   * Edges are missing whose gradient is zero because the logits do not depend on them, and the image in front of patches.
    */
   gradients: Map<string, string>
   /** By constant, for those that can be learned: what adds up to the gradient with respect to it, one share for each node that reads it. */
@@ -20,7 +20,8 @@ export interface GradientGraph {
 }
 
 /**
- * Part of the gradient of a constant, summed over all rows and images: left^T right for a matrix, the sum of the rows of an edge for a vector.
+ * Part of the gradient of a constant, summed over all rows and images: left^T right for a matrix, the sum of the rows of an edge for a
+ * vector.
  */
 export type Share = { left: string; right: string } | { rows: string }
 

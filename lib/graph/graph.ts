@@ -14,8 +14,9 @@ export interface Edge {
 }
 
 /**
- * Attention in windows: the rows are a map [height][width], which is rolled up and left by the shift (cyclically) and then cut into windows. Tokens
- * attend to those of their window that were neighbours before, and what they get goes to the rows they came from. All pairs are [height, width].
+ * Attention in windows: the rows are a map [height][width], which is rolled up and left by the shift (cyclically) and then cut into
+ * windows. Tokens attend to those of their window that were neighbours before, and what they get goes to the rows they came from. All pairs
+ * are [height, width].
  */
 export interface Windows {
   map: [number, number]
@@ -55,8 +56,8 @@ export type Node = {
   /** One row of the input. */
   | { op: 'row'; input: string; row: number }
   /**
-   * Rows that are a map [height][width] to one row for each 2 x 2 of them: upper left, lower left, upper right, lower right, zeros where the map has
-   * ended.
+   * Rows that are a map [height][width] to one row for each 2 x 2 of them: upper left, lower left, upper right, lower right, zeros where
+   * the map has ended.
    */
   | { op: 'merge'; input: string; height: number; width: number }
   /** The mean of all rows. */

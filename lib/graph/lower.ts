@@ -20,11 +20,17 @@ export interface LowerOptions {
   batch?: number
   /** Default 256: what caches of a CPU hold. */
   rows?: number
-  /** Edges (or {@link probabilitiesOf} an attention node) to return instead of the logits, one after the other for each image. Float plans only. */
+  /**
+   * Edges (or {@link probabilitiesOf} an attention node) to return instead of the logits, one after the other for each image. Float plans
+   * only.
+   */
   outputs?: string[]
   /** Observers by edge, or by {@link probabilitiesOf} an attention node. Float plans only. See native/ops/observe.h. */
   observe?: Map<string, { sampleRows: number; sampleStride: number }>
-  /** Pairs of edges with equally many rows, by any name: left^T right is summed over rows and images. Float plans only. See native/ops/product_sum.h. */
+  /**
+   * Pairs of edges with equally many rows, by any name: left^T right is summed over rows and images. Float plans only. See
+   * native/ops/product_sum.h.
+   */
   products?: Map<string, { left: string; right: string }>
 }
 

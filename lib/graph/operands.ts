@@ -39,9 +39,9 @@ export function storageOf(graph: Pick<Graph, 'nodes'>): (edge: string) => { edge
 export const isStored = ({ kind }: { kind: OperandKind | 'gelu output' }): boolean => kind !== 'gelu input' && kind !== 'logits'
 
 /**
- * Every operand once, in the order in which nodes read them. A row of an edge counts as the whole edge, whose code it has; merged rows have the
- * code of the rows, and are operands of their own only where a product reads them. The coverage of
- * the scheme decides whether there are more than the operands of products.
+ * Every operand once, in the order in which nodes read them. A row of an edge counts as the whole edge, whose code it has; merged rows have
+ * the code of the rows, and are operands of their own only where a product reads them. The coverage of the scheme decides whether there are
+ * more than the operands of products.
  */
 export function operandsOf(graph: Graph, scheme?: Pick<Scheme, 'coverage' | 'weights'> | null): Operand[] {
   const stored = storageOf(graph)

@@ -3,9 +3,8 @@
  */
 
 /**
- * A k-bit code: 2^k integers (ascending, containing 0, all in -128..127 or all in 0..255; where linear layers alone read the edge, in any 256
- * consecutive integers, the lowest even) times a step. Values are encoded to the nearest
- * level; see native/ops/encode.h for ties.
+ * A k-bit code: 2^k integers (ascending, containing 0, all in -128..127 or all in 0..255; where linear layers alone read the edge, in any
+ * 256 consecutive integers, the lowest even) times a step. Values are encoded to the nearest level; see native/ops/encode.h for ties.
  */
 export interface Code {
   bits: number
@@ -21,14 +20,15 @@ export interface Code {
    */
   factors?: Float32Array
   /**
-   * Of softmax outputs alone: what is coded is relative to the largest of each query, and codes are divided by their sum, so that they add up to 1
-   * whatever the step. See native/ops/attention.h.
+   * Of softmax outputs alone: what is coded is relative to the largest of each query, and codes are divided by their sum, so that they add
+   * up to 1 whatever the step. See native/ops/attention.h.
    */
   relative?: true
   /**
-   * Where it is given, all integers from it to 255 more are levels in the first row of each image, the class token: as many as a byte has room for, in one row of hundreds, on which
-   * predictions hang more than on all others. Of softmax outputs it is the first query of each head. Even; the levels of the other rows lie among them. For what linear layers, LayerNorm and attention
-   * without windows write; not for a uniform code. See native/ops/encode.h.
+   * Where it is given, all integers from it to 255 more are levels in the first row of each image, the class token: as many as a byte has
+   * room for, in one row of hundreds, on which predictions hang more than on all others. Of softmax outputs it is the first query of each
+   * head. Even; the levels of the other rows lie among them. For what linear layers, LayerNorm and attention without windows write; not for
+   * a uniform code. See native/ops/encode.h.
    */
   fineFirst?: number
 }

@@ -1,7 +1,8 @@
 import type { Edge, NodeOf, Windows } from './graph.js'
 
 /**
- * Index tables of what moves rows of a map around: attention in shifted windows, and patch merging. A map of height x width lies row by row.
+ * Index tables of what moves rows of a map around: attention in shifted windows, and patch merging. A map of height x width lies row by
+ * row.
  */
 
 export type AttentionNode = NodeOf<'attention'> | NodeOf<'attentionGradient'>
@@ -31,8 +32,8 @@ export function windowRows({ map: [height, width], window, shift }: Windows): In
 }
 
 /**
- * [windows][tokens]: parts of a window that were not neighbours before the map was rolled have different numbers; null without a shift. The last
- * `shift` rows and columns of the rolled map come from the other side.
+ * [windows][tokens]: parts of a window that were not neighbours before the map was rolled have different numbers; null without a shift. The
+ * last `shift` rows and columns of the rolled map come from the other side.
  */
 export function windowRegions({ map: [height, width], window, shift }: Windows): Uint8Array | null {
   if (shift[0] === 0 && shift[1] === 0) return null
@@ -69,7 +70,9 @@ export function unmergeElements(height: number, width: number, columns: number, 
 /** How many rows a merged row consists of. */
 export const MERGED = 4
 
-/** [rows][4]: the neighbours that a merged row consists of: upper left, lower left, upper right, lower right; -1 where the map has ended. */
+/**
+ * [rows][4]: the neighbours that a merged row consists of: upper left, lower left, upper right, lower right; -1 where the map has ended.
+ */
 export function mergeRows(height: number, width: number): Int32Array {
   const rows: number[] = []
   for (let y = 0; y < height; y += 2) {

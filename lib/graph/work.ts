@@ -2,10 +2,11 @@ import type { Plan, PlanOp, View } from '../runtime/addon-types.js'
 import { packedBytes } from '../runtime/blobs.js'
 
 /**
- * What the ops of a plan have to do at least: operations as the peaks of a processor count them, and bytes as if every byte were moved once.
+ * What the ops of a plan have to do at least: operations as the peaks of a processor count them, and bytes as if every byte were moved
+ * once.
  *
- * A multiply-add is two operations, and so is any other instruction, which takes as long: what is counted is the time of the units. Counts an element stand
- * for the vector code of native/cpu, which follows the contracts of native/ops operation by operation.
+ * A multiply-add is two operations, and so is any other instruction, which takes as long: what is counted is the time of the units. Counts
+ * an element stand for the vector code of native/cpu, which follows the contracts of native/ops operation by operation.
  */
 export interface Work {
   /** Products of codes and their sums. */

@@ -1,4 +1,6 @@
-/** preprocessor_config.json of transformers (image processors, and the feature extractors that they were called before) -> preprocessing. */
+/**
+ * preprocessor_config.json of transformers (image processors, and the feature extractors that they were called before) -> preprocessing.
+ */
 import { isObject, type JsonObject, show } from '../values.js'
 import { preprocessingFromTimm } from './config-timm.js'
 import { RESAMPLE_BY_NUMBER, type Resample } from './filters.js'

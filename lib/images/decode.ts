@@ -12,9 +12,10 @@ const FORMATS = ['jpeg', 'png', 'webp', 'gif', 'tiff', 'heif', 'avif']
 let loading: Promise<typeof Sharp> | undefined
 
 /**
- * Pixels of an image, upright (EXIF orientation applied). Encoded files come out with three channels, as Pillow's convert('RGB') makes them:
- * grey is repeated, alpha is dropped and not blended, 16 bits lose the lower eight, embedded colour profiles are ignored. Only CMYK goes
- * through colour management (its own profile or a common one), where Pillow's formula gives brighter colours. Of several frames, the first.
+ * Pixels of an image, upright (EXIF orientation applied). Encoded files come out with three channels, as Pillow's convert('RGB') makes
+ * them: grey is repeated, alpha is dropped and not blended, 16 bits lose the lower eight, embedded colour profiles are ignored. Only CMYK
+ * goes through colour management (its own profile or a common one), where Pillow's formula gives brighter colours. Of several frames, the
+ * first.
  *
  * @param name what to call the image in messages; default: its path
  * @param reserve awaited before encoded pixels are decoded

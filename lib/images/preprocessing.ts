@@ -7,8 +7,8 @@ export interface Preprocessing {
   resize: null | { mode: 'exact'; height: number; width: number } | { mode: 'shortest'; edge: number }
   resample: Resample
   /**
-   * The middle of the resized image, black where it is too small. When the margins cannot be equal: `rounding` 'even' rounds half a pixel to
-   * even (torchvision, timm), otherwise down (transformers).
+   * The middle of the resized image, black where it is too small. When the margins cannot be equal: `rounding` 'even' rounds half a pixel
+   * to even (torchvision, timm), otherwise down (transformers).
    */
   crop: null | { height: number; width: number; rounding?: 'even' }
   /** Factor from 0..255, mostly 1 / 255. */

@@ -1,8 +1,8 @@
 import { randomUniform } from '../random.js'
 
 /**
- * A seeded draw without replacement, every subset equally likely: the first `count` steps of a Fisher-Yates shuffle of 0..n-1 that takes its
- * values from `randomUniform(seed)`.
+ * A seeded draw without replacement, every subset equally likely: the first `count` steps of a Fisher-Yates shuffle of 0..n-1 that takes
+ * its values from `randomUniform(seed)`.
  *
  * @param n 0..2^24
  * @param count 0..n

@@ -21,8 +21,8 @@ import type { ModelParts } from './model.js'
 import { isTrajectory } from './quantization.js'
 
 /**
- * Files of a folder that keep what a search took long to find. Each is named by a hash of all that it depends on, so nothing in it is ever out of date, and
- * what cannot be read is as good as not there.
+ * Files of a folder that keep what a search took long to find. Each is named by a hash of all that it depends on, so nothing in it is ever
+ * out of date, and what cannot be read is as good as not there.
  */
 
 /** To be counted up whenever a search finds other codes or damages for the same input, or more is kept of it. */

@@ -54,8 +54,8 @@ function toDataset(images: Images): Promise<Dataset> | Dataset {
 const FEWEST_LEFT = 100
 
 /**
- * What an accuracy floor is measured on: the images asked for, else those that calibration left. Labels that do not fit the model are an error in the former;
- * in the latter, which need none, they are as good as no labels.
+ * What an accuracy floor is measured on: the images asked for, else those that calibration left. Labels that do not fit the model are an
+ * error in the former; in the latter, which need none, they are as good as no labels.
  */
 export async function validationImages(
   model: Model,

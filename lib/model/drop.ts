@@ -50,7 +50,10 @@ async function answersOf(model: Model, dataset: Dataset, options: RunOptions): P
   return answers
 }
 
-/** With `lost` and `won` the shares of images that only one of both answers right, the drop is lost - won, and the variance of an image lost + won - drop^2. */
+/**
+ * With `lost` and `won` the shares of images that only one of both answers right, the drop is lost - won, and the variance of an image lost
+ * + won - drop^2.
+ */
 export function pairedDrop(before: Int32Array, after: Int32Array, labels: Int32Array): Drop {
   const images = labels.length
   let lost = 0

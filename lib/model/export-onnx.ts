@@ -39,8 +39,8 @@ const KNOWN: Record<keyof OnnxOptions, true> = {
 }
 
 /**
- * A float model as an ONNX file (opset 17) for other runtimes: input `pixels` [batch][channels][height][width], normalised as the checkpoint wants
- * it, output `logits` [batch][classes], any batch.
+ * A float model as an ONNX file (opset 17) for other runtimes: input `pixels` [batch][channels][height][width], normalised as the
+ * checkpoint wants it, output `logits` [batch][classes], any batch.
  *
  * @param source a float model, or the folder of a checkpoint
  * @returns the bytes of the file

@@ -6,7 +6,10 @@ import type { Drop } from './drop.js'
 export interface FloorReached extends Drop {
   /** What was asked for, percentage points. */
   maxDrop: number
-  /** The bound on averages that holds; the averages themselves may be less, and a little more where it was given as `bits`, which leave the patch embedding at 8. */
+  /**
+   * The bound on averages that holds; the averages themselves may be less, and a little more where it was given as `bits`, which leave the
+   * patch embedding at 8.
+   */
   averageBits: number
 }
 

@@ -17,7 +17,10 @@ export interface OperandInfo {
   /** 32 for a float. */
   bits: number
   family: 'float' | Code['family']
-  /** What a level is multiplied with (and with the factor of its column where full coverage gives an edge factors); with 'relative-softmax' that of a softmax output is in units of the largest of each query; null for a float, and for a weight, which has a step for each row. */
+  /**
+   * What a level is multiplied with (and with the factor of its column where full coverage gives an edge factors); with 'relative-softmax'
+   * that of a softmax output is in units of the largest of each query; null for a float, and for a weight, which has a step for each row.
+   */
   step: number | null
   /** The lowest and highest of its integers, both null for a float: a uniform code of `bits` bits has its zero at index -low. */
   low: number | null
@@ -28,7 +31,10 @@ export interface OperandInfo {
   relative: boolean
   /** Parameters of a weight; elements per image of an activation. */
   elements: number
-  /** Those among the elements that have 8 bits whatever `bits` is, and count as such in averages: the first row of each image, whose levels are all of a byte. 0 where there are none. */
+  /**
+   * Those among the elements that have 8 bits whatever `bits` is, and count as such in averages: the first row of each image, whose levels
+   * are all of a byte. 0 where there are none.
+   */
   fineElements: number
 }
 
@@ -44,13 +50,15 @@ export interface ModelInfo {
   input: { channels: number; height: number; width: number }
   /** Number of classes. */
   labels: number
-  /** All numbers of weights, biases and other constants, without steps and codes; smoothing adds a few factors to those of the float model. */
+  /**
+   * All numbers of weights, biases and other constants, without steps and codes; smoothing adds a few factors to those of the float model.
+   */
   parameters: number
   /** Multiply-adds per image. */
   macs: number
   /**
-   * Averages over the operands of matrix products, with full coverage over all that is stored: weights by parameters, activations by elements
-   * per image. A float counts 32.
+   * Averages over the operands of matrix products, with full coverage over all that is stored: weights by parameters, activations by
+   * elements per image. A float counts 32.
    */
   weightBits: number
   activationBits: number

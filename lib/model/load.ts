@@ -35,7 +35,8 @@ export async function load(source: string | Uint8Array, options: LoadOptions = {
 }
 
 /**
- * A float model of a known architecture ('vit-tiny', 'deit-small', 'swin-tiny', ...; 224 x 224, 1000 classes) with seeded random weights: for timing.
+ * A float model of a known architecture ('vit-tiny', 'deit-small', 'swin-tiny', ...; 224 x 224, 1000 classes) with seeded random weights:
+ * for timing.
  */
 export async function randomModel(architecture: string, options: LoadOptions & { seed?: number } = {}): Promise<Model> {
   const { seed = 0, signal, ...device } = options

@@ -20,15 +20,18 @@ import { type Quantization, quantizationToJson } from './quantization.js'
 /** Where and how a model runs. */
 export interface DeviceOptions {
   /**
-   * 'cpu' (default); 'cuda', the first device, or 'cuda:1' (throws when it cannot be used); 'auto', the first CUDA device that runs, else the CPU, with
-   * one warning that says why.
+   * 'cpu' (default); 'cuda', the first device, or 'cuda:1' (throws when it cannot be used); 'auto', the first CUDA device that runs, else
+   * the CPU, with one warning that says why.
    */
   device?: DeviceName
   /** 1..256; default: what the affinity mask and the cgroup quota allow. */
   threads?: number
   /** One of the paths that `devices()` lists; default: FEWBIT_ISA, else the fastest. */
   isa?: string
-  /** Told in front of the first run which layers fall to a slow path on this machine, and why: all layers with the same reason in one message. */
+  /**
+   * Told in front of the first run which layers fall to a slow path on this machine, and why: all layers with the same reason in one
+   * message.
+   */
   onWarning?: (message: string) => void
 }
 

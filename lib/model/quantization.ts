@@ -17,8 +17,8 @@ export interface Quantization {
   /** What the accuracy floor measured; null when none was asked for. */
   floor: FloorReached | null
   /**
-   * With 'mptq' and an average, how Greedy MP came by the widths: in order which unit (a weight, or an edge by its name) lost which bit, and after each step
-   * the divergence, nats on a few of the calibration images, and the averages. Empty otherwise.
+   * With 'mptq' and an average, how Greedy MP came by the widths: in order which unit (a weight, or an edge by its name) lost which bit,
+   * and after each step the divergence, nats on a few of the calibration images, and the averages. Empty otherwise.
    */
   trajectory: NarrowStep[]
   warnings: string[]

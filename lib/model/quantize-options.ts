@@ -32,15 +32,20 @@ export interface QuantizeOptions extends DeviceOptions {
   weightBits?: number
   /** The width of every activation, 2..8. */
   activationBits?: number
-  /** Bounds the average of weights and, separately, that of activations, 2..8 (mptq: somewhat above 3, as the patch embedding keeps 8); the widths are searched. Not for tsptq and minmax. */
+  /**
+   * Bounds the average of weights and, separately, that of activations, 2..8 (mptq: somewhat above 3, as the patch embedding keeps 8); the
+   * widths are searched. Not for tsptq and minmax.
+   */
   averageBits?: number
   /** See {@link QuantizerOptions.allocation}; only with 'best'. */
   allocation?: Allocation
   /**
-   * Parts of the preset that are left out, to see what each of them buys. Of 'best', beside those of `with` that are not asked for, in the order of their steps: 'rotation', 'head-rotation',
-   * 'splitting', 'smoothing' (with it goes 'repq'), 'repq', 'fisher', 'stream-rows', 'relative-softmax', 'v2sf', 'o2sf', 'families', 'codebooks', 'head-steps', 'row-steps', 'compensation',
-   * 'descent', 'bias', 'allocation' (not with `maxDrop` or the objective 'latency'; with it goes 'class-token'), 'class-token', 'sequence' (with it go 'row-sensitivity', 'norms' and 'refit'), 'row-sensitivity', 'norms', 'refit'. Of 'tsptq': 'search', 'fisher', 'v2sf', 'o2sf'; of 'mptq' also
-   * 'sq-b', 'opt-m' and, not with `averageBits`, 'greedy-mp'. docs/quantization.md says what each does and what it buys.
+   * Parts of the preset that are left out, to see what each of them buys. Of 'best', beside those of `with` that are not asked for, in the
+   * order of their steps: 'rotation', 'head-rotation', 'splitting', 'smoothing' (with it goes 'repq'), 'repq', 'fisher', 'stream-rows',
+   * 'relative-softmax', 'v2sf', 'o2sf', 'families', 'codebooks', 'head-steps', 'row-steps', 'compensation', 'descent', 'bias', 'allocation'
+   * (not with `maxDrop` or the objective 'latency'; with it goes 'class-token'), 'class-token', 'sequence' (with it go 'row-sensitivity',
+   * 'norms' and 'refit'), 'row-sensitivity', 'norms', 'refit'. Of 'tsptq': 'search', 'fisher', 'v2sf', 'o2sf'; of 'mptq' also 'sq-b',
+   * 'opt-m' and, not with `averageBits`, 'greedy-mp'. docs/quantization.md says what each does and what it buys.
    */
   without?: readonly (Part | PublishedPart)[]
   /** Only with 'best': 'repq' or 'norms' or both, which are left out by default because they harm some models. */
@@ -49,19 +54,21 @@ export interface QuantizeOptions extends DeviceOptions {
    * What widths are searched for, with `averageBits` or `maxDrop`; only with 'best', and not with the allocation 'even'.
    *
    * - 'bits' (default): as few bits of weights and of activations as the bounds ask for
-   * - 'latency': first each layer is timed at each width on this machine. A width for which a narrower one is faster loses both time and bytes, and is never
-   *   chosen. Activations are bytes at any width, so they keep 8 bits, and the average is that of weights. Another machine, or a busy one, may choose otherwise.
+   * - 'latency': first each layer is timed at each width on this machine. A width for which a narrower one is faster loses both time and
+   *   bytes, and is never chosen. Activations are bytes at any width, so they keep 8 bits, and the average is that of weights. Another
+   *   machine, or a busy one, may choose otherwise.
    */
   objective?: 'bits' | 'latency'
   /**
-   * An accuracy floor, with 'best' only: top-1 may fall by so many percentage points, 0..100, on the images of `validate`. `averageBits` or `bits` is then the
-   * least, 3 when neither is given, and averages rise in steps of 0.25 until the drop holds. Where not even 8 bits hold, `quantize` throws and says what was
-   * measured. Without labels the drop is the share of images whose top-1 changes, which is never less than the drop.
+   * An accuracy floor, with 'best' only: top-1 may fall by so many percentage points, 0..100, on the images of `validate`. `averageBits` or
+   * `bits` is then the least, 3 when neither is given, and averages rise in steps of 0.25 until the drop holds. Where not even 8 bits hold,
+   * `quantize` throws and says what was measured. Without labels the drop is the share of images whose top-1 changes, which is never less
+   * than the drop.
    */
   maxDrop?: number
   /**
-   * What `maxDrop` is measured on. Default: images of `calibrate` that were not drawn, 1000 at most by `seed`; where fewer than 100 are left, those
-   * that were drawn, with a warning, since that is optimistic.
+   * What `maxDrop` is measured on. Default: images of `calibrate` that were not drawn, 1000 at most by `seed`; where fewer than 100 are
+   * left, those that were drawn, with a warning, since that is optimistic.
    */
   validate?: Images
   /** How many images are drawn; default 128, or all when there are fewer. */
@@ -69,25 +76,32 @@ export interface QuantizeOptions extends DeviceOptions {
   /** Fixes which images are drawn, default 0. */
   seed?: number
   /**
-   * A folder, made when it is not there, that keeps what takes long: damages of operands, so that an interrupted search goes on, and quantized models, so
-   * that the same call returns at once with the same model. Files are named by a hash of all that they depend on; old ones may be deleted at any time.
+   * A folder, made when it is not there, that keeps what takes long: damages of operands, so that an interrupted search goes on, and
+   * quantized models, so that the same call returns at once with the same model. Files are named by a hash of all that they depend on; old
+   * ones may be deleted at any time.
    */
   cache?: string
   signal?: AbortSignal
   /**
-   * Asks for a report of all layers, and gets it before the promise settles. It is made here and nowhere else, because a quantized model does not keep the
-   * float weights, which smoothing and rotation have changed, that it has to be compared with.
+   * Asks for a report of all layers, and gets it before the promise settles. It is made here and nowhere else, because a quantized model
+   * does not keep the float weights, which smoothing and rotation have changed, that it has to be compared with.
    */
   onReport?: (report: QuantizationReport) => void | Promise<void>
-  /** Within a stage `done` rises and `total` stays. With `maxDrop`, `total` is that of the most models that may be tried, so that a stage may end before it. */
+  /**
+   * Within a stage `done` rises and `total` stays. With `maxDrop`, `total` is that of the most models that may be tried, so that a stage
+   * may end before it.
+   */
   onProgress?: (progress: { stage: 'read' | 'latency' | Progress['stage'] | 'validate' | 'report'; done: number; total: number }) => void
-  /** Called once before the search with the seconds that it will take, right within a factor of two or so; not when the result is in the cache and no report is asked for. */
+  /**
+   * Called once before the search with the seconds that it will take, right within a factor of two or so; not when the result is in the
+   * cache and no report is asked for.
+   */
   onEstimate?: (seconds: number) => void
   /** With the objective 'latency', called once with what was measured, before the search. */
   onLatency?: (layers: LayerLatency[]) => void
   /**
-   * Told what may spoil the result, as soon as it is known; `model.quantization.warnings` has all of them. At the end also told which layers of the model fall
-   * to a slow path on this machine, and why, which is no property of the model: `model.advice()`.
+   * Told what may spoil the result, as soon as it is known; `model.quantization.warnings` has all of them. At the end also told which
+   * layers of the model fall to a slow path on this machine, and why, which is no property of the model: `model.advice()`.
    */
   onWarning?: (message: string) => void
 }

@@ -9,7 +9,9 @@ import type { DeviceOptions, ModelParts } from './model.js'
 import type { Quantization } from './quantization.js'
 
 export interface MeasuredLayer extends LayerReport {
-  /** Wall time an image on all threads, as one of many; null for what has no kernel of its own but is done in that of the layer before it. */
+  /**
+   * Wall time an image on all threads, as one of many; null for what has no kernel of its own but is done in that of the layer before it.
+   */
   milliseconds: number | null
 }
 
@@ -27,7 +29,10 @@ export interface QuantizationReport {
   images: number
   /** In the order in which they are computed. */
   layers: MeasuredLayer[]
-  /** The float model and the quantized one, by divergence; with `maxDrop` all models that were tried, too, and where there are labels by accuracy. */
+  /**
+   * The float model and the quantized one, by divergence; with `maxDrop` all models that were tried, too, and where there are labels by
+   * accuracy.
+   */
   points: ReportPoint[]
 }
 

@@ -1,5 +1,6 @@
 /**
- * The 95 % Wilson score interval of a proportion: `hits` of `trials`. Unlike the normal approximation it stays inside 0..1 and is right near 0 and 1.
+ * The 95 % Wilson score interval of a proportion: `hits` of `trials`. Unlike the normal approximation it stays inside 0..1 and is right
+ * near 0 and 1.
  */
 export function wilsonInterval(hits: number, trials: number): [number, number] {
   const z = 1.959964

@@ -2,8 +2,8 @@ import type { Edge, Graph, Node, Tensor, Windows } from '../graph/graph.js'
 import { constantShapes, inferEdges, validateGraph } from '../graph/validate.js'
 
 /**
- * What vision transformers are put together from. A node's name is also the name of the edge that it writes, and the start of the names of its
- * constants.
+ * What vision transformers are put together from. A node's name is also the name of the edge that it writes, and the start of the names of
+ * its constants.
  */
 
 /**

@@ -7,7 +7,8 @@ import { buildSwin, type SwinShape } from './swin.js'
 import { countLayers, shapeOfTensor, takeTensor, takeThird } from './tensors.js'
 
 /**
- * Swin as timm stores it. Sizes come from the tensors; the window and the size of images come from `model_args` or the name of the architecture.
+ * Swin as timm stores it. Sizes come from the tensors; the window and the size of images come from `model_args` or the name of the
+ * architecture.
  */
 
 /** swin_tiny_patch4_window7_224, with or without a training tag behind a dot. */

@@ -19,8 +19,8 @@ export interface SwinShape extends Patches {
   /** [height, width] in patches. */
   window: [number, number]
   /**
-   * What becomes of a window that reaches the size of the map: 'both' sides of it take the map's shorter side and nothing is shifted as soon as
-   * that is reached, or 'each' side by itself.
+   * What becomes of a window that reaches the size of the map: 'both' sides of it take the map's shorter side and nothing is shifted as
+   * soon as that is reached, or 'each' side by itself.
    */
   clip: 'both' | 'each'
   /** Of the norms inside blocks and of the last one; those of embedding and merging have {@link EPS}. */
@@ -33,9 +33,9 @@ const EPS = 1e-5
 
 /**
  * @param tensors by our names: `patch_embedding`, `embeddings` (its norm), `stages.S.blocks.B.norm1`, `.attention.query`, `.attention.key`,
- *   `.attention.value`, `.attention.output`, `.norm2`, `.mlp.fc1`, `.mlp.fc2`, `stages.S.merge.norm`, `stages.S.merge.reduction` (without bias),
- *   `norm` and `head`, each with `.weight` and `.bias`; and `stages.S.blocks.B.attention.position_bias` [(2 h - 1)(2 w - 1)][heads] for windows
- *   of h x w
+ *   `.attention.value`, `.attention.output`, `.norm2`, `.mlp.fc1`, `.mlp.fc2`, `stages.S.merge.norm`, `stages.S.merge.reduction` (without
+ *   bias), `norm` and `head`, each with `.weight` and `.bias`; and `stages.S.blocks.B.attention.position_bias` [(2 h - 1)(2 w - 1)][heads]
+ *   for windows of h x w
  */
 export async function buildSwin(shape: SwinShape, tensors: Tensors): Promise<Graph> {
   const { imageHeight, imageWidth, patchHeight, patchWidth, stages, eps, classes } = shape

@@ -7,7 +7,8 @@ import { checkPositions, countLayers, shapeOfTensor, takeTensor, takeThird } fro
 import { buildVit, type VitShape } from './vit.js'
 
 /**
- * ViT and DeiT as timm stores them. Sizes come from the tensors; what they do not tell comes from the name of the architecture and `model_args`.
+ * ViT and DeiT as timm stores them. Sizes come from the tensors; what they do not tell comes from the name of the architecture and
+ * `model_args`.
  */
 
 /** vit_small_patch16_224, deit_tiny_distilled_patch16_224, each with or without a training tag behind a dot. */

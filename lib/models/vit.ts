@@ -22,8 +22,8 @@ export interface VitShape extends Patches {
 
 /**
  * @param tensors by our names: `class_token` and `distillation_token` [hidden], `positions` [tokens][hidden], `patch_embedding`,
- *   `layers.N.norm1`, `.attention.query`, `.attention.key`, `.attention.value`, `.attention.output`, `.norm2`, `.mlp.fc1`, `.mlp.fc2`, `norm`, `head`
- *   and `distillation_head`, each with `.weight` and `.bias`
+ *   `layers.N.norm1`, `.attention.query`, `.attention.key`, `.attention.value`, `.attention.output`, `.norm2`, `.mlp.fc1`, `.mlp.fc2`,
+ *   `norm`, `head` and `distillation_head`, each with `.weight` and `.bias`
  */
 export async function buildVit(shape: VitShape, tensors: Tensors): Promise<Graph> {
   const { hidden, heads, layers, eps, classes, distillationHead } = shape

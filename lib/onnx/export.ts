@@ -4,9 +4,9 @@ import { float, int, ints, OnnxBuilder } from './builder.js'
 import type { LinearForm } from './products.js'
 
 /**
- * A graph as nodes of ONNX, opset 17. An edge of [rows x width] is a tensor [batch][rows][width]; the batch is free, so shapes name it by -1 alone.
- * Nodes are put so that onnxruntime finds what it has single kernels for: LayerNormalization with the addition before it, GELU with the bias before
- * it, products with a factor.
+ * A graph as nodes of ONNX, opset 17. An edge of [rows x width] is a tensor [batch][rows][width]; the batch is free, so shapes name it by
+ * -1 alone. Nodes are put so that onnxruntime finds what it has single kernels for: LayerNormalization with the addition before it, GELU
+ * with the bias before it, products with a factor.
  */
 
 export const INPUT = 'pixels'

@@ -38,7 +38,10 @@ export const floatLinear: LinearForm = (builder, linear) => {
   return addBias(builder, linear, builder.node('MatMul', `${name}.product`, [input, matrix]))
 }
 
-/** What onnxruntime's quantize_dynamic writes: the step of the activations comes from the extremes of each run; signed weights, a step a column. */
+/**
+ * What onnxruntime's quantize_dynamic writes: the step of the activations comes from the extremes of each run; signed weights, a step a
+ * column.
+ */
 export function dynamicLinear(): LinearForm {
   /** Edges are quantized once for all that read them. */
   const quantized = new Map<string, string[]>()
@@ -59,8 +62,8 @@ export function dynamicLinear(): LinearForm {
 }
 
 /**
- * QuantizeLinear and DequantizeLinear around a float product, which runtimes replace by an integer one: unsigned activations with the calibrated
- * range, signed weights with a step a column.
+ * QuantizeLinear and DequantizeLinear around a float product, which runtimes replace by an integer one: unsigned activations with the
+ * calibrated range, signed weights with a step a column.
  *
  * @param rangeOf throws for an edge that was not calibrated
  */

@@ -3,7 +3,8 @@ import { type AttentionNode, scalesOf, windowRegions, windowRows, windowsOf } fr
 import type { Values } from './evaluate.js'
 
 /**
- * What happens between queries and softmax, which the kernels keep in registers, in TypeScript: block after block, a block being one head of one window.
+ * What happens between queries and softmax, which the kernels keep in registers, in TypeScript: block after block, a block being one head
+ * of one window.
  */
 export interface Block {
   head: number

@@ -19,9 +19,9 @@ export function correctBias(graph: Graph, float: Graph, node: LinearNode, error:
 }
 
 /**
- * How far the mean input of a layer has drifted from that in the float model, as far as it can be told: an estimate from few images is shrunk by the
- * share that chance has in it (James and Stein's positive part, column by column, images taken as independent and rows of one image as one). A column in which
- * one row is far off drifts in no other row, and is left alone.
+ * How far the mean input of a layer has drifted from that in the float model, as far as it can be told: an estimate from few images is
+ * shrunk by the share that chance has in it (James and Stein's positive part, column by column, images taken as independent and rows of one
+ * image as one). A column in which one row is far off drifts in no other row, and is left alone.
  *
  * @param x [rows][width] in the float model
  * @param y [rows][width] in the quantized one

@@ -11,7 +11,8 @@ import { tensorOf } from './operands.js'
 import { NOTHING, type Without } from './parts.js'
 
 /**
- * The best code of every operand at every width, found once each, layer by layer, on calibration data of the float model: what widths are chosen by.
+ * The best code of every operand at every width, found once each, layer by layer, on calibration data of the float model: what widths are
+ * chosen by.
  */
 
 export interface WeightCandidate {

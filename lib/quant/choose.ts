@@ -76,10 +76,12 @@ export class CodeSearch {
   }
 
   /**
-   * A uniform code with a searched zero point; contiguous regions, for softmax and GELU V-2SF and logarithmic levels, for the residual stream O-2SF, where they
-   * are better; a codebook where that is better still. Operands of attention may have a step for each head, and softmax is relative to the largest weight of each query. What is rounded in registers has a uniform code of one step, or O-2SF.
+   * A uniform code with a searched zero point; contiguous regions, for softmax and GELU V-2SF and logarithmic levels, for the residual
+   * stream O-2SF, where they are better; a codebook where that is better still. Operands of attention may have a step for each head, and
+   * softmax is relative to the largest weight of each query. What is rounded in registers has a uniform code of one step, or O-2SF.
    *
-   * @returns with the weighted squared error of all sampled rows, of which none is taken to be fine; where a first row shall be, 8 bits reach as far as it does
+   * @returns with the weighted squared error of all sampled rows, of which none is taken to be fine; where a first row shall be, 8 bits
+   *   reach as far as it does
    */
   async best(bits: number): Promise<Found> {
     const found = await this.bestOfAll(bits)
@@ -148,8 +150,8 @@ export class CodeSearch {
 }
 
 /**
- * How much a squared error of each column weighs in the output of the product that reads it: the squared norm of what multiplies it, other operand
- * unchanged and errors uncorrelated. Null: all columns alike.
+ * How much a squared error of each column weighs in the output of the product that reads it: the squared norm of what multiplies it, other
+ * operand unchanged and errors uncorrelated. Null: all columns alike.
  *
  * @param meanSquare of the columns of an edge
  */

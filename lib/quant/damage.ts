@@ -12,9 +12,10 @@ import { multiplyRows } from './product.js'
  *
  *   KL  =  1/2 sum E[g^2] E[e^2]
  *
- * over the elements of an edge, with E[g^2] the Fisher information: g has the second moments that gradients of a log-likelihood have at labels drawn
- * from the model, and no label is drawn (signGradients, fisher.ts). e is the error of rounding; for a weight the edge is the output of its layer and
- * e = (W' - W) x. Unlike differences of measured divergences it has no noise from few images, and it needs no run of a quantized model.
+ * over the elements of an edge, with E[g^2] the Fisher information: g has the second moments that gradients of a log-likelihood have at
+ * labels drawn from the model, and no label is drawn (signGradients, fisher.ts). e is the error of rounding; for a weight the edge is the
+ * output of its layer and e = (W' - W) x. Unlike differences of measured divergences it has no noise from few images, and it needs no run
+ * of a quantized model.
  */
 
 /** Errors of weights are computed at this width and shrink by four with each further bit. */

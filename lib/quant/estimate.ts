@@ -16,7 +16,8 @@ import { fittedImages } from './search.js'
 import { IMAGES as DRAWN_IMAGES } from './stream-rows.js'
 
 /**
- * How long a search will take, roughly: counts of what its parts do, at the seconds that one machine took for them, times how much slower this one is.
+ * How long a search will take, roughly: counts of what its parts do, at the seconds that one machine took for them, times how much slower
+ * this one is.
  */
 
 export interface Work {
@@ -79,14 +80,16 @@ export function amountsOf(graph: Graph, { coverage, images }: Pick<Work, 'covera
 /** Of a draw of gradients. */
 const GRADIENT_PASSES = 4
 
-/** All amounts of {@link Amounts} that are multiply-adds are in float passes' time, the others in seconds. `of`: where all of these parts are there. */
+/**
+ * All amounts of {@link Amounts} that are multiply-adds are in float passes' time, the others in seconds. `of`: where all of these parts
+ * are there.
+ */
 type Costs = Partial<Amounts> & { of?: (Part | PublishedPart)[] }
 
 /**
- * Once before any codes; for widths; each time that codes are found; each time that they are found in sequence; and once for
- * all sequences. Measured on an AMD EPYC (Zen 4) with two
- * cores, on vision transformers of 48 to 384 channels and 16 to 64 images of 32 x 32 and 224 x 224, all within a factor of two. Parts that are not named take
- * little time.
+ * Once before any codes; for widths; each time that codes are found; each time that they are found in sequence; and once for all sequences.
+ * Measured on an AMD EPYC (Zen 4) with two cores, on vision transformers of 48 to 384 channels and 16 to 64 images of 32 x 32 and 224 x
+ * 224, all within a factor of two. Parts that are not named take little time.
  */
 const COSTS: Record<'best' | 'published', Record<'prepare' | 'widths' | 'quantize' | 'sequence' | 'rows', Costs[]>> = {
   best: {
@@ -133,7 +136,9 @@ const COSTS: Record<'best' | 'published', Record<'prepare' | 'widths' | 'quantiz
   },
 }
 
-/** Codes in sequence, which are tried where some images are left to judge them, are taken to be kept, and so to be found once more on all. */
+/**
+ * Codes in sequence, which are tried where some images are left to judge them, are taken to be kept, and so to be found once more on all.
+ */
 export function estimateSeconds(graph: Graph, work: Work, { secondsPerMac, slowdown }: Speed): number {
   const { preset, coverage, images, quantizations, without } = work
   const costs = COSTS[preset === 'best' ? 'best' : 'published']

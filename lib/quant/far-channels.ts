@@ -1,9 +1,10 @@
 import type { Observation } from '../codes/observation.js'
 
 /**
- * Far channels of a residual stream. Some trained models have tokens of which one channel is hundreds of times as large as anything else. All these tokens point in about
- * the same direction, of which that channel is most and not all: where it reaches 580, others reach 24 in the same tokens, 7 in the rest. A step
- * for these others would have to serve both. Turned so that the whole direction is the far channel, they reach 5 and 7. This is our definition.
+ * Far channels of a residual stream. Some trained models have tokens of which one channel is hundreds of times as large as anything else.
+ * All these tokens point in about the same direction, of which that channel is most and not all: where it reaches 580, others reach 24 in
+ * the same tokens, 7 in the rest. A step for these others would have to serve both. Turned so that the whole direction is the far channel,
+ * they reach 5 and 7. This is our definition.
  */
 
 /** A channel is far when it reaches so many times as far as the one in the middle, in any edge of the stream. */
@@ -35,8 +36,9 @@ export function farDirections(seen: Pick<Observation, 'min' | 'max' | 'samples'>
 }
 
 /**
- * Vectors v whose reflections H = I - 2 v v^T / |v|^2, one after another, turn each direction into its channel and keep the vector of ones and the channels before: with
- * a and b the unit vectors along what direction and channel have beside these, v = a - b, so that a H = b and, as lengths are kept, b H = a. v is 0 where nothing is to be turned.
+ * Vectors v whose reflections H = I - 2 v v^T / |v|^2, one after another, turn each direction into its channel and keep the vector of ones
+ * and the channels before: with a and b the unit vectors along what direction and channel have beside these, v = a - b, so that a H = b
+ * and, as lengths are kept, b H = a. v is 0 where nothing is to be turned.
  */
 export function mirrorsOf(directions: Map<number, Float64Array>): Float64Array[] {
   const mirrors: Float64Array[] = []

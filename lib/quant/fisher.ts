@@ -8,8 +8,9 @@ import { type GradientStatistics, observeGradients, type Sampling } from './grad
 import type { Calibration, RunOptions } from './observe.js'
 
 /**
- * How much the loss minds an error of each column of an edge: the diagonal of the Fisher information, E[(dCE(z, y) / dx)^2] with labels y drawn
- * from the model's own prediction softmax(z). It needs no labels and, unlike the gradient of the divergence from the model to itself, is not zero.
+ * How much the loss minds an error of each column of an edge: the diagonal of the Fisher information, E[(dCE(z, y) / dx)^2] with labels y
+ * drawn from the model's own prediction softmax(z). It needs no labels and, unlike the gradient of the divergence from the model to itself,
+ * is not zero.
  */
 
 export interface FisherOptions extends RunOptions {
@@ -78,8 +79,9 @@ export function labelGradients(logits: Float32Array, classes: number, random: ()
 }
 
 /**
- * Gradients with the second moments of {@link labelGradients}, diag(p) - p p^T with p = softmax(z), and less noise, since no draw hangs on a rare
- * label: v = s e - p (s . e), where s = sqrt(p) and e are random signs. Source: (diag(s) - p s^T)(diag(s) - p s^T)^T = diag(p) - p p^T.
+ * Gradients with the second moments of {@link labelGradients}, diag(p) - p p^T with p = softmax(z), and less noise, since no draw hangs on
+ * a rare label: v = s e - p (s . e), where s = sqrt(p) and e are random signs. Source: (diag(s) - p s^T)(diag(s) - p s^T)^T = diag(p) - p
+ * p^T.
  *
  * @param logits [images][classes]
  * @returns the same shape

@@ -21,8 +21,9 @@ export interface FloorSearch {
 }
 
 /**
- * The least of the averages least, least + 0.25, ..., 8 whose drop is within `maxDrop`: first the least, then 8, then by halving what lies between. Drops are
- * taken to fall with the average. Where they do not, what comes back still holds, as measured, and what is next below it does not.
+ * The least of the averages least, least + 0.25, ..., 8 whose drop is within `maxDrop`: first the least, then 8, then by halving what lies
+ * between. Drops are taken to fall with the average. Where they do not, what comes back still holds, as measured, and what is next below it
+ * does not.
  *
  * @param least at most 8
  * @param measure drop in percentage points of the model with this average; called {@link mostMeasurements} times at most

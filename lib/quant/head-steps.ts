@@ -7,9 +7,9 @@ import { sampleStride } from './observe.js'
 import type { ActivationOperand } from './operands.js'
 
 /**
- * A code for an operand of attention with a step for each head: some heads look at a few tokens and some at all of them, whose probabilities are then tens of
- * times smaller. The levels are those of one code; what is coded by them is each head's values in units of the step that a uniform code would have
- * for this head alone. The kernels read a step for each head anyway.
+ * A code for an operand of attention with a step for each head: some heads look at a few tokens and some at all of them, whose
+ * probabilities are then tens of times smaller. The levels are those of one code; what is coded by them is each head's values in units of
+ * the step that a uniform code would have for this head alone. The kernels read a step for each head anyway.
  */
 
 export type Headed = Pick<ActivationOperand, 'kind' | 'attention' | 'elements' | 'width'>

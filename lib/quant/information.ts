@@ -7,8 +7,8 @@ import type { Calibration, RunOptions } from './observe.js'
 import { type ActivationOperand, fineElements, type Operands, tensorOf } from './operands.js'
 
 /**
- * How much the predictions mind errors of each column of an edge: E[g^2], the Fisher information, or a stand-in. Gradients g have the second moments
- * of those of a log-likelihood at labels drawn from the model, and no label is drawn (signGradients, fisher.ts).
+ * How much the predictions mind errors of each column of an edge: E[g^2], the Fisher information, or a stand-in. Gradients g have the
+ * second moments of those of a log-likelihood at labels drawn from the model, and no label is drawn (signGradients, fisher.ts).
  */
 export interface Information {
   /** [width of the edge]; null for what softmax reads, whose gradients stay in registers */
@@ -20,7 +20,10 @@ export interface Information {
 /** Draws of gradients: their second moments settle quickly. */
 const DRAWS = 2
 
-/** Of E[g^2] over all rows: what other rows than the first have at least. In the last layer some are read by nothing, and what is left of a difference is rounding. */
+/**
+ * Of E[g^2] over all rows: what other rows than the first have at least. In the last layer some are read by nothing, and what is left of a
+ * difference is rounding.
+ */
 const LEAST_SHARE = 1e-6
 
 /** @param logits of the graph on the calibration images */
@@ -64,7 +67,8 @@ function firstRows(operand: ActivationOperand, images: number): Sampling {
 }
 
 /**
- * E[g^2] over the other rows: the predictions mind errors of the first, the class token, far more, and as it is fine they do not count for a code.
+ * E[g^2] over the other rows: the predictions mind errors of the first, the class token, far more, and as it is fine they do not count for
+ * a code.
  *
  * @param samples gradients of first rows
  * @param rows of which one is a first row

@@ -2,13 +2,16 @@ import type { Unit as Alternatives } from '../codes/allocate.js'
 import type { Unit } from './assemble.js'
 
 /**
- * Damages add up where errors are independent. Those of some kinds of operands are not: rounded probabilities do up to three times the damage that is
- * told, values less than that. So each kind of activation is measured by itself, the others at their widest and weights at the widths of
- * the first allocation, and its damages are scaled by what was found. Only what kinds do beside each other counts for an allocation, so that distances of
- * logits serve, which few images tell better apart than divergences. Our definition.
+ * Damages add up where errors are independent. Those of some kinds of operands are not: rounded probabilities do up to three times the
+ * damage that is told, values less than that. So each kind of activation is measured by itself, the others at their widest and weights at
+ * the widths of the first allocation, and its damages are scaled by what was found. Only what kinds do beside each other counts for an
+ * allocation, so that distances of logits serve, which few images tell better apart than divergences. Our definition.
  */
 
-/** Of all that kinds add. So few images do not tell smaller shares apart: both what was measured and what was told are taken to be that much more. */
+/**
+ * Of all that kinds add. So few images do not tell smaller shares apart: both what was measured and what was told are taken to be that much
+ * more.
+ */
 const NOISE = 0.05
 
 /**

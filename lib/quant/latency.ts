@@ -7,7 +7,8 @@ import { type OpTime, Session } from '../runtime/session.js'
 import { WIDTHS } from './search.js'
 
 /**
- * How long each linear layer takes at each width of its weight, measured on this machine. Activations are bytes at any width, so theirs make no difference.
+ * How long each linear layer takes at each width of its weight, measured on this machine. Activations are bytes at any width, so theirs
+ * make no difference.
  */
 export interface LayerLatency {
   /** The node. */
@@ -81,7 +82,10 @@ async function measureShape(rows: number, inputs: number, outputs: number, batch
   return new Map(WIDTHS.map((bits, w) => [bits, times[w].sort((a, b) => a - b)[ROUNDS >> 1]]))
 }
 
-/** LayerNorm, which makes codes, the linear layer with random weights that is timed, and the mean of its rows, since a model's output is one row. */
+/**
+ * LayerNorm, which makes codes, the linear layer with random weights that is timed, and the mean of its rows, since a model's output is one
+ * row.
+ */
 function planOf(rows: number, inputs: number, outputs: number, bits: number, batch: number) {
   const nodes: Node[] = [
     { name: 'norm', output: 'norm', op: 'layernorm', input: 'rows', gamma: 'gamma', beta: 'beta', eps: 1e-6 },

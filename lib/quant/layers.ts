@@ -13,9 +13,9 @@ import { tensorOf } from './operands.js'
 import { type CodeRange, Rounding, type RoundingReport, ratio } from './rounding.js'
 
 /**
- * What quantization does to each layer, with all errors of the layers before it: a float graph and its quantized version are computed side by side, node
- * after node. The kernels for codes leave nothing to look at between two layers of a plan, so the quantized side is computed in float on what the codes
- * stand for; that differs from what the kernels give by the rounding of float sums alone.
+ * What quantization does to each layer, with all errors of the layers before it: a float graph and its quantized version are computed side
+ * by side, node after node. The kernels for codes leave nothing to look at between two layers of a plan, so the quantized side is computed
+ * in float on what the codes stand for; that differs from what the kernels give by the rounding of float sums alone.
  */
 
 export interface OperandReport extends RoundingReport {
@@ -34,8 +34,8 @@ export interface LayerReport {
   name: string
   op: Node['op']
   /**
-   * Of the layer's output, as what reads it gets it: the root mean square of the difference to the float model over that of the float model.
-   * Infinite where only the float model gives zeros.
+   * Of the layer's output, as what reads it gets it: the root mean square of the difference to the float model over that of the float
+   * model. Infinite where only the float model gives zeros.
    */
   error: number
   /** Signal to noise: -20 log10(error); infinite without an error. */
@@ -45,7 +45,8 @@ export interface LayerReport {
 }
 
 /**
- * @param float the graph whose weights were quantized, smoothed and rotated as they were: its edges have the names and the meaning of the quantized one's
+ * @param float the graph whose weights were quantized, smoothed and rotated as they were: its edges have the names and the meaning of the
+ *   quantized one's
  * @param calibration pixels of a few images; all edges between two nodes that are far apart are kept in memory for all images
  * @returns every node but views (rows), in the order of the graph
  */

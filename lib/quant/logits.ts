@@ -8,8 +8,8 @@ import { runGraph, type Values } from './evaluate.js'
 import { type Calibration, firstImages, type RunOptions } from './observe.js'
 
 /**
- * What softmax reads. An error of a logit changes the output of attention as much as its softmax is large, so of the logits of each query those are kept
- * that a draw from its softmax gives.
+ * What softmax reads. An error of a logit changes the output of attention as much as its softmax is large, so of the logits of each query
+ * those are kept that a draw from its softmax gives.
  */
 
 /** Images looked at. */

@@ -4,12 +4,14 @@ import { columnMeans } from './moments.js'
 import { tensorOf } from './operands.js'
 
 /**
- * Gamma and beta of a LayerNorm that make up for errors of what it normalises (the idea of norm tweaking, Li et al., AAAI 2024, in closed form): noise in the stream raises
- * the standard deviation that LayerNorm divides by, so that the signal comes out smaller. With y = a x + noise in each channel, x in the float model and y in the quantized one,
+ * Gamma and beta of a LayerNorm that make up for errors of what it normalises (the idea of norm tweaking, Li et al., AAAI 2024, in closed
+ * form): noise in the stream raises the standard deviation that LayerNorm divides by, so that the signal comes out smaller. With y = a x +
+ * noise in each channel, x in the float model and y in the quantized one,
  *
  *   y_j' = gain_j (y_j - E y_j) + E x_j,   gain_j = 1 / a_j = Var[x_j] / Cov[x_j, y_j].
  *
- * That gives the signal its size back. The line of least squares, Cov / Var[y], would shrink it once more; what can be done about the noise is left to the weights behind.
+ * That gives the signal its size back. The line of least squares, Cov / Var[y], would shrink it once more; what can be done about the noise
+ * is left to the weights behind.
  */
 
 /** Gains beyond this, or below its inverse, are none. */
@@ -30,8 +32,8 @@ interface Lines {
 }
 
 /**
- * Rows of an image share their errors: gains depart from 1 by the part alpha of what all images call for on which two halves of them agree, as refit.ts
- * has it for weights; here for all columns at once,
+ * Rows of an image share their errors: gains depart from 1 by the part alpha of what all images call for on which two halves of them agree,
+ * as refit.ts has it for weights; here for all columns at once,
  *
  *   alpha = <c_1, c_2> / <c, c>,  <a, b> = sum_j a_j b_j Cov[x_j, y_j],
  *

@@ -5,7 +5,8 @@ import { type Code, FINE_BITS, logitsOf, probabilitiesOf, type Scheme } from '..
 import { type AttentionNode, windowsOf } from '../graph/windows.js'
 
 /**
- * What a graph's scheme needs codes for, with what the searches need to know of each: which layers read it, and what kind of values it holds.
+ * What a graph's scheme needs codes for, with what the searches need to know of each: which layers read it, and what kind of values it
+ * holds.
  */
 
 export type LinearNode = Extract<Node, { op: 'linear' }>
@@ -39,7 +40,10 @@ export interface ActivationOperand {
   fineFirst: boolean
 }
 
-/** Elements of an image that are fine, and have 8 bits at any width of the others: the first row, or of softmax the weights of the first query of each head. */
+/**
+ * Elements of an image that are fine, and have 8 bits at any width of the others: the first row, or of softmax the weights of the first
+ * query of each head.
+ */
 export function fineElements(operand: WeightOperand | ActivationOperand): number {
   if (operand.kind === 'weight' || !operand.fineFirst) return 0
   return operand.kind === 'probabilities' ? operand.elements / operand.width : operand.width

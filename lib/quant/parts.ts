@@ -2,7 +2,9 @@
  * What the preset `best` is made of, in the order of its steps, so that each part can be left out and measured alone.
  */
 export const PARTS = [
-  /** The residual stream is turned, so that no channel reaches much farther than the others, where it can be rounded with less loss then. */
+  /**
+   * The residual stream is turned, so that no channel reaches much farther than the others, where it can be rounded with less loss then.
+   */
   'rotation',
   /** Queries, keys and values are turned head by head. */
   'head-rotation',
@@ -14,7 +16,9 @@ export const PARTS = [
   'repq',
   /** Errors are weighed by Fisher information; without it, by what they add to the outputs of products. */
   'fisher',
-  /** With full coverage, codes of the residual stream are chosen on rows that the predictions mind most; without it, on rows spread evenly. */
+  /**
+   * With full coverage, codes of the residual stream are chosen on rows that the predictions mind most; without it, on rows spread evenly.
+   */
   'stream-rows',
   /** Softmax is coded relative to the largest weight of each query, and codes are divided by their sum. */
   'relative-softmax',
@@ -40,7 +44,10 @@ export const PARTS = [
   'allocation',
   /** For an average, the class token of each image has 8 bits where other rows have fewer. */
   'class-token',
-  /** Codes are found once more on what the quantized layers before make of the images, and kept where logits of images left out come closer to the float model's. */
+  /**
+   * Codes are found once more on what the quantized layers before make of the images, and kept where logits of images left out come closer
+   * to the float model's.
+   */
   'sequence',
   /** In the sequence, rows of what layers read count as much as predictions mind errors of what the layers make of them. */
   'row-sensitivity',

@@ -19,7 +19,10 @@ export type Preset = 'best' | PublishedPreset
 /** What a preset is made of, in the order of parts.ts and published/parts.ts. */
 export const partsOf = (preset: Preset): readonly (Part | PublishedPart)[] => (preset === 'best' ? PARTS : PRESETS[preset])
 
-/** Of all weights and of all activations, 2..8; or bounds on the averages of both, with `among` only that of weights (see Widths in search.ts). */
+/**
+ * Of all weights and of all activations, 2..8; or bounds on the averages of both, with `among` only that of weights (see Widths in
+ * search.ts).
+ */
 export type PublicWidths = { weightBits: number; activationBits: number } | { averageBits: number; among?: Record<string, number[]> }
 
 export type Allocation = 'knapsack' | 'greedy' | 'even'
@@ -28,9 +31,9 @@ export interface QuantizerOptions {
   preset: Preset
   coverage: Scheme['coverage']
   /**
-   * Only with `best`: how an average is spread. By the damage that narrower codes do, with the least sum of it ('knapsack', the default), or step by step
-   * where a bit does least ('greedy', as MPTQ-ViT does); or 'even', which takes the two nearest widths, the narrower one for the largest operands, without
-   * looking at the data and is meant for timing random weights.
+   * Only with `best`: how an average is spread. By the damage that narrower codes do, with the least sum of it ('knapsack', the default),
+   * or step by step where a bit does least ('greedy', as MPTQ-ViT does); or 'even', which takes the two nearest widths, the narrower one
+   * for the largest operands, without looking at the data and is meant for timing random weights.
    */
   allocation?: Allocation
   /** Parts of the preset that are left out. */

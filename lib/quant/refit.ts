@@ -6,13 +6,17 @@ import type { RunOptions } from './observe.js'
 import { multiplyRows } from './product.js'
 
 /**
- * Weights that make up for errors of what they multiply, by ridge regression (the idea of ERQ, Zhong et al., ICML 2024, on inputs with all errors of the layers before): with
- * x the input of a layer in the float model and y in the quantized one, each without its mean, which the bias sees to,
+ * Weights that make up for errors of what they multiply, by ridge regression (the idea of ERQ, Zhong et al., ICML 2024, on inputs with all
+ * errors of the layers before): with x the input of a layer in the float model and y in the quantized one, each without its mean, which the
+ * bias sees to,
  *
  *   W' = argmin E|W x - W' y|^2 + lambda |W' - W|^2  =  W + W (Cov[x, y] - Cov[y, y]) (Cov[y, y] + lambda I)^-1
  */
 
-/** lambda as a fraction of the mean variance of y_j: far more than what keeps the inverse stable, since directions of y with little variance have few errors to learn from. */
+/**
+ * lambda as a fraction of the mean variance of y_j: far more than what keeps the inverse stable, since directions of y with little variance
+ * have few errors to learn from.
+ */
 const RIDGE = 3
 
 /** What a layer's weights are multiplied with to make up for the errors of its inputs. */
@@ -22,8 +26,9 @@ export interface Refit {
 }
 
 /**
- * Rows of an image share their errors, so that many rows hold few independent ones, and part of what they call for is these images' chance. Two halves of the images tell how
- * much: with c_1 and c_2 the changes of W that each calls for, and their mean c applied, the part alpha of c that both agree on is kept,
+ * Rows of an image share their errors, so that many rows hold few independent ones, and part of what they call for is these images' chance.
+ * Two halves of the images tell how much: with c_1 and c_2 the changes of W that each calls for, and their mean c applied, the part alpha
+ * of c that both agree on is kept,
  *
  *   alpha = <c_1, c_2> / <c, c>,  <a, b> = tr(a Cov[y, y] b^T),
  *

@@ -1,8 +1,9 @@
 import type { Observation } from '../codes/observation.js'
 
 /**
- * Softmax relative to the largest weight of each query. Where a query attends to all keys alike its weights are 1 / tokens, and where it attends to one key they are 0 and 1: no
- * step serves both. The largest is 1 before it is rounded, each query uses all levels, and its codes are divided by their sum when products are (native/ops/attention.h).
+ * Softmax relative to the largest weight of each query. Where a query attends to all keys alike its weights are 1 / tokens, and where it
+ * attends to one key they are 0 and 1: no step serves both. The largest is 1 before it is rounded, each query uses all levels, and its
+ * codes are divided by their sum when products are (native/ops/attention.h).
  */
 
 export interface RelativeRows {
@@ -14,8 +15,9 @@ export interface RelativeRows {
 }
 
 /**
- * What softmax makes in units of the largest of each row. An error of a value in units is `largest` times as large an error of a weight: its square counts largest^2 times, in the
- * row's weight and, as these are of mean 1, in the importance of columns. So losses are those of the weights themselves.
+ * What softmax makes in units of the largest of each row. An error of a value in units is `largest` times as large an error of a weight:
+ * its square counts largest^2 times, in the row's weight and, as these are of mean 1, in the importance of columns. So losses are those of
+ * the weights themselves.
  *
  * @param importance [width] of a squared error in each column, or null for 1
  */

@@ -5,18 +5,18 @@ import type { LinearNode } from './operands.js'
 import { orthogonal, readersOf, rotateInputs, rotateOutputs } from './rotate.js'
 
 /**
- * Offline rotation inside the heads of attention (QuaRot, Ashkboos et al., NeurIPS 2024, which turns values so and turns queries and keys at run time): with an orthogonal R
- * for each head,
+ * Offline rotation inside the heads of attention (QuaRot, Ashkboos et al., NeurIPS 2024, which turns values so and turns queries and keys
+ * at run time): with an orthogonal R for each head,
  *
  *   q k^T = (q R) (k R)^T,   (p v) W^T = (p v R) (W R)^T,
  *
- * so that R moves into the layers that make queries, keys and values, and into the one that reads what attention makes of the values. The float model is unchanged, and all
- * channels of a head reach about equally far.
+ * so that R moves into the layers that make queries, keys and values, and into the one that reads what attention makes of the values. The
+ * float model is unchanged, and all channels of a head reach about equally far.
  */
 
 /**
- * @returns a graph that computes the same. Queries and keys that anything but a linear layer makes, or that something else than this attention reads, stay as
- *          they are; so do values, and where anything but linear layers reads the outputs.
+ * @returns a graph that computes the same. Queries and keys that anything but a linear layer makes, or that something else than this
+ *   attention reads, stay as they are; so do values, and where anything but linear layers reads the outputs.
  */
 export async function rotateHeads(float: Graph, options: RunOptions & { seed?: number } = {}): Promise<Graph> {
   const graph: Graph = { ...float, constants: new Map(float.constants) }

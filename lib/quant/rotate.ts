@@ -8,18 +8,19 @@ import { type LinearNode, tensorOf } from './operands.js'
 import { multiplyRows } from './product.js'
 
 /**
- * Offline rotation of the residual stream: a few channels of a trained stream reach tens of times as far as the others, and after a rotation all
- * channels reach about equally far. Only weights change; the float model computes what it did.
+ * Offline rotation of the residual stream: a few channels of a trained stream reach tens of times as far as the others, and after a
+ * rotation all channels reach about equally far. Only weights change; the float model computes what it did.
  *
- * Each layer that writes the stream gets its outputs multiplied by an orthogonal R, each layer that reads it through a LayerNorm its inputs. LayerNorm
- * itself stays what it is: R keeps the vector of ones (R 1 = 1), hence the mean over channels and the variance, so that
+ * Each layer that writes the stream gets its outputs multiplied by an orthogonal R, each layer that reads it through a LayerNorm its
+ * inputs. LayerNorm itself stays what it is: R keeps the vector of ones (R 1 = 1), hence the mean over channels and the variance, so that
  *
  *   (x R - mean) / sigma  =  ((x - mean) / sigma) R
  *
- * with gamma and beta moved into the layers behind. (The published form, QuaRot's, centres the stream and turns LayerNorm into RMSNorm instead.)
+ * with gamma and beta moved into the layers behind. (The published form, QuaRot's, centres the stream and turns LayerNorm into RMSNorm
+ * instead.)
  *
- * Some trained models have tokens of which a channel is hundreds of times as large as anything else, and where the stream itself is stored as codes that is better kept in one
- * channel than spread over all: {@link farDirections}, {@link mirrorsOf}.
+ * Some trained models have tokens of which a channel is hundreds of times as large as anything else, and where the stream itself is stored
+ * as codes that is better kept in one channel than spread over all: {@link farDirections}, {@link mirrorsOf}.
  */
 
 type NormNode = Extract<Node, { op: 'layernorm' }>
@@ -71,8 +72,8 @@ export async function rotate(float: Graph, options: RotateOptions = {}): Promise
 }
 
 /**
- * By their place among the streams of a graph, which no rotation changes. A stream that anything else than linear layers writes, or anything else than LayerNorm
- * reads, cannot be turned (Swin's first stage starts with a LayerNorm).
+ * By their place among the streams of a graph, which no rotation changes. A stream that anything else than linear layers writes, or
+ * anything else than LayerNorm reads, cannot be turned (Swin's first stage starts with a LayerNorm).
  */
 export function turnableStreams(graph: Graph): Map<number, TurnableStream> {
   return new Map(
@@ -190,8 +191,9 @@ async function orthogonalBut(alone: Set<number>, width: number, seed: number, br
 }
 
 /**
- * Q D Q^T with the orthonormal cosine transform Q (DCT-II), whose first column is constant, and random signs D that leave this column alone: symmetric,
- * orthogonal, 1 -> 1, and every other unit vector is spread over all channels. It exists for every width, where Hadamard matrices do not.
+ * Q D Q^T with the orthonormal cosine transform Q (DCT-II), whose first column is constant, and random signs D that leave this column
+ * alone: symmetric, orthogonal, 1 -> 1, and every other unit vector is spread over all channels. It exists for every width, where Hadamard
+ * matrices do not.
  */
 export async function orthogonal(width: number, seed: number, breathe: () => Promise<void> | void): Promise<Tensor> {
   const next = randomUniform(seed)

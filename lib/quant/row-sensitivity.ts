@@ -5,12 +5,14 @@ import type { Calibration, RunOptions } from './observe.js'
 import type { ActivationOperand } from './operands.js'
 
 /**
- * How much predictions mind an error in each row that a linear layer writes: E[|g|^2] with gradients g that have the second moments of those of a log-likelihood at labels drawn from the
- * model (signGradients, fisher.ts). Rows of what it reads count as much when weights make up for their rounding, and when the code of these rows is chosen. Predictions mind the
- * class token far more than others, and uncertain images more than clear ones.
+ * How much predictions mind an error in each row that a linear layer writes: E[|g|^2] with gradients g that have the second moments of
+ * those of a log-likelihood at labels drawn from the model (signGradients, fisher.ts). Rows of what it reads count as much when weights
+ * make up for their rounding, and when the code of these rows is chosen. Predictions mind the class token far more than others, and
+ * uncertain images more than clear ones.
  *
- * In the last layers of some models less than one row an image counts by this measure; moments of so few rows would learn the calibration images by heart. So rows count by its square root, and
- * each has a share of the mean. Both are our definition, measured in docs/quantization.md.
+ * In the last layers of some models less than one row an image counts by this measure; moments of so few rows would learn the calibration
+ * images by heart. So rows count by its square root, and each has a share of the mean. Both are our definition, measured in
+ * docs/quantization.md.
  */
 
 /** By edge that linear layers read: [images][rows], of mean 1. Not of edges with one row an image. */

@@ -2,8 +2,8 @@ import type { Observation } from '../codes/observation.js'
 import type { ActivationOperand } from './operands.js'
 
 /**
- * How much the error of a row of the residual stream counts. Whoever reads it divides by the standard deviation of the row first; some trained models
- * have rows hundreds of times as large as the others, and without these weights the searches would serve those alone.
+ * How much the error of a row of the residual stream counts. Whoever reads it divides by the standard deviation of the row first; some
+ * trained models have rows hundreds of times as large as the others, and without these weights the searches would serve those alone.
  */
 
 /** [sampled rows] of an operand, or null: all alike. */

@@ -45,8 +45,8 @@ export interface SearchOptions {
 }
 
 /**
- * The width of every operand, or a bound on the average of weights and that of activations. `among` names for each weight the widths that it may have;
- * activations, which are bytes at any width, then keep the widest, and the bound is that of weights alone.
+ * The width of every operand, or a bound on the average of weights and that of activations. `among` names for each weight the widths that
+ * it may have; activations, which are bytes at any width, then keep the widest, and the bound is that of weights alone.
  */
 export type Widths = ((operand: Unit) => number) | { averageBits: number; among?: Record<string, number[]> }
 
@@ -71,8 +71,8 @@ export const USUAL_WIDTHS = WIDTHS.slice(0, -1)
 /** Averages below this take 2-bit operands into account: what they do to each other is far from additive. */
 const NEEDS_TWO_BITS = 4
 /**
- * Share of the calibration images that codes in sequence are tried on: how well they do there says little of other images, so the others decide
- * whether the model is found in sequence, on all of them.
+ * Share of the calibration images that codes in sequence are tried on: how well they do there says little of other images, so the others
+ * decide whether the model is found in sequence, on all of them.
  */
 const FITTED = 0.75
 /** The width of the patch embedding where all have one width, and of what is rounded in registers and never stored. */

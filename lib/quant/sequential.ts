@@ -29,8 +29,8 @@ export interface Choice {
 }
 
 /**
- * Codes for widths that are chosen: node after node, each on what the quantized nodes before it make of the calibration images, so that a layer's code
- * and the compensation of its weights know the errors which reach it, and its weights can make up for some of them.
+ * Codes for widths that are chosen: node after node, each on what the quantized nodes before it make of the calibration images, so that a
+ * layer's code and the compensation of its weights know the errors which reach it, and its weights can make up for some of them.
  *
  * What softmax reads and makes is the exception: its codes are found on the float model, and it passes through here without being rounded.
  */

@@ -8,20 +8,25 @@ import { type ActivationOperand, type LinearNode, tensorOf } from './operands.js
 import { NOTHING } from './parts.js'
 
 /**
- * SQ-b (MPTQ-ViT) and RepQ-ViT in one search: channels are shifted and divided by factors, which is folded into each LayerNorm and the linear layers that read it.
+ * SQ-b (MPTQ-ViT) and RepQ-ViT in one search: channels are shifted and divided by factors, which is folded into each LayerNorm and the
+ * linear layers that read it.
  *
  *   ((Y - mu) / eps) (W diag(eps))^T + (b + W mu)  =  Y W^T + b
  *
- * mu_j is the mean of channel j (SQ-b) or the middle of its range (RepQ-ViT), eps_j = R_j^a / max_o |W_oj|^(1-a) with R_j = max_t |Y_tj - mu_j|
- * (SmoothQuant's factor). With a = 1 and the middle of the range all channels have one range and one zero point, which is RepQ-ViT: its factors are R_j
- * over the mean of R, and what all channels have in common is the step's. The float model is unchanged; nothing is added at run time.
+ * mu_j is the mean of channel j (SQ-b) or the middle of its range (RepQ-ViT), eps_j = R_j^a / max_o |W_oj|^(1-a) with R_j = max_t |Y_tj -
+ * mu_j| (SmoothQuant's factor). With a = 1 and the middle of the range all channels have one range and one zero point, which is RepQ-ViT:
+ * its factors are R_j over the mean of R, and what all channels have in common is the step's. The float model is unchanged; nothing is
+ * added at run time.
  *
- * The same factors, without a shift, are applied behind GELU, where they become a multiplication that is fused into the layer before it, and before
- * the projection of attention, where they move into the rows of the value layer: there a few channels reach a hundred times as far as the others,
- * too. Both are our addition. (Values less their mean would give the same attention, but quantize worse at few bits.)
+ * The same factors, without a shift, are applied behind GELU, where they become a multiplication that is fused into the layer before it,
+ * and before the projection of attention, where they move into the rows of the value layer: there a few channels reach a hundred times as
+ * far as the others, too. Both are our addition. (Values less their mean would give the same attention, but quantize worse at few bits.)
  */
 
-/** 0.5 is SmoothQuant's default; reach and largest weight (SmoothQuant's) or root mean squares. The least product of errors at REFERENCE_BITS wins. */
+/**
+ * 0.5 is SmoothQuant's default; reach and largest weight (SmoothQuant's) or root mean squares. The least product of errors at
+ * REFERENCE_BITS wins.
+ */
 const EXPONENTS = [0.4, 0.5, 0.6, 0.75]
 /** For factors of the reach alone, or nearly so. */
 const REPQ_EXPONENTS = [0.75, 1]
@@ -34,7 +39,10 @@ const SAMPLES_COMPARED = 1024
 /** What compensation leaves of the error of plainly rounded weights, about. */
 const COMPENSATED = 0.5
 
-/** Rows by which reaches are known at all: with fewer (one an image is what a head reads) factors would follow them, and other images be clipped. */
+/**
+ * Rows by which reaches are known at all: with fewer (one an image is what a head reads) factors would follow them, and other images be
+ * clipped.
+ */
 export const FEWEST_ROWS = 32
 
 /** A channel that departs from its shift by no more than this much of its mean is constant: the rest is rounding. */
@@ -202,7 +210,9 @@ export function smoothingFactor(
   })
 }
 
-/** Expected squared error of the layers' outputs per row, from quantized inputs plus from quantized weights, errors taken as uncorrelated. */
+/**
+ * Expected squared error of the layers' outputs per row, from quantized inputs plus from quantized weights, errors taken as uncorrelated.
+ */
 async function foldLoss(weights: Tensor[], observation: Observation, fold: Fold, breathe: ReturnType<typeof breather>): Promise<number> {
   const { width } = observation
   const folded = await foldObservation(fewerSamples(observation), fold, breathe)

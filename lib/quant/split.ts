@@ -3,12 +3,12 @@ import { type Graph, inputsOf, type NodeOf, type Tensor } from '../graph/graph.j
 import { type LinearNode, tensorOf } from './operands.js'
 
 /**
- * Outlier channel splitting (Zhao et al., ICML 2019) between the two layers of an MLP: a hidden channel becomes n equal ones, and what the layer behind
- * multiplies it with is divided by n. The float model is unchanged.
+ * Outlier channel splitting (Zhao et al., ICML 2019) between the two layers of an MLP: a hidden channel becomes n equal ones, and what the
+ * layer behind multiplies it with is divided by n. The float model is unchanged.
  *
- * A channel matters by reach x largest weight, whatever factor is moved between the two. A few trained models have one channel for which this product is
- * a hundred times that of the others: as it is, it sets the step of its whole edge and of every row of the weight behind. How many copies are worth
- * their time is our choice: at most EXTRA channels a layer, and none where channels are alike.
+ * A channel matters by reach x largest weight, whatever factor is moved between the two. A few trained models have one channel for which
+ * this product is a hundred times that of the others: as it is, it sets the step of its whole edge and of every row of the weight behind.
+ * How many copies are worth their time is our choice: at most EXTRA channels a layer, and none where channels are alike.
  */
 
 /** New channels in a layer: kernels take inputs by 32. */

@@ -9,9 +9,10 @@ import { inverseVariances } from './row-weights.js'
 
 /**
  * Rows of the residual stream by which its codes are chosen. Predictions hang on a few of them: the class token, and in some trained models
- * tokens hundreds of times as large as the others, which all others attend to. Rows spread evenly hardly contain them. So rows are drawn, with replacement, as often as
- * the predictions mind an error of the row after LayerNorm: E[|g|^2] sigma^2, with gradients g that have the second moments of those of a
- * log-likelihood at labels drawn from the model (signGradients, fisher.ts) and sigma the standard deviation of the row, by which an error is divided.
+ * tokens hundreds of times as large as the others, which all others attend to. Rows spread evenly hardly contain them. So rows are drawn,
+ * with replacement, as often as the predictions mind an error of the row after LayerNorm: E[|g|^2] sigma^2, with gradients g that have the
+ * second moments of those of a log-likelihood at labels drawn from the model (signGradients, fisher.ts) and sigma the standard deviation of
+ * the row, by which an error is divided.
  */
 
 /** Images looked at. */
@@ -22,7 +23,10 @@ const ROWS = 1024
 export interface DrawnRows {
   /** Of the rows of the first images, ascending. */
   numbers: Int32Array
-  /** Among how many rows of an image the predictions are shared out, (sum w)^2 / sum w^2 for rows that are drawn as often as w; mean over images. */
+  /**
+   * Among how many rows of an image the predictions are shared out, (sum w)^2 / sum w^2 for rows that are drawn as often as w; mean over
+   * images.
+   */
   rowsAnImage: number
 }
 

@@ -6,15 +6,19 @@ import { turnableStreams } from './rotate.js'
 import { edgeLoss, roundingLoss } from './smooth.js'
 
 /**
- * Which residual streams gain by a rotation (rotate.ts), told before any code is searched. What it changes most are roundings of what LayerNorm writes together with
- * the weights behind it, and with full coverage those of the stream itself. Losses of different edges are in different units, so that their ratios count,
- * each edge's alike: a stream is turned where the geometric mean of the ratios falls. Our definition.
+ * Which residual streams gain by a rotation (rotate.ts), told before any code is searched. What it changes most are roundings of what
+ * LayerNorm writes together with the weights behind it, and with full coverage those of the stream itself. Losses of different edges are in
+ * different units, so that their ratios count, each edge's alike: a stream is turned where the geometric mean of the ratios falls. Our
+ * definition.
  */
 
 /** By edge. */
 export type StreamLosses = Map<string, number>
 
-/** Operands whose roundings a rotation changes: what LayerNorm writes behind streams that can be turned, and what of these streams is stored. */
+/**
+ * Operands whose roundings a rotation changes: what LayerNorm writes behind streams that can be turned, and what of these streams is
+ * stored.
+ */
 export function streamOperands(graph: Graph, operands: ActivationOperand[]): ActivationOperand[] {
   const concerned = new Set(
     [...turnableStreams(graph).values()].flatMap(({ edges, norms }) => [...edges, ...norms.map(({ output }) => output)]),

@@ -8,10 +8,14 @@ export interface Column {
   align?: 'left' | 'right'
 }
 
-/** Text without control characters and marks of direction, with which a label could move the cursor, colour or reorder what others printed. */
+/**
+ * Text without control characters and marks of direction, with which a label could move the cursor, colour or reorder what others printed.
+ */
 export const printable = (text: string): string => text.replace(/[\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '\ufffd')
 
-/** Cells in aligned columns, two spaces apart, a rule under the titles, everything {@link printable}. Every row must have one cell a column. */
+/**
+ * Cells in aligned columns, two spaces apart, a rule under the titles, everything {@link printable}. Every row must have one cell a column.
+ */
 export function table(columns: Column[], contents: string[][]): string {
   const rows = contents.map((row) => row.map(printable))
   const widths = columns.map((column, c) => Math.max(column.title.length, ...rows.map((row) => row[c].length)))

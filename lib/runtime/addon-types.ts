@@ -27,8 +27,8 @@ export interface Constant {
 }
 
 /**
- * See native/ops/encode.h. `table` (512 bytes) is absent for consecutive levels; `inverseSteps` (a float a column, padded to a multiple of 16)
- * where all columns have one step. Only linear layers and LayerNorm take the latter.
+ * See native/ops/encode.h. `table` (512 bytes) is absent for consecutive levels; `inverseSteps` (a float a column, padded to a multiple of
+ * 16) where all columns have one step. Only linear layers and LayerNorm take the latter.
  */
 export interface PlanEncoder {
   inverseStep: number
@@ -64,7 +64,8 @@ export type PlanFunction = 'identity' | 'gelu' | 'geluSlope'
 
 /**
  * One kernel call. A target `y` holds codes (one byte an element) when `encode` is there, else float32. Field by field these are the
- * structs of native/ops. `name` is that of the (first) node that it computes; of an observer, a sum or a copy into the output, what was asked for.
+ * structs of native/ops. `name` is that of the (first) node that it computes; of an observer, a sum or a copy into the output, what was
+ * asked for.
  */
 export type PlanOp = { name: string } & (
   | {
@@ -181,18 +182,19 @@ export interface Plan {
 export interface NativeBlob {
   readonly byteLength: number
   /**
-   * Copies bytes out (the state of observers; must not be called while a run that writes them is under way). Throws when the mapped file was
-   * changed.
+   * Copies bytes out (the state of observers; must not be called while a run that writes them is under way). Throws when the mapped file
+   * was changed.
    */
   read(offset: number, target: Uint8Array): void
 }
 
 export interface NativeSession {
   /**
-   * Queues a run and returns its number. `input` and `output` hold `images` times inputBytes and outputBytes. `nanoseconds` has an element for
-   * each op, to which its time is added; with null nothing is measured. They belong to native code until
-   * `done` is called, so nobody else may reach them. That happens exactly once and never before run returns: with null, or with an Error
-   * (code 'ABORTED' after cancel or dispose, 'REFUSED' when a value of the input is not finite). `progress` gets the number of images finished, at most 20 times a second.
+   * Queues a run and returns its number. `input` and `output` hold `images` times inputBytes and outputBytes. `nanoseconds` has an element
+   * for each op, to which its time is added; with null nothing is measured. They belong to native code until `done` is called, so nobody
+   * else may reach them. That happens exactly once and never before run returns: with null, or with an Error (code 'ABORTED' after cancel
+   * or dispose, 'REFUSED' when a value of the input is not finite). `progress` gets the number of images finished, at most 20 times a
+   * second.
    */
   run(
     input: Float32Array,
@@ -247,15 +249,16 @@ export interface Addon {
   /** Zeroed. */
   allocateBlob(byteLength: number): NativeBlob
   /**
-   * The file, read in place, see native/plan/mapped_file.h. The descriptor may be closed afterwards. Throws where files cannot be mapped: read
-   * it instead.
+   * The file, read in place, see native/plan/mapped_file.h. The descriptor may be closed afterwards. Throws where files cannot be mapped:
+   * read it instead.
    */
   mapFile(descriptor: number): NativeBlob
   /** A part of a blob, which lives on with it. offset: a multiple of 64. */
   sliceBlob(blob: NativeBlob, offset: number, byteLength: number): NativeBlob
   /**
-   * path: a name of {@link paths}, '' for the fastest that runs, or 'cuda:0', a device of {@link cuda}. Runs of up to `threads` threads allocate
-   * nothing, but for the first on a device, which allocates its memory. Throws when the plan does not fit its buffers, or the device cannot be used.
+   * path: a name of {@link paths}, '' for the fastest that runs, or 'cuda:0', a device of {@link cuda}. Runs of up to `threads` threads
+   * allocate nothing, but for the first on a device, which allocates its memory. Throws when the plan does not fit its buffers, or the
+   * device cannot be used.
    */
   createSession(plan: Plan, path: string, threads: number): NativeSession
   /** For the ops that paths implement apart, the slowest path with the same implementation as that of this name, which has to be built. */

@@ -44,8 +44,8 @@ export function choosePath(name?: string): NativePath['name'] {
 let warned = false
 
 /**
- * What a name means on this machine: the CPU, or one CUDA device. 'auto' is the first CUDA device that runs, else the CPU, with one warning for the
- * process that says why.
+ * What a name means on this machine: the CPU, or one CUDA device. 'auto' is the first CUDA device that runs, else the CPU, with one warning
+ * for the process that says why.
  *
  * @throws Error when a CUDA device is asked for that cannot be used, with the reason; TypeError for what is no name of a device
  */

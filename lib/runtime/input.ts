@@ -3,7 +3,10 @@
  * that it sees, which frees the memory under their feet.
  */
 
-/** Floats copied between two chances for the event loop, 1 MiB: 256 pages of 4 KiB, and as many of the input. Fresh ones were seen to take 11 microseconds each, 6 ms in all. */
+/**
+ * Floats copied between two chances for the event loop, 1 MiB: 256 pages of 4 KiB, and as many of the input. Fresh ones were seen to take
+ * 11 microseconds each, 6 ms in all.
+ */
 const SLICE = 1 << 18
 
 /** Fresh memory costs more than a copy, so one buffer is kept for the next run; larger ones are freed. 16 MiB. */
@@ -49,7 +52,10 @@ export class InputCopier {
   }
 }
 
-/** Calls `run`, which queues a run before it returns, when all copies that were begun before are complete: runs keep the order of their calls. */
+/**
+ * Calls `run`, which queues a run before it returns, when all copies that were begun before are complete: runs keep the order of their
+ * calls.
+ */
 export async function withoutCopy<T>(signal: AbortSignal | undefined, run: () => Promise<T>): Promise<T> {
   return last === null ? run() : (await inTurn(() => {}, 0, signal, run)).run
 }

@@ -29,7 +29,9 @@ export interface OpTime {
   op: PlanOp['op']
   /** The name of the op: that of the first node that it computes. */
   name: string
-  /** Time of all its calls, one for every batch of images, from the first task to the last; on a CUDA device between two events around it. */
+  /**
+   * Time of all its calls, one for every batch of images, from the first task to the last; on a CUDA device between two events around it.
+   */
   nanoseconds: number
 }
 
@@ -60,7 +62,8 @@ export class Session {
   }
 
   /**
-   * @param input the floats of all images; copied first unless it is lent, in slices when there are many, so leave it as it is until the promise settles
+   * @param input the floats of all images; copied first unless it is lent, in slices when there are many, so leave it as it is until the
+   *   promise settles
    * @returns the outputs of all images
    * @throws RangeError when a value is not finite, which codes could not tell
    */

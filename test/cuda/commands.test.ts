@@ -6,7 +6,10 @@ import { writeDigits } from '../support/digit-files.js'
 import { DIGITS } from '../support/digits.js'
 import { temporaryFolder } from '../support/folder.js'
 
-/** The built command line on a CUDA device, and when its driver fails: a simulator of it is told to by variables that it reads when it is opened. */
+/**
+ * The built command line on a CUDA device, and when its driver fails: a simulator of it is told to by variables that it reads when it is
+ * opened.
+ */
 
 const ROOT = resolve(__dirname, '../..')
 

@@ -62,9 +62,10 @@ async function both(graph: Graph, scheme: Scheme | null, pixels: Float32Array, i
 const distance = (a: Float32Array, b: Float32Array): number => a.reduce((most, x, i) => Math.max(most, Math.abs(x - b[i])), 0)
 
 /**
- * An op on a device may be one step of a code beside the CPU where the value before rounding is within 3e-5 of the middle between two levels, and
- * layers behind it carry that on. Noise in pixels moves the first codes by a step and is carried on alike: outputs differ by twice as much at most, since
- * either is one draw of the rounding errors of the model. Classes are the same where the margin is larger than what both may move.
+ * An op on a device may be one step of a code beside the CPU where the value before rounding is within 3e-5 of the middle between two
+ * levels, and layers behind it carry that on. Noise in pixels moves the first codes by a step and is carried on alike: outputs differ by
+ * twice as much at most, since either is one draw of the rounding errors of the model. Classes are the same where the margin is larger than
+ * what both may move.
  */
 function expectNear({ expected, found, sensitivity }: Both, images: number): void {
   const classes = expected.length / images

@@ -32,7 +32,9 @@ const whole = (space: View['space'], offset: number, bytes: number, blob?: numbe
   ...(blob !== undefined && { blob }),
 })
 
-/** A plan of some ops of another one, which finds `arena` as they do and returns the output and, behind it, what is in the arena afterwards. */
+/**
+ * A plan of some ops of another one, which finds `arena` as they do and returns the output and, behind it, what is in the arena afterwards.
+ */
 function partOf(plan: Plan, ops: PlanOp[], arena: Uint8Array): Plan {
   const bytes = arena.length
   const behind = round64(plan.outputBytes)

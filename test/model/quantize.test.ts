@@ -138,7 +138,10 @@ it.each<[object, RegExp]>([
   ],
   [{ without: ['search'], preset: 'minmax' }, /the preset minmax has no part "search"; its parts are none/],
   [{ without: ['greedy-mp'], preset: 'mptq', averageBits: 5 }, /averageBits needs the part 'greedy-mp', which without leaves out/],
-  [{ without: ['allocation'], allocation: 'greedy', averageBits: 5 }, /the allocation 'greedy' is the part that without: \['allocation'\] leaves out/],
+  [
+    { without: ['allocation'], allocation: 'greedy', averageBits: 5 },
+    /the allocation 'greedy' is the part that without: \['allocation'\] leaves out/,
+  ],
   [{ without: ['allocation'], maxDrop: 1 }, /maxDrop and without: \['allocation'\], which .* exclude each other/],
   [{ without: ['allocation'], objective: 'latency', averageBits: 5 }, /'latency' and without: \['allocation'\], which .* exclude each/],
   [{ allocation: 'even', objective: 'latency', averageBits: 5 }, /'latency' and the allocation 'even', which .* exclude each other/],

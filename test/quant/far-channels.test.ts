@@ -8,7 +8,10 @@ import { smallVit } from '../support/small-vit.js'
 
 const WIDTH = 12
 
-/** Rows of noise; of every eighth the channel 3 is far, and the channel 7 nearly as far in others, each along with something in all channels. */
+/**
+ * Rows of noise; of every eighth the channel 3 is far, and the channel 7 nearly as far in others, each along with something in all
+ * channels.
+ */
 function rows(count: number): Float32Array {
   const noise = normals(1, count * WIDTH)
   const [first, second] = [normals(2, WIDTH), normals(3, WIDTH)]

@@ -30,7 +30,10 @@ async function withOutlier(): Promise<Graph> {
   return graph
 }
 
-/** Nothing but 1 and -1 is in any token, which every code holds exactly, and layers add nothing to it: what a rotation makes of them fills all values between. */
+/**
+ * Nothing but 1 and -1 is in any token, which every code holds exactly, and layers add nothing to it: what a rotation makes of them fills
+ * all values between.
+ */
 async function ofSigns(): Promise<Graph> {
   const graph = await smallVit()
   const sign = (_: number, i: number, width: number) => (((i % width) + Math.floor(i / width)) % 2 ? 1 : -1)

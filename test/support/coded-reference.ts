@@ -5,9 +5,9 @@ import { unpackWeight } from '../../lib/runtime/blobs.js'
 import { gelu, layernorm, type Matrix, matrix, mean, merge, patchify, scaleOf, windowsIn } from './reference.js'
 
 /**
- * What a quantized graph means: every operand of a matrix product is replaced by its nearest level, products of levels are exact integers, and
- * everything between is rounded to float32 where the contracts of native/ops round. With full coverage every stored edge is its nearest level.
- * Written without plans, views or packed orders.
+ * What a quantized graph means: every operand of a matrix product is replaced by its nearest level, products of levels are exact integers,
+ * and everything between is rounded to float32 where the contracts of native/ops round. With full coverage every stored edge is its nearest
+ * level. Written without plans, views or packed orders.
  */
 
 const { fround } = Math

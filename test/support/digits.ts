@@ -18,7 +18,9 @@ export function digits(split: 'train' | 'test', perClass?: number): Dataset {
   )
 }
 
-/** Makes a checkpoint of {@link DIGITS} with its first block alone: it reads no digits any more, and is quantized in a sixth of the time. */
+/**
+ * Makes a checkpoint of {@link DIGITS} with its first block alone: it reads no digits any more, and is quantized in a sixth of the time.
+ */
 export async function writeFirstBlock(folder: string): Promise<void> {
   mkdirSync(folder)
   const config = JSON.parse(readFileSync(join(DIGITS, 'config.json'), 'utf8'))

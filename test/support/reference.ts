@@ -150,8 +150,8 @@ export interface Window {
 }
 
 /**
- * The windows of an attention node, as Swin makes them: the map is rolled, its last window and the shifted part of that are told apart by number in
- * both directions, both are cut into windows, and different numbers do not see each other.
+ * The windows of an attention node, as Swin makes them: the map is rolled, its last window and the shifted part of that are told apart by
+ * number in both directions, both are cut into windows, and different numbers do not see each other.
  */
 export function windowsIn({ windows }: NodeOf<'attention'>, rows: number): Window[] {
   if (!windows) return [{ rows: Array.from({ length: rows }, (_, i) => i), attends: () => true }]

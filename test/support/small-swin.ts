@@ -3,8 +3,8 @@ import { randomSwinOf } from '../../lib/models/random.js'
 import type { SwinShape } from '../../lib/models/swin.js'
 
 /**
- * Maps of 12 x 8, 6 x 4, 3 x 2 and 2 x 1 rows: windows that are shifted in both directions, in one, that take the whole map, and rows that have no
- * neighbour to be merged with. No width is a multiple of anything.
+ * Maps of 12 x 8, 6 x 4, 3 x 2 and 2 x 1 rows: windows that are shifted in both directions, in one, that take the whole map, and rows that
+ * have no neighbour to be merged with. No width is a multiple of anything.
  */
 export const SMALL_SWIN: SwinShape = {
   channels: 3,

@@ -28,7 +28,9 @@ export function noise(seed: number, count: number): RawImage[] {
   }))
 }
 
-/** Of three times as many images of noise those whose two likeliest classes the model tells apart best, so that codes change few answers. */
+/**
+ * Of three times as many images of noise those whose two likeliest classes the model tells apart best, so that codes change few answers.
+ */
 export async function clearNoise(model: Model, seed: number, count: number): Promise<RawImage[]> {
   const images = noise(seed, 3 * count)
   const ratios = (await model.classify(images, { top: 2 })).map(([first, second]) => first.probability / second.probability)

@@ -21,8 +21,9 @@ import { encodeTensor, tensorSteps } from './weights.js'
 /**
  * The searches of all operands of a model, with the parts of a published preset that are switched on.
  *
- * Inputs of linear layers and their weights are searched together, by the error of the products. The operands of attention, and with full coverage the
- * residual stream and what GELU and softmax read, are searched alone, by their own squared error weighed by their own Fisher information.
+ * Inputs of linear layers and their weights are searched together, by the error of the products. The operands of attention, and with full
+ * coverage the residual stream and what GELU and softmax read, are searched alone, by their own squared error weighed by their own Fisher
+ * information.
  */
 
 export interface Widths {

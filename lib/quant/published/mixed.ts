@@ -12,11 +12,15 @@ import { type CodeSearches, FIXED_BITS, isFixed } from './code-searches.js'
 import { NARROWEST } from './parts.js'
 
 /**
- * Greedy MP (MPTQ-ViT) on a model: every stored operand is a unit, weights and activations apart; a code is searched again whenever its width changes, with
- * those of the others as they are. The divergence is measured on a few calibration images, by quantized models that run.
+ * Greedy MP (MPTQ-ViT) on a model: every stored operand is a unit, weights and activations apart; a code is searched again whenever its
+ * width changes, with those of the others as they are. The divergence is measured on a few calibration images, by quantized models that
+ * run.
  */
 
-/** Images whose predictions are compared, 32 at most, and only as many as this many multiplications allow: one measurement is about a fifth of a second. */
+/**
+ * Images whose predictions are compared, 32 at most, and only as many as this many multiplications allow: one measurement is about a fifth
+ * of a second.
+ */
 const IMAGES = 32
 const MULTIPLICATIONS = 1.4e10
 

@@ -4,7 +4,8 @@ import { type Calibration, observe, type RunOptions } from '../observe.js'
 import type { ActivationOperand } from '../operands.js'
 
 /**
- * What is known of the operands, by name: of an edge whose readers all read one and the same row (the class token before the head) only that row.
+ * What is known of the operands, by name: of an edge whose readers all read one and the same row (the class token before the head) only
+ * that row.
  */
 export async function observeRead(
   graph: Graph,

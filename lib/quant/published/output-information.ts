@@ -4,8 +4,9 @@ import type { Calibration, RunOptions } from '../observe.js'
 import type { Operands } from '../operands.js'
 
 /**
- * By edge the weights of squared errors of its columns: the Fisher information, from labels drawn from the float model's predictions, of what linear layers
- * write and of what no linear layer reads. (The gradient of the published code, of the divergence from the model to itself, is zero by construction.)
+ * By edge the weights of squared errors of its columns: the Fisher information, from labels drawn from the float model's predictions, of
+ * what linear layers write and of what no linear layer reads. (The gradient of the published code, of the divergence from the model to
+ * itself, is zero by construction.)
  */
 export type OutputInformation = (edge: string, width: number) => ArrayLike<number>
 

@@ -10,12 +10,13 @@ import { multiplyRows } from '../product.js'
 import { encodeTensor, roundTensor, tensorSteps, uncorrelatedLoss } from './weights.js'
 
 /**
- * The search of PTQ4ViT, on which both published systems sit: scales of an activation and of the weights that multiply it, by the error of the products,
+ * The search of PTQ4ViT, on which both published systems sit: scales of an activation and of the weights that multiply it, by the error of
+ * the products,
  *
  *   loss  =  sum_t sum_o h_o (W x_t - W' x'_t)_o^2,
  *
- * in alternating rounds, weights first. h is the Fisher information of the outputs. Candidates are sifted by what this error is for uncorrelated inputs;
- * of the few that are left the products are computed.
+ * in alternating rounds, weights first. h is the Fisher information of the outputs. Candidates are sifted by what this error is for
+ * uncorrelated inputs; of the few that are left the products are computed.
  */
 
 /** A linear layer that reads the activation. */

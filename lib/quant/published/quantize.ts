@@ -38,9 +38,9 @@ export interface PublishedGraph extends Divergence {
 const WIDEST = 8
 
 /**
- * TSPTQ-ViT and MPTQ-ViT as published, and the baseline that they are measured by: ideas of the papers alone, one scale for a tensor, every layer calibrated
- * on float inputs. The patch embedding has 8 bits (its weight a scale for each row, where scales are searched at all), and so has what is never stored.
- * What the papers leave open is our definition and stands where it is made.
+ * TSPTQ-ViT and MPTQ-ViT as published, and the baseline that they are measured by: ideas of the papers alone, one scale for a tensor, every
+ * layer calibrated on float inputs. The patch embedding has 8 bits (its weight a scale for each row, where scales are searched at all), and
+ * so has what is never stored. What the papers leave open is our definition and stands where it is made.
  *
  * @throws Error for an average without Greedy MP, one that cannot be reached, and widths out of range
  */

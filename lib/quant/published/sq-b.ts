@@ -14,8 +14,8 @@ import { ProductSearch } from './product-search.js'
  *
  *   eps_j = R_j^a / max_o |W_oj|^(1-a),  R_j = max_t |Y_tj - mu_j|,
  *
- * which is folded into LayerNorm and into the layers that read it. The exponent is searched by the error of the products, per tensor and at the widths asked
- * for; to leave a LayerNorm alone is a candidate as well. The float model is unchanged.
+ * which is folded into LayerNorm and into the layers that read it. The exponent is searched by the error of the products, per tensor and at
+ * the widths asked for; to leave a LayerNorm alone is a candidate as well. The float model is unchanged.
  */
 
 const EXPONENTS = [0.25, 0.4, 0.5, 0.6, 0.75]
