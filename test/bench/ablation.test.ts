@@ -4,7 +4,7 @@ const run = benchOnDigits('ablation.mjs')
 
 interface Row {
   setting: string
-  without: string
+  contestant: string
   drop: number
   divergence: number
 }
@@ -16,13 +16,34 @@ it('measures the preset, then without each part that is asked for, but without n
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line))
-  const partial = ['', 'sequence'].map((without) => ['partial, W4A4', without])
-  const full = ['', 'sequence', 'o2sf'].map((without) => ['fully quantized, average 4', without])
-  expect(rows.map(({ setting, without }) => [setting, without])).toEqual([...partial, ...full])
+  const partial = ['best', 'without sequence'].map((contestant) => ['partial, W4A4', contestant])
+  const full = ['best', 'without sequence', 'without o2sf'].map((contestant) => ['fully quantized, average 4', contestant])
+  expect(rows.map(({ setting, contestant }) => [setting, contestant])).toEqual([...partial, ...full])
   for (const row of rows) {
     expect(row).toMatchObject({ bench: 'ablation', model: MODEL, draws: 1, drop: expect.any(Number) })
     expect(row.divergence).toBeGreaterThan(0)
   }
+})
+
+it('measures parts of mptq by themselves, too', () => {
+  const { status, stdout } = run('--preset', 'mptq', '--setting', 'partial', '--without', 'v2sf,o2sf', '--json', '--model', MODEL)
+  expect(status).toBe(0)
+  const labels = stdout
+    .trim()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as Row).contestant)
+  expect(labels).toEqual(['mptq', 'without v2sf', 'none of search, fisher, v2sf, sq-b, opt-m', 'v2sf alone'])
+})
+
+it.each([
+  [['--preset', 'tsptq'], '--preset must be best or mptq, not tsptq'],
+  [['--preset', 'mptq', '--without', 'refit'], 'mptq has no part refit; its parts are search, fisher, v2sf'],
+  [['--model', 'vit'], '--model must be vit-cifar10 or swin-cifar10 or vit-tiny-imagenet, not vit'],
+  [['--draws', 'two'], '--draws must be a whole number from 1 to 99, not two'],
+])('refuses %j', (options, message) => {
+  const { status, stderr } = run(...options)
+  expect(status).not.toBe(0)
+  expect(stderr).toContain(message)
 })
 
 it('says what each part does, and which models it does not find', () => {
