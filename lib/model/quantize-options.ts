@@ -150,12 +150,11 @@ function checkChoices({ preset, coverage, allocation, objective, averageBits, ma
     throw new TypeError(`${name} must be ${known.map((each) => `'${each}'`).join(' or ')}, not '${value}'`)
   }
   if (allocation !== undefined && !isBest(preset)) throw new TypeError(`allocation is an option of the preset best, not of ${preset}`)
-  if (looksFor(allocation) && averageBits === undefined && maxDrop === undefined) {
+  // 'even' also says what is left out for times, which any widths may want.
+  if (allocation !== undefined && allocation !== 'even' && averageBits === undefined && maxDrop === undefined) {
     throw new TypeError(`the allocation '${allocation}' spreads an average: give averageBits or maxDrop`)
   }
 }
-
-const looksFor = (allocation: QuantizeOptions['allocation']): boolean => allocation === 'knapsack' || allocation === 'greedy'
 
 function checkWith({ with: extras, without, preset }: QuantizeOptions): void {
   if (extras === undefined) return

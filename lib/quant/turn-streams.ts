@@ -55,8 +55,8 @@ export function streamsThatGain(graph: Graph, before: StreamLosses, after: Strea
   for (const [place, { edges, norms }] of turnableStreams(graph)) {
     const names = [...edges, ...norms.map(({ output }) => output)].filter((name) => before.has(name))
     const logarithms = names.map((name) => Math.log((after.get(name) as number) / (before.get(name) as number)))
-    // An edge that is always 0 has no loss before or after.
-    const change = logarithms.filter(Number.isFinite).reduce((sum, each) => sum + each, 0)
+    // Of an edge without any loss, before or after, nothing is known; one that would get its first, or lose all, decides alone.
+    const change = logarithms.filter((each) => !Number.isNaN(each)).reduce((sum, each) => sum + each, 0)
     if (change < 0) gain.add(place)
   }
   return gain

@@ -111,7 +111,7 @@ describe('quantize', () => {
   })
 
   test('parts of the preset can be left out, and the output says so', async () => {
-    const options = ['--bits', '4', '--calibration-images', '8', '--without', 'sequence,bias']
+    const options = ['--bits', '4', '--calibration-images', '8', '--without', 'sequence, bias']
     const outcome = await quantize(at('less.fewbit'), ...options)
     expect(outcome.stdout).toMatch(/^preset +best, without bias, without sequence, full coverage\n/m)
     expect(oneJsonLine(await quantize(at('less.fewbit'), ...options, '--json'))).toMatchObject({
@@ -160,6 +160,9 @@ describe('quantize', () => {
     const refused = await fewbit(['quantize', at('missing'), '--calibrate', at('missing'), '-o', at('x.fewbit'), '--report', folder])
     expect(refused).toMatchObject({ code: 1, stdout: '' })
     expect(refused.stderr).toMatch(/it is a folder/)
+    const both = ['-o', at('both.fewbit'), '--report', at('./both.fewbit')]
+    expect((await fewbit(['quantize', DIGITS, '--calibrate', at('calibration'), ...both])).stderr).toMatch(/--report and --output are both/)
+    expect(existsSync(at('both.fewbit'))).toBe(false)
   })
 
   test.each(['read', 'observe'])('an abort at the stage %s leaves no file behind', async (stage) => {

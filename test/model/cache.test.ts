@@ -44,6 +44,15 @@ it('gives the same model again without a search', async () => {
   expect(await readdir(cache)).toHaveLength(2)
 })
 
+it('does not keep what a report needs, and estimates the search that it takes', async () => {
+  const cache = join(folder.path, 'report')
+  const heard: string[] = []
+  const onEstimate = () => heard.push('estimate')
+  const onReport = () => void heard.push('report')
+  for (const more of [{}, {}, { onReport }]) await call(cache, { ...more, onEstimate })
+  expect(heard).toEqual(['estimate', 'estimate', 'report'])
+})
+
 it('keeps other widths, images and presets apart, and damages for all widths, more of them for averages that need more', async () => {
   const cache = join(folder.path, 'apart')
   const widths = async () => {

@@ -1,5 +1,10 @@
+import { breather } from '../../lib/codes/breathe.js'
 import { observationOf } from '../../lib/codes/observation.js'
-import { columnsOf, middles, smoothingFactor } from '../../lib/quant/smooth.js'
+import { observe } from '../../lib/quant/observe.js'
+import { findOperands } from '../../lib/quant/operands.js'
+import { columnsOf, FEWEST_ROWS, middles, smooth, smoothingFactor } from '../../lib/quant/smooth.js'
+import { normals } from '../support/random.js'
+import { smallVit } from '../support/small-vit.js'
 
 const weight = { shape: [2, 3], data: Float32Array.from([0.5, -4, 1, -0.25, 2, 3]) }
 // Ranges -1..3, 2..10 and -6..0.
@@ -29,4 +34,16 @@ it('has SQ-b: SmoothQuant around the mean', () => {
   factor.forEach((f, j) => {
     expect(f).toBeCloseTo(expected[j], 6)
   })
+})
+
+it('leaves alone what was seen in few rows: the head reads one row of an image', async () => {
+  const graph = await smallVit({ distillationHead: false, distillationToken: false })
+  const { activations } = findOperands(graph)
+  const { rows, width } = graph.edges.get(graph.input) as { rows: number; width: number }
+  for (const images of [FEWEST_ROWS - 1, 4 * FEWEST_ROWS]) {
+    const { observations } = await observe(graph, activations, { pixels: normals(1, images * rows * width), images })
+    const smoothed = await smooth(graph, activations, observations, breather(undefined))
+    const same = (name: string) => smoothed.graph.constants.get(name) === graph.constants.get(name)
+    expect([images, same('head.weight'), same('layers.1.mlp.fc1.weight')]).toEqual([images, images < FEWEST_ROWS, false])
+  }
 })

@@ -1,7 +1,7 @@
 import { breather } from '../../lib/codes/breathe.js'
 import type { Graph } from '../../lib/graph/graph.js'
 import { observe } from '../../lib/quant/observe.js'
-import { findOperands } from '../../lib/quant/operands.js'
+import { findOperands, type LinearNode } from '../../lib/quant/operands.js'
 import { quantizerOf } from '../../lib/quant/quantizer.js'
 import { rotate } from '../../lib/quant/rotate.js'
 import { streamLosses, streamOperands, streamsThatGain } from '../../lib/quant/turn-streams.js'
@@ -37,12 +37,13 @@ async function withOutlier(): Promise<Graph> {
 async function ofSigns(): Promise<Graph> {
   const graph = await smallVit()
   const sign = (_: number, i: number, width: number) => (((i % width) + Math.floor(i / width)) % 2 ? 1 : -1)
-  change(graph, 'embeddings.prefix', (_, i, width) => sign(0, i, width))
-  change(graph, 'embeddings.positions', (x, i, width) => (i < 2 * width ? 0 * x : sign(0, i, width)))
-  for (const node of graph.nodes) {
-    if (node.op !== 'linear' || !(node.name.endsWith('fc2') || node.name.endsWith('projection') || node.name.startsWith('patch'))) continue
-    change(graph, node.weight, () => 0)
-    if (node.bias) change(graph, node.bias, () => 0)
+  // The first two tokens are the prefix, to which positions are added.
+  change(graph, 'embeddings.prefix', sign)
+  change(graph, 'embeddings.positions', (_, i, width) => (i < 2 * width ? 0 : sign(0, i, width)))
+  const writers = graph.nodes.filter((node) => node.op === 'linear' && /^patch_embedding$|attention\.output$|fc2$/.test(node.name))
+  expect(writers).toHaveLength(5)
+  for (const node of writers as LinearNode[]) {
+    for (const name of [node.weight, node.bias as string]) change(graph, name, () => 0)
   }
   return graph
 }
@@ -81,51 +82,16 @@ describe.each(['full', 'partial'] as const)('with %s coverage', (coverage) => {
   })
 })
 
-test('the geometric mean over edges decides, each stream by itself', async () => {
+test.each([
+  ['less than the geometric mean before', [4, 1], [1, 3.9], 1],
+  ['more than that', [4, 1], [1, 4.1], 0],
+  ['nothing known of an edge that is always 0', [0, 1], [0, 0.9], 1],
+  ['the same, and more', [0, 1], [0, 1.1], 0],
+  ['a loss where there was none', [0, 1], [1e-9, 0.1], 0],
+  ['no loss where there was one', [1e-9, 1], [0, 10], 1],
+])('the geometric mean over edges decides: %s', async (_, before, after, streams) => {
   const graph = await smallVit()
-  const [first, second] = streamOperands(graph, findOperands(graph, 'partial').activations).map(({ name }) => name)
-  const gainsBy = (
-    after: [string, number][],
-    before: [string, number][] = [
-      [first, 4],
-      [second, 1],
-    ],
-  ) => streamsThatGain(graph, new Map(before), new Map(after)).size
-  expect(
-    gainsBy([
-      [first, 1],
-      [second, 3.9],
-    ]),
-  ).toBe(1)
-  expect(
-    gainsBy([
-      [first, 1],
-      [second, 4.1],
-    ]),
-  ).toBe(0)
-  // Nothing is known of an edge that is always 0.
-  expect(
-    gainsBy(
-      [
-        [first, 0],
-        [second, 0.9],
-      ],
-      [
-        [first, 0],
-        [second, 1],
-      ],
-    ),
-  ).toBe(1)
-  expect(
-    gainsBy(
-      [
-        [first, 0],
-        [second, 1.1],
-      ],
-      [
-        [first, 0],
-        [second, 1],
-      ],
-    ),
-  ).toBe(0)
+  const names = streamOperands(graph, findOperands(graph, 'partial').activations).map(({ name }) => name)
+  const losses = (values: number[]) => new Map(values.map((loss, i) => [names[i], loss]))
+  expect(streamsThatGain(graph, losses(before), losses(after)).size).toBe(streams)
 })
