@@ -150,6 +150,7 @@ void tile_rows(const LinearCodes& op, const Tile& tile, int32_t* acc, Multiply m
   for (int row = tile.row_begin; row < tile.row_end; row += kRows) {
     const int rows = tile.row_end - row < kRows ? tile.row_end - row : kRows;
     multiply(row, rows);
+    if (has_activation(op)) activate(op, rows, tile.output_begin, tile.output_end, acc);
     finish_panels(op, encoders, row, rows, tile.output_begin, tile.output_end, acc);
   }
 }

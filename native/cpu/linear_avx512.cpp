@@ -13,6 +13,7 @@ namespace fewbit {
 namespace {
 
 constexpr int kRows = 6;
+constexpr int kFinishedRows = 24;  // at once
 constexpr int kPanels = kTileOutputs / 16;
 
 inline __m512i broadcast_dword(const uint8_t* x) {
@@ -160,17 +161,19 @@ void linear_codes_avx512(const LinearCodes& op, int task, void* scratch) {
   const Tile tile = linear_tile(op, task);
   const int panels = ceil_div(tile.output_end - tile.output_begin, 16);
   const TileFinisher finish(op, tile);
-  alignas(64) int32_t acc[kRows * kTileOutputs];
+  alignas(64) int32_t acc[kFinishedRows * kTileOutputs];
   if (const int rows = tile.row_end - tile.row_begin; rows <= kFewRows && panels == kPanels && op.weight_bits < 8) {
     const uint8_t* x = op.x + tile.row_begin * op.x_stride;
     (rows == 1 ? multiply_packed<1> : multiply_packed<2>)(op, x, tile.output_begin, acc);
     return finish(tile.row_begin, rows, acc);
   }
   const WeightRows weight = weight_rows(op, tile.output_begin, panels, scratch);
-  for (int row = tile.row_begin; row < tile.row_end; row += kRows) {
-    const int rows = tile.row_end - row < kRows ? tile.row_end - row : kRows;
-    multiply_of(rows, panels)(op.x + row * op.x_stride, op.x_stride, weight, ceil_div(op.inputs, 4), acc);
-    finish(row, rows, acc);
+  for (int row = tile.row_begin; row < tile.row_end; row += kFinishedRows) {
+    const int end = tile.row_end - row < kFinishedRows ? tile.row_end : row + kFinishedRows;
+    for (int t = row; t < end; t += kRows)
+      multiply_of(end - t < kRows ? end - t : kRows, panels)(op.x + t * op.x_stride, op.x_stride, weight, ceil_div(op.inputs, 4),
+                                                             acc + (t - row) * kTileOutputs);
+    finish(row, end - row, acc);
   }
 }
 

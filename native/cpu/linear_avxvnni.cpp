@@ -76,6 +76,7 @@ void linear_codes_avxvnni(const LinearCodes& op, int task, void* scratch) {
     for (int p = 0; p < panels; ++p)
       kMultiply[rows - 1](op.x + row * op.x_stride, op.x_stride, weight + p * panel_stride, ceil_div(op.inputs, 4),
                           acc + kBlockOutputs * p);
+    if (has_activation(op)) activate(op, rows, tile.output_begin, tile.output_end, acc);
     finish_panels(op, encoders, row, rows, tile.output_begin, tile.output_end, acc);
   }
 }

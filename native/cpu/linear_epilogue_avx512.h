@@ -50,59 +50,68 @@ class LevelBytes {
   __m512i table_[4];
 };
 
-// Whole rows of a tile that have one code, to bytes.
-class RowFinisher {
- public:
-  RowFinisher(const LinearCodes& op, const EncoderF32x16& encode, int output)
-      : op_(op),
-        encode_(encode),
-        round_(op.pre_activation),
-        output_(output),
-        columns_{{op, encode, Panel(output, 16)},
-                 {op, encode, Panel(output + 16, 16)},
-                 {op, encode, Panel(output + 32, 16)},
-                 {op, encode, Panel(output + 48, 16)}} {
-    static_assert(kTileOutputs == 64, "four vectors");
-    if (LevelBytes::serve(op)) levels_.emplace(op, encode);
+// Whole rows of a tile that have one code.
+template <class Column>
+FEWBIT_NOINLINE void finish_rows(const LinearCodes& op, const EncoderF32x16& code, int output, int row_begin, int rows,
+                                 const int32_t* acc) {
+  static_assert(kTileOutputs == 64, "four vectors");
+  const Column columns[] = {
+      {op, Panel(output, 16)}, {op, Panel(output + 16, 16)}, {op, Panel(output + 32, 16)}, {op, Panel(output + 48, 16)}};
+  if (op.y_float) {
+    float* const y = op.y_float + output;
+    const ptrdiff_t stride = op.y_float_stride;
+    for (ptrdiff_t t = row_begin; t < row_begin + rows; ++t, acc += kTileOutputs) {
+#pragma GCC unroll 4
+      for (int p = 0; p < 4; ++p) store(y + t * stride + 16 * p, columns[p](t, acc + 16 * p));
+    }
+    return;
   }
+  const EncoderF32x16 encode = code;
+  const F32x16 inverse[] = {encode.inverse_steps(output), encode.inverse_steps(output + 16), encode.inverse_steps(output + 32),
+                            encode.inverse_steps(output + 48)};
+  uint8_t* const y = op.y_codes + output;
+  const ptrdiff_t stride = op.y_codes_stride;
+  for (ptrdiff_t t = row_begin; t < row_begin + rows; ++t, acc += kTileOutputs) {
+    const auto value = [&](int p) { return mul(columns[p](t, acc + 16 * p), inverse[p]); };
+    _mm512_storeu_si512(y + t * stride, encode.scaled(value(0), value(1), value(2), value(3)));
+  }
+}
 
-  void operator()(ptrdiff_t t, const int32_t* acc) const {
-    _mm512_storeu_si512(op_.y_codes + t * op_.y_codes_stride + output_, levels_ ? bytes_of_levels(acc) : bytes(t, acc));
+// The same by a table of levels.
+FEWBIT_NOINLINE inline void finish_levels(const LinearCodes& op, const LevelBytes& table, int output, int row_begin, int rows,
+                                          const int32_t* acc) {
+  const LevelBytes bytes = table;
+  const Products products[] = {{op, output}, {op, output + 16}, {op, output + 32}, {op, output + 48}};
+  uint8_t* const y = op.y_codes + output;
+  const ptrdiff_t stride = op.y_codes_stride;
+  for (ptrdiff_t t = row_begin; t < row_begin + rows; ++t, acc += kTileOutputs) {
+    const auto value = [&](int p) { return products[p](acc + 16 * p); };
+    _mm512_storeu_si512(y + t * stride, bytes(value(0), value(1), value(2), value(3)));
   }
-
- private:
-  __m512i bytes_of_levels(const int32_t* acc) const {
-    const auto y = [&](int p) { return columns_[p].product(acc + 16 * p); };
-    return (*levels_)(y(0), y(1), y(2), y(3));
-  }
-  __m512i bytes(ptrdiff_t t, const int32_t* acc) const {
-    const auto y = [&](int p) { return mul(columns_[p].finish(op_, round_, t, acc + 16 * p), columns_[p].inverse); };
-    return encode_.scaled(y(0), y(1), y(2), y(3));
-  }
-
-  const LinearCodes& op_;
-  const EncoderF32x16& encode_;
-  const RoundingF32x16 round_;
-  const int output_;
-  const Column columns_[4];
-  std::optional<LevelBytes> levels_;
-};
+}
 
 // Rows of a tile of any width, a few at a time.
 class TileFinisher {
  public:
-  TileFinisher(const LinearCodes& op, const Tile& tile) : op_(op), encoders_(op.encode), tile_(tile) {
-    if (!op.y_codes || tile.output_end - tile.output_begin < kTileOutputs) return;
-    whole_.emplace(op, encoders_.usual, tile.output_begin);
-    if (encoders_.any(tile.row_begin, tile.row_end)) fine_.emplace(op, encoders_.fine, tile.output_begin);
+  TileFinisher(const LinearCodes& op, const Tile& tile)
+      : op_(op), encoders_(op.encode), tile_(tile), whole_(tile.output_end - tile.output_begin == kTileOutputs) {
+    if (whole_ && LevelBytes::serve(op)) {
+      levels_.emplace(op, encoders_.usual);
+      if (encoders_.any(tile.row_begin, tile.row_end)) fine_levels_.emplace(op, encoders_.fine);
+    }
+    with_column(op, [&](auto column) { finish_rows_ = finish_rows<typename decltype(column)::type>; });
   }
 
-  // acc: [rows][kTileOutputs] int32, 64-byte aligned, without correction.
-  FEWBIT_NOINLINE void operator()(int row, int rows, const int32_t* acc) const {
+  // acc: [rows][kTileOutputs] int32, 64-byte aligned, without correction; overwritten.
+  void operator()(int row, int rows, int32_t* acc) const {
+    if (!levels_ && has_activation(op_)) activate(op_, rows, tile_.output_begin, tile_.output_end, acc);
     if (!whole_) return finish_panels(op_, encoders_, row, rows, tile_.output_begin, tile_.output_end, acc);
-    encoders_.for_runs(row, row + rows, [&](int t, int end) {
-      const RowFinisher& finish = encoders_.is_fine(t) ? *fine_ : *whole_;
-      for (; t < end; ++t, acc += kTileOutputs) finish(t, acc);
+    encoders_.for_runs(row, row + rows, [&](int begin, int end) {
+      const int32_t* sums = acc + (begin - row) * kTileOutputs;
+      if (levels_)
+        finish_levels(op_, encoders_.is_fine(begin) ? *fine_levels_ : *levels_, tile_.output_begin, begin, end - begin, sums);
+      else
+        finish_rows_(op_, encoders_.of(begin), tile_.output_begin, begin, end - begin, sums);
     });
   }
 
@@ -110,7 +119,9 @@ class TileFinisher {
   const LinearCodes& op_;
   const RowEncoders encoders_;
   const Tile tile_;
-  std::optional<RowFinisher> whole_, fine_;
+  const bool whole_;
+  void (*finish_rows_)(const LinearCodes&, const EncoderF32x16&, int, int, int, const int32_t*) = nullptr;
+  std::optional<LevelBytes> levels_, fine_levels_;
 };
 
 }  // namespace
