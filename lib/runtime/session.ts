@@ -30,7 +30,8 @@ export interface OpTime {
   /** The name of the op: that of the first node that it computes. */
   name: string
   /**
-   * Time of all its calls, one for every batch of images, from the first task to the last; on a CUDA device between two events around it.
+   * Time of all its calls, one for every batch of images, from the first task to the last, over the number of threads where each made
+   * calls of its own; on a CUDA device between two events around it.
    */
   nanoseconds: number
 }

@@ -55,6 +55,8 @@ struct LinearCodes {
   uint8_t* y_codes;
   ptrdiff_t y_codes_stride;  // bytes
   Encoder encode;            // used with y_codes
+
+  int row_groups;  // see linear_tile
 };
 
 // Float. weight: [outputs rounded up to 16, / 16][inputs][16], zero padded. Accumulation order is free.
@@ -70,6 +72,7 @@ struct LinearF32 {
   ptrdiff_t residual_stride;
   float* y;
   ptrdiff_t y_stride;
+  int row_groups;  // see linear_tile
 };
 
 // Work is cut into tiles of kTileRows x kTileOutputs; a task is one tile, and tasks may run at the same time.
@@ -85,15 +88,21 @@ static constexpr int linear_tasks(int rows, int outputs) { return ceil_div(rows,
 // Of x, so much that it comes from far each time that all of it is read.
 constexpr ptrdiff_t kFarBytes = 1 << 20;
 
-// Neighbours share a panel of weights and take all rows in turn. Where that would fetch a large x for every panel, and the
-// weights are fewer, they share rows and take all outputs in turn.
+// Rows come in `row_groups` groups one after the other (0 is 1), so that threads that take a part of the tasks each have rows
+// of their own. In a group neighbours share a panel of weights and take all its rows in turn. Where that would fetch a large
+// x for every panel, and the weights are fewer, groups are as small as can be: neighbours share rows.
 template <class Op>
 static constexpr Tile linear_tile(const Op& op, int task) {
   const int row_tiles = ceil_div(op.rows, kTileRows), output_tiles = ceil_div(op.outputs, kTileOutputs);
   const ptrdiff_t x_bytes = op.rows * op.x_stride * ptrdiff_t(sizeof *op.x);
   const bool share_rows = op.rows > op.outputs && x_bytes > kFarBytes;
-  const int row = (share_rows ? task / output_tiles : task % row_tiles) * kTileRows;
-  const int output = (share_rows ? task % output_tiles : task / row_tiles) * kTileOutputs;
+  const int64_t groups = share_rows || op.row_groups > row_tiles ? row_tiles : op.row_groups > 1 ? op.row_groups : 1;
+  // Group g has the tiles of rows from g * row_tiles / groups on, each with all outputs.
+  const int64_t group = ((task / output_tiles + 1) * groups - 1) / row_tiles;
+  const int first = static_cast<int>(group * row_tiles / groups);
+  const int tiles = static_cast<int>((group + 1) * row_tiles / groups) - first;
+  const int row = (first + (task - first * output_tiles) % tiles) * kTileRows;
+  const int output = (task - first * output_tiles) / tiles * kTileOutputs;
   return {row, row + kTileRows < op.rows ? row + kTileRows : op.rows, output,
           output + kTileOutputs < op.outputs ? output + kTileOutputs : op.outputs};
 }

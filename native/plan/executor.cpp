@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <mutex>
 #include <stdexcept>
 #include <utility>
 
@@ -15,6 +16,12 @@ namespace {
 
 bool uniform(const View& view) { return view.rows == 1 || view.image_stride == view.rows * view.row_stride; }
 bool uniform(const std::optional<View>& view) { return !view || uniform(*view); }
+
+// Rows in as many groups as threads share them.
+void group_rows(LinearCodes* op, int threads) { op->row_groups = threads; }
+void group_rows(LinearF32* op, int threads) { op->row_groups = threads; }
+template <class Op>
+void group_rows(Op*, int) {}
 
 // One op of one pass, on a team.
 class OpRun {
@@ -106,7 +113,8 @@ class OpRun {
   template <class Kind, class Tasks, class Kernel>
   void matrices(const Kind& plan, bool all, Tasks tasks, Kernel kernel) const {
     if (all) {
-      const auto op = bind(plan, pass_, Rows{0, true, pass_.images});
+      auto op = bind(plan, pass_, Rows{0, true, pass_.images});
+      group_rows(&op, threads_);
       deal(tasks(op), [&](int task, void* scratch) { kernel(op, task, scratch); });
       return;
     }
@@ -128,24 +136,6 @@ class OpRun {
   uint8_t* const scratch_;
   const size_t thread_scratch_;
   const std::atomic<bool>& stop_;
-};
-
-// Adds the time until its end to a sum, or does nothing.
-class Stopwatch {
- public:
-  explicit Stopwatch(double* nanoseconds) : nanoseconds_(nanoseconds) {
-    if (nanoseconds_) start_ = std::chrono::steady_clock::now();
-  }
-  ~Stopwatch() {
-    if (!nanoseconds_) return;
-    *nanoseconds_ += std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - start_).count();
-  }
-  Stopwatch(const Stopwatch&) = delete;
-  Stopwatch& operator=(const Stopwatch&) = delete;
-
- private:
-  double* const nanoseconds_;
-  std::chrono::steady_clock::time_point start_;
 };
 
 size_t scratch_of(const LinearCodesOp& op) { return linear_codes_scratch(op.x.width); }
@@ -175,36 +165,82 @@ Plan validated(Plan plan) {
   return plan;
 }
 
+// Observers count on from image to image, and sums go to one place.
+bool in_order(const Plan& plan) {
+  return std::any_of(plan.ops.begin(), plan.ops.end(), [](const PlanOp& op) {
+    return std::holds_alternative<ObserveOp>(op.op) || std::holds_alternative<ProductSumOp>(op.op);
+  });
+}
+
 }  // namespace
+
+// What the passes of a run have in common.
+struct Executor::Run {
+  using Clock = std::chrono::steady_clock;
+
+  Team& team;
+  const RunArguments& arguments;
+  const std::atomic<bool>& stop;
+  const std::function<void(int64_t images)>& progress;
+  std::mutex mutex{};
+  int64_t done = 0;
+
+  Clock::time_point begin() const { return arguments.nanoseconds ? Clock::now() : Clock::time_point(); }
+  // Of an op, on which a part of the threads worked.
+  void end(size_t op, Clock::time_point begun, double part) {
+    if (!arguments.nanoseconds) return;
+    const double nanoseconds = std::chrono::duration<double, std::nano>(Clock::now() - begun).count();
+    std::lock_guard<std::mutex> lock(mutex);
+    arguments.nanoseconds[op] += part * nanoseconds;
+  }
+  void finished(int images) {
+    std::lock_guard<std::mutex> lock(mutex);
+    progress(done += images);
+  }
+};
 
 Executor::Executor(Plan plan, const Kernels& kernels, int threads)
     : plan_(validated(std::move(plan))),
       kernels_(kernels),
       thread_scratch_(scratch_of(plan_)),
       files_(files_of(plan_)),
-      arena_(plan_.arena_bytes),
-      scratch_(std::max(1, threads) * thread_scratch_) {}
+      in_order_(in_order(plan_)) {
+  make_room(std::max(1, threads));
+}
+
+void Executor::make_room(int threads) {
+  while (static_cast<int>(arenas_.size()) < (in_order_ ? 1 : threads)) arenas_.emplace_back(plan_.arena_bytes);
+  if (scratch_.size() < threads * thread_scratch_) scratch_ = AlignedBuffer(threads * thread_scratch_);
+}
 
 bool Executor::run(Team& team, const RunArguments& arguments, const std::atomic<bool>& stop,
                    const std::function<void(int64_t images)>& progress) {
-  const int threads = std::max(1, arguments.threads);
-  if (scratch_.size() < threads * thread_scratch_) scratch_ = AlignedBuffer(threads * thread_scratch_);
-  for (int first = 0; first < arguments.images; first += plan_.batch) {
-    const Pass pass{plan_, arena_.data(), static_cast<const uint8_t*>(arguments.input) + first * plan_.input_bytes,
-                    static_cast<uint8_t*>(arguments.output) + first * plan_.output_bytes,
-                    std::min(plan_.batch, arguments.images - first)};
-    const OpRun run(pass, kernels_, team, threads, scratch_.data(), thread_scratch_, stop);
-    for (size_t i = 0; i < plan_.ops.size(); ++i) {
-      if (stop.load(std::memory_order_relaxed)) return false;
-      const Stopwatch stopwatch(arguments.nanoseconds ? arguments.nanoseconds + i : nullptr);
-      std::visit(run, plan_.ops[i].op);
-    }
-    if (stop.load(std::memory_order_relaxed)) return false;
-    for (const MappedFile* file : files_)
-      if (!file->intact()) throw std::runtime_error(kFileChanged);
-    progress(first + pass.images);
+  const int images = arguments.images, threads = std::max(1, arguments.threads);
+  make_room(threads);
+  Run run{team, arguments, stop, progress};
+  const int size = in_order_ ? 0 : std::min(plan_.batch, images / threads);
+  const int passes = size ? images / size / threads * threads : 0;
+  team.parallel_for(passes, threads, [&](int pass, int thread) { run_pass(run, pass * size, size, thread, 1); });
+  for (int first = passes * size; first < images; first += plan_.batch)
+    run_pass(run, first, std::min(plan_.batch, images - first), 0, threads);
+  return !stop.load(std::memory_order_relaxed);
+}
+
+// On `threads` threads, or on `thread` alone.
+void Executor::run_pass(Run& run, int first, int images, int thread, int threads) const {
+  const Pass pass{plan_, arenas_[thread].data(), static_cast<const uint8_t*>(run.arguments.input) + first * plan_.input_bytes,
+                  static_cast<uint8_t*>(run.arguments.output) + first * plan_.output_bytes, images};
+  const OpRun op_run(pass, kernels_, run.team, threads, scratch_.data() + thread * thread_scratch_, thread_scratch_, run.stop);
+  const double part = double(threads) / std::max(1, run.arguments.threads);
+  for (size_t i = 0; i < plan_.ops.size(); ++i) {
+    if (run.stop.load(std::memory_order_relaxed)) return;
+    const auto begun = run.begin();
+    std::visit(op_run, plan_.ops[i].op);
+    run.end(i, begun, part);
   }
-  return true;
+  for (const MappedFile* file : files_)
+    if (!file->intact()) throw std::runtime_error(kFileChanged);
+  if (!run.stop.load(std::memory_order_relaxed)) run.finished(images);
 }
 
 }  // namespace fewbit

@@ -1,5 +1,9 @@
-// Runs a plan over images, `batch` at a time, each op divided among the threads of a team.
+// Runs a plan over images, at most `batch` in a pass. While there is a pass for every thread of a team, each makes passes of its
+// own, in an arena of its own: nobody waits, and no cache fetches what another wrote. The passes behind those are made one after
+// the other, each op divided among all threads.
 #pragma once
+
+#include <vector>
 
 #include "cpu/kernels.h"
 #include "plan/blob.h"
@@ -9,7 +13,7 @@ namespace fewbit {
 
 class Executor : public Runner {
  public:
-  // Throws std::invalid_argument when the plan does not hold (plan.h), std::bad_alloc without memory for its arena and for the
+  // Throws std::invalid_argument when the plan does not hold (plan.h), std::bad_alloc without memory for the arenas and the
   // scratch of `threads` threads.
   Executor(Plan plan, const Kernels& kernels, int threads);
 
@@ -19,15 +23,21 @@ class Executor : public Runner {
            const std::function<void(int64_t images)>& progress) override;
 
   const Plan& plan() const override { return plan_; }
-  size_t memory() const override { return arena_.size(); }
+  size_t memory() const override { return arenas_.size() * plan_.arena_bytes; }
 
  private:
+  struct Run;
+  void make_room(int threads);
+  void run_pass(Run& run, int first, int images, int thread, int threads) const;
+
   const Plan plan_;
   const Kernels& kernels_;
   const size_t thread_scratch_;                 // the largest that an op wants, a multiple of 64
   const std::vector<const MappedFile*> files_;  // that blobs of the plan are parts of
-  AlignedBuffer arena_;
-  AlignedBuffer scratch_;  // kept between runs
+  const bool in_order_;                         // images go through the plan one after the other
+  // Kept between runs.
+  std::vector<AlignedBuffer> arenas_;
+  AlignedBuffer scratch_;
 };
 
 }  // namespace fewbit

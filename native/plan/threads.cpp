@@ -24,6 +24,8 @@ void relax() {
 #endif
 }
 
+int share_begin(int tasks, int i, int participants) { return static_cast<int>(static_cast<int64_t>(tasks) * i / participants); }
+
 int64_t now() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
@@ -65,26 +67,35 @@ int Team::grow(int participants) {
 
 void Team::run(int tasks, int participants, Call call, void* context) {
   participants = grow(participants);
-  tasks_ = tasks;
+  if (static_cast<int>(shares_.size()) < participants) shares_ = std::vector<Share>(participants);
+  for (int i = 0; i < participants; ++i) {
+    shares_[i].next.store(share_begin(tasks, i, participants), std::memory_order_relaxed);
+    shares_[i].end = share_begin(tasks, i + 1, participants);
+  }
   call_ = call;
   context_ = context;
-  next_.store(0, std::memory_order_relaxed);
   busy_.store(participants - 1, std::memory_order_relaxed);
   region_.store(next_region(participants));
   for (int i = 0; i < participants - 1; ++i) workers_[i]->parking.wake();
-  work(0);
+  work(0, participants);
   caller_.wait([this] { return busy_.load() == 0; });
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
-// Takes tasks until there are none. The counter may pass tasks_ by the number of participants.
-void Team::work(int thread) {
+void Team::drain(Share& share, int thread) {
+  for (int task; (task = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) call_(context_, task, thread);
+}
+
+// Its own share first, then those behind it.
+void Team::work(int thread, int participants) {
   try {
-    for (int task; (task = next_.fetch_add(1, std::memory_order_relaxed)) < tasks_;) call_(context_, task, thread);
+    for (int i = 0; i < participants; ++i) drain(shares_[(thread + i) % participants], thread);
   } catch (...) {
-    std::lock_guard<std::mutex> lock(error_mutex_);
-    if (!error_) error_ = std::current_exception();
-    next_.store(tasks_, std::memory_order_relaxed);
+    {
+      std::lock_guard<std::mutex> lock(error_mutex_);
+      if (!error_) error_ = std::current_exception();
+    }
+    for (int i = 0; i < participants; ++i) shares_[i].next.store(shares_[i].end, std::memory_order_relaxed);
   }
 }
 
@@ -95,7 +106,7 @@ void Team::loop(Worker* self, int thread, uint64_t seen) {
     const int participants = static_cast<int>(seen & 0xffffffff);
     if (participants == 0) return;
     if (thread >= participants) continue;
-    work(thread);
+    work(thread, participants);
     if (busy_.fetch_sub(1) == 1) caller_.wake();
   }
 }

@@ -62,9 +62,11 @@ class Team {
   Team(const Team&) = delete;
   Team& operator=(const Team&) = delete;
 
-  // fn(task, thread) for every task in [0, tasks), thread in [0, min(threads, tasks)), the caller being thread 0. Tasks
-  // are handed out in order, one at a time, to whoever is free. When one throws, tasks that were not started are dropped
-  // and the exception comes out here. With one thread or one task nothing is synchronised. Not reentrant.
+  // fn(task, thread) for every task in [0, tasks), thread in [0, min(threads, tasks)), the caller being thread 0. Each
+  // thread begins with a share of its own, the same part of the range in every region, so that it finds in its caches what
+  // it wrote in the region before; who has done its own takes tasks of others, one at a time. When one throws, tasks that
+  // were not started are dropped and the exception comes out here. With one thread or one task nothing is synchronised. Not
+  // reentrant.
   template <class Fn>
   void parallel_for(int tasks, int threads, Fn&& fn) {
     if (threads <= 1 || tasks <= 1) {
@@ -79,6 +81,10 @@ class Team {
 
  private:
   using Call = void (*)(void* context, int task, int thread);
+  struct alignas(64) Share {
+    std::atomic<int> next{0};  // may pass end by the number of participants
+    int end = 0;
+  };
   struct Worker {
     Parking parking;
     std::thread thread;
@@ -86,7 +92,8 @@ class Team {
 
   void run(int tasks, int participants, Call call, void* context);
   int grow(int participants);
-  void work(int thread);
+  void work(int thread, int participants);
+  void drain(Share& share, int thread);
   void loop(Worker* self, int thread, uint64_t seen);
   uint64_t next_region(int participants) const;
 
@@ -94,12 +101,11 @@ class Team {
   // slept through regions never takes part in one with the numbers of another. 0 participants: the end.
   std::atomic<uint64_t> region_{0};
   // Written between regions only: run() returns when no participant is left.
-  int tasks_ = 0;
+  std::vector<Share> shares_;  // of each participant
   Call call_ = nullptr;
   void* context_ = nullptr;
   std::exception_ptr error_;
 
-  alignas(64) std::atomic<int> next_{0};
   alignas(64) std::atomic<int> busy_{0};  // workers that have not finished this region
   std::mutex error_mutex_;
   Parking caller_;

@@ -238,6 +238,7 @@ TEST_CASE("linear tasks cover every output once") {
     LinearCodes op{};
     op.rows = rows, op.outputs = outputs;
     op.x_stride = k % 2 ? 64 : kFarBytes;
+    op.row_groups = static_cast<int>(k / 2 % 4);
     for (int task = 0; task < linear_tasks(rows, outputs); ++task) {
       const Tile tile = linear_tile(op, task);
       for (int t = tile.row_begin; t < tile.row_end; ++t)
@@ -286,6 +287,19 @@ TEST_CASE("linear tasks share what is far") {
   CHECK(tile_of(rows, 2048, 1).row_begin == 0);
   CHECK(tile_of(rows, 2048, 1).output_begin == kTileOutputs);
   CHECK(tile_of(kTileRows + 1, 1 << 20, 1).row_begin == kTileRows);
+}
+
+TEST_CASE("linear tasks give each share of them rows of its own") {
+  for (int rows : {2 * kTileRows, 5 * kTileRows + 1, 15 * kTileRows}) {
+    LinearCodes op{};
+    op.rows = rows, op.outputs = 3 * kTileOutputs, op.x_stride = 64, op.row_groups = 2;
+    const int tiles = ceil_div(rows, kTileRows), tasks = linear_tasks(rows, op.outputs), parting = tiles / 2 * kTileRows;
+    for (int task = 0; task < tasks; ++task) CHECK((linear_tile(op, task).row_begin < parting) == (task < tiles / 2 * 3));
+    // Inside of it the next task has the next rows and the same weights.
+    if (tiles > 3) CHECK(linear_tile(op, 1).row_begin == kTileRows);
+    op.row_groups = tiles + 1;
+    CHECK(linear_tile(op, 1).output_begin == kTileOutputs);
+  }
 }
 
 TEST_CASE("linear codes: a rounding before the activation that tells the byte") {

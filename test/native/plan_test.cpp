@@ -1,6 +1,7 @@
 // The team, the engine's queue, the thread count and the executor; run under the thread sanitizer too.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -42,6 +43,36 @@ TEST_CASE("parallel_for runs every task once, on threads within bounds") {
     for (int count : seen) REQUIRE(count == 1);
     // Past the time of spinning, so that workers are asleep when the next region starts.
     if (round % 20 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+TEST_CASE("parallel_for gives each thread the same part of the range, and what is left of others") {
+  Team team;
+  for (int threads : {2, 3}) {
+    const int tasks = 4 * threads + 1;
+    std::vector<int> thread_of(tasks, -1);
+    std::atomic<int> waiting{0};
+    // Nobody goes on before all have begun: then each has begun with its own share.
+    team.parallel_for(tasks, threads, [&](int task, int thread) {
+      thread_of[task] = thread;
+      if (task == tasks * thread / threads) {
+        ++waiting;
+        while (waiting.load() < threads) std::this_thread::yield();
+      }
+    });
+    for (int t = 0; t < threads; ++t) CHECK(thread_of[tasks * t / threads] == t);
+    // One that never leaves its first task leaves the others of its share to the rest.
+    std::atomic<int> done{0};
+    std::vector<int> second(tasks, -1);
+    team.parallel_for(tasks, threads, [&](int task, int thread) {
+      second[task] = thread;
+      ++done;
+      if (task == 0)
+        while (done.load() < tasks) std::this_thread::yield();
+    });
+    CHECK(second[0] >= 0);
+    CHECK(done.load() == tasks);
+    for (int task = 1; task < tasks / threads; ++task) CHECK(second[task] != second[0]);
   }
 }
 
@@ -212,7 +243,8 @@ std::vector<float> run_small(Team& team, const Kernels& kernels, int batch, int 
   const std::atomic<bool> stop{false};
   const RunArguments arguments{input->data(), output.data(), images, threads};
   CHECK(executor.run(team, arguments, stop, [&](int64_t done) { progress.push_back(done); }));
-  CHECK(progress.size() == size_t((images + batch - 1) / batch));
+  CHECK(progress.size() >= size_t((images + batch - 1) / batch));
+  CHECK(std::is_sorted(progress.begin(), progress.end(), std::less_equal<>()));
   CHECK(progress.back() == images);
   return output;
 }
