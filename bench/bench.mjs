@@ -6,10 +6,10 @@
 // the images that calibrate it are looked for where quantization.mjs looks for them (FEWBIT_SHARED).
 import { join } from 'node:path'
 import { noiseImages } from '../dist/esm/images/noise.js'
-import { exportOnnx, load, Model, quantize, randomModel } from '../dist/esm/index.js'
-import { Search } from '../dist/esm/quant/search.js'
+import { exportOnnx, load, quantize, randomModel } from '../dist/esm/index.js'
 import { randomValues } from '../dist/esm/random.js'
 import { measurePeaks } from '../dist/esm/runtime/peaks.js'
+import { QUANTIZED, quantizedSoon } from './quantized.mjs'
 import { loadRival, rivalSession, runRival } from './rival.mjs'
 import { Bench, interleave, machine, machineText, missing, SHARED, say } from './runner.mjs'
 
@@ -18,7 +18,6 @@ const CHECKPOINT = 'vit-tiny-imagenet'
 const CALIBRATION = 'imagenet-like/calibration'
 const BATCHES = [1, 8]
 const THREADS = [1, 2]
-const QUANTIZED = { 'fewbit W8A8': 8, 'fewbit 4.5 bits': 4.5 }
 const FORMATS = ['float', 'int8-dynamic', 'int8-qdq']
 /** Logits of float models agree that far, as a share of the largest. */
 const TOLERANCE = 1e-4
@@ -99,20 +98,6 @@ async function quantizedWell(float, calibrate) {
   for (const [name, averageBits] of Object.entries(QUANTIZED)) {
     const model = await quantize(float, { calibrate, calibrationImages: CALIBRATION_IMAGES, averageBits, allocation: 'even' })
     models.push({ name, model })
-  }
-  return models
-}
-
-/** The same kinds of codes without what makes them good: random weights gain nothing by it, and times do not change. */
-async function quantizedSoon(float) {
-  const { channels, height, width } = float.input
-  const calibration = { pixels: randomValues(2 * channels * height * width, 1), images: 2 }
-  const without = new Set(['rotation', 'splitting', 'smoothing', 'fisher', 'compensation', 'allocation', 'sequence'])
-  const search = await Search.prepare(float.parts.graph, calibration, { without, coverage: 'partial' })
-  const models = []
-  for (const [name, averageBits] of Object.entries(QUANTIZED)) {
-    const { graph, scheme } = await search.quantize({ averageBits })
-    models.push({ name, model: new Model({ ...float.parts, graph, scheme }) })
   }
   return models
 }
