@@ -11,6 +11,7 @@ namespace fewbit {
 namespace {
 
 constexpr int64_t kSpinNanoseconds = 50 * 1000;
+constexpr int kPausesPerLook = 16;  // at the clock
 
 void relax() {
 #if defined(_MSC_VER) && (defined(_M_X64) || defined(_M_IX86))
@@ -33,7 +34,8 @@ int64_t now() {
 }  // namespace
 
 bool Parking::SpinTimer::pause() {
-  for (int i = 0; i < 16; ++i) relax();
+  relax();
+  if (++pauses % kPausesPerLook) return true;
   const int64_t t = now();
   if (!end) end = t + kSpinNanoseconds;
   return t < end;

@@ -40,13 +40,13 @@ class Parking {
   template <class Ready>
   bool spin(Ready ready) {
     SpinTimer timer;
-    do {
-      if (ready()) return true;
-    } while (timer.pause());
-    return false;
+    while (!ready())
+      if (!timer.pause()) return false;
+    return true;
   }
   struct SpinTimer {
     bool pause();  // false when the time for spinning is over
+    int pauses = 0;
     int64_t end = 0;
   };
 
