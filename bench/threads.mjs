@@ -30,7 +30,16 @@ for (const { name: contestant, model } of [{ name: 'fewbit float', model: float 
   )
   for (const [i, threads] of counts.entries()) {
     const { median, min, rounds } = times[i]
-    bench.row({ model: name, contestant, batch, threads, msPerImage: median / batch, min: min / batch, rounds, gain: times[0].median / median })
+    bench.row({
+      model: name,
+      contestant,
+      batch,
+      threads,
+      msPerImage: median / batch,
+      min: min / batch,
+      rounds,
+      gain: times[0].median / median,
+    })
   }
   model.dispose()
 }

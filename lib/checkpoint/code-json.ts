@@ -8,7 +8,8 @@ import { isObject, type JsonObject, show } from '../values.js'
  */
 
 const CONSECUTIVE = ['uniform', 'o2sf']
-const ASCENDING = Uint8Array.from({ length: 256 }, (_, i) => i)
+/** Levels of uniform codes by bits and lowest level: a model has a hundred codes and a handful of these. */
+const uniformLevels = new Map<string, number[]>()
 /** No edge is wider. */
 const MOST_FACTORS = 2 ** 24
 
@@ -32,9 +33,9 @@ export function codeFromJson(json: unknown, name: string): Code {
     throw new Error(`the code of ${name} lacks bits, step or low`)
   }
   if (bits > 8 || !Number.isInteger(bits) || bits < 2) throw new Error(`${name}: ${bits} bits, expected 2..8`)
-  const above = CONSECUTIVE.includes(family as string) ? ASCENDING.subarray(0, 2 ** bits) : Buffer.from(String(json.levels ?? ''), 'base64')
-  const levels: number[] = []
-  for (const level of above) levels.push(low + level)
+  const levels = CONSECUTIVE.includes(family as string)
+    ? uniform(bits, low)
+    : Array.from(Buffer.from(String(json.levels ?? ''), 'base64'), (above) => low + above)
   const code: Code = { bits, family: family as Code['family'], levels, step }
   if (json.factors !== undefined) code.factors = factorsFromJson(json.factors, name)
   if (relative !== undefined && relative !== true) throw new Error(`${name}: relative is ${show(relative)}, not true`)
@@ -43,6 +44,16 @@ export function codeFromJson(json: unknown, name: string): Code {
   if (fineFirst !== undefined) code.fineFirst = fineFirst
   validateCode(code, name)
   return code
+}
+
+/** Shared: nobody writes to the levels of a code. Only those of a byte are kept, of which there are few. */
+function uniform(bits: number, low: number): number[] {
+  const key = `${bits} ${low}`
+  const known = uniformLevels.get(key)
+  if (known) return known
+  const levels = Array.from({ length: 2 ** bits }, (_, i) => low + i)
+  if (Number.isInteger(low) && Math.abs(low) < 256) uniformLevels.set(key, levels)
+  return levels
 }
 
 function factorsToJson(factors: Float32Array): string | JsonObject {

@@ -1,8 +1,8 @@
-import { codedWeightBlob, storedWeight } from '../graph/constants.js'
+import { checkPadding, storedWeight } from '../graph/constants.js'
 import { constantsOf, type Graph, type Tensor } from '../graph/graph.js'
 import type { Scheme, WeightCode } from '../graph/scheme.js'
 import { checkAllRead, constantShapes, validateGraph } from '../graph/validate.js'
-import { validateScheme, validateWeightCode } from '../graph/validate-scheme.js'
+import { validateScheme, validateWeightSizes } from '../graph/validate-scheme.js'
 import { isObject, type JsonObject, show } from '../values.js'
 import { codeFromJson, codeToJson } from './code-json.js'
 import { graphFromJson, graphToJson } from './graph-json.js'
@@ -165,10 +165,11 @@ async function readWeight(file: SafetensorsFile, name: string, json: unknown): P
   const [bits, outputs, inputs] = json
   if (file.info(`${name}.codes`)?.dtype !== 'U8') throw new Error(`${name}: its codes are missing or not U8`)
   const { data: steps } = await file.tensor(`${name}.steps`)
-  const code = storedWeight(await file.blob(`${name}.codes`), { bits, outputs, inputs, steps })
-  validateWeightCode(code, name)
+  const blob = await file.blob(`${name}.codes`)
+  const code = storedWeight(blob, { bits, outputs, inputs, steps })
+  validateWeightSizes(code, name)
   try {
-    codedWeightBlob(code)
+    checkPadding(blob, code)
   } catch (cause) {
     throw new Error(`${name}: ${(cause as Error).message}`, { cause })
   }

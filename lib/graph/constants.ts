@@ -1,5 +1,5 @@
 import type { Constant, View } from '../runtime/addon-types.js'
-import { createBlob, type NativeBlob, sumWeight } from '../runtime/blobs.js'
+import { createBlob, isPadded, type NativeBlob, sumWeight } from '../runtime/blobs.js'
 import { ALIGNMENT, align } from './arena.js'
 import type { Graph, Tensor } from './graph.js'
 import type { Scheme, WeightCode } from './scheme.js'
@@ -123,11 +123,15 @@ export function codedWeightBlob(code: WeightCode): { blob: NativeBlob; rowSums: 
   const known = codedWeights.get(code)
   if (known) return known
   const blob = storedCodes.get(code) ?? createBlob(code.packed)
-  const rowSums = sumWeight(blob, code.outputs, code.inputs, code.bits)
-  if (rowSums === null) throw new Error('the padding of its codes is not zero')
-  const made = { blob, rowSums }
+  checkPadding(blob, code)
+  const made = { blob, rowSums: sumWeight(blob, code.outputs, code.inputs, code.bits) }
   codedWeights.set(code, made)
   return made
+}
+
+/** @throws Error when the padding of the codes is not zero */
+export function checkPadding(blob: NativeBlob, { outputs, inputs, bits }: Omit<WeightCode, 'packed'>): void {
+  if (!isPadded(blob, outputs, inputs, bits)) throw new Error('the padding of its codes is not zero')
 }
 
 /** A weight whose packed codes are in native memory and are read there; `packed` is a new copy each time. */

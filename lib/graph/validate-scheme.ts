@@ -53,6 +53,13 @@ export function validateCode(code: Code, what: string): void {
 
 /** @throws Error that starts with `what` */
 export function validateWeightCode(code: WeightCode, what: string): void {
+  validateWeightSizes(code, what)
+  // Nearly all of the many steps are normal numbers, far from both ends.
+  for (const step of code.steps) if (!(step > SMALL_STEP && step < LARGE_STEP)) checkStep(step, what)
+}
+
+/** What {@link validateWeightCode} checks, but the values of the steps. */
+export function validateWeightSizes(code: WeightCode, what: string): void {
   const { bits, outputs, inputs, steps } = code
   checkBits(bits, what)
   if (!isDimension(outputs) || !isDimension(inputs) || inputs > MOST_INPUTS) {
@@ -62,8 +69,6 @@ export function validateWeightCode(code: WeightCode, what: string): void {
   const length = packedLength(code)
   if (length !== bytes) throw new Error(`${what}: ${length} bytes of codes, expected ${bytes}`)
   if (steps.length !== outputs) throw new Error(`${what}: ${steps.length} steps for ${outputs} outputs`)
-  // Nearly all of the many steps are normal numbers, far from both ends.
-  for (let o = 0; o < outputs; o++) if (!(steps[o] > SMALL_STEP && steps[o] < LARGE_STEP)) checkStep(steps[o], what)
 }
 
 /**

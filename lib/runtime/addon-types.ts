@@ -271,6 +271,8 @@ export interface Addon {
   /** native/format/packed_weight.h. codes: row-major [outputs][inputs], signed. */
   packWeight(codes: Int8Array, outputs: number, inputs: number, bits: number): Uint8Array
   unpackWeight(packed: Uint8Array, outputs: number, inputs: number, bits: number): Int8Array
-  /** For each output the sum of its codes; null when the padding is not zero. Throws when the mapped file was changed. */
-  sumWeight(packed: NativeBlob, outputs: number, inputs: number, bits: number): Int32Array | null
+  /** For each output the sum of its codes. Throws when the mapped file was changed, as the next does. */
+  sumWeight(packed: NativeBlob, outputs: number, inputs: number, bits: number): Int32Array
+  /** Whether the padding is zero; reads little else. */
+  isPadded(packed: NativeBlob, outputs: number, inputs: number, bits: number): boolean
 }

@@ -49,7 +49,12 @@ export function unpackWeight(packed: Uint8Array, outputs: number, inputs: number
   return addon.unpackWeight(packed, outputs, inputs, bits)
 }
 
-/** For each output the sum of its codes; null when the padding of the packed weight is not zero, on which kernels count. */
-export function sumWeight(packed: NativeBlob, outputs: number, inputs: number, bits: number): Int32Array | null {
+/** For each output the sum of its codes. */
+export function sumWeight(packed: NativeBlob, outputs: number, inputs: number, bits: number): Int32Array {
   return addon.sumWeight(packed, outputs, inputs, bits)
+}
+
+/** Whether the padding of the packed weight is zero, on which kernels count; reads little else of it. */
+export function isPadded(packed: NativeBlob, outputs: number, inputs: number, bits: number): boolean {
+  return addon.isPadded(packed, outputs, inputs, bits)
 }

@@ -42,6 +42,7 @@ class Addon : public Napi::Addon<Addon> {
                              InstanceMethod("packWeight", &Addon::pack_weight, method),
                              InstanceMethod("unpackWeight", &Addon::unpack_weight, method),
                              InstanceMethod("sumWeight", &Addon::sum_weight, method),
+                             InstanceMethod("isPadded", &Addon::is_padded, method),
                          });
   }
 
@@ -114,6 +115,7 @@ class Addon : public Napi::Addon<Addon> {
   Napi::Value pack_weight(const Napi::CallbackInfo& info) { return pack(info); }
   Napi::Value unpack_weight(const Napi::CallbackInfo& info) { return unpack(info); }
   Napi::Value sum_weight(const Napi::CallbackInfo& info) { return sum(info); }
+  Napi::Value is_padded(const Napi::CallbackInfo& info) { return padded(info); }
 
   std::shared_ptr<Jobs> jobs_;
   Napi::FunctionReference blob_, session_;

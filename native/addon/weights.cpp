@@ -25,6 +25,20 @@ Napi::RangeError wrong_size(Napi::Env env, const char* name, size_t size, size_t
       env, std::string(name) + " has " + std::to_string(size) + " bytes, and a weight of this shape " + std::to_string(expected));
 }
 
+// The packed codes of a weight.
+const Blob& packed_blob(Napi::Value value, const Shape& s) {
+  if (!value.IsObject()) throw Napi::TypeError::New(value.Env(), "blob must be a NativeBlob");
+  const Blob& blob = *BlobObject::Unwrap(value.As<Napi::Object>())->blob();
+  const size_t size = packed_bytes(s.outputs, s.inputs, s.bits);
+  if (blob.size() != size) throw wrong_size(value.Env(), "the blob", blob.size(), size);
+  return blob;
+}
+
+// Behind reading: what was read of a file that was changed may be anything.
+void require_intact(Napi::Env env, const Blob& blob) {
+  if (blob.file() && !blob.file()->intact()) throw Napi::Error::New(env, kFileChanged);
+}
+
 Bytes exactly(Napi::Value value, napi_typedarray_type type, const char* name, size_t size) {
   const Bytes bytes = typed_array(value, type, name);
   if (bytes.size != size) throw wrong_size(value.Env(), name, bytes.size, size);
@@ -56,14 +70,20 @@ Napi::Value unpack(const Napi::CallbackInfo& info) {
 
 Napi::Value sum(const Napi::CallbackInfo& info) {
   const Shape s = shape(info, 1);
-  if (!info[0].IsObject()) throw Napi::TypeError::New(info.Env(), "blob must be a NativeBlob");
-  const Blob& blob = *BlobObject::Unwrap(info[0].As<Napi::Object>())->blob();
-  const size_t size = packed_bytes(s.outputs, s.inputs, s.bits);
-  if (blob.size() != size) throw wrong_size(info.Env(), "the blob", blob.size(), size);
+  const Blob& blob = packed_blob(info[0], s);
+  if (blob.file()) blob.file()->fetch(blob.data(), blob.size());
   auto sums = Napi::TypedArrayOf<int32_t>::New(info.Env(), s.outputs, napi_int32_array);
-  const bool padded = sum_weight(blob.data(), s.outputs, s.inputs, s.bits, sums.Data());
-  if (blob.file() && !blob.file()->intact()) throw Napi::Error::New(info.Env(), kFileChanged);
-  return padded ? sums : info.Env().Null();
+  sum_weight(blob.data(), s.outputs, s.inputs, s.bits, sums.Data());
+  require_intact(info.Env(), blob);
+  return sums;
+}
+
+Napi::Value padded(const Napi::CallbackInfo& info) {
+  const Shape s = shape(info, 1);
+  const Blob& blob = packed_blob(info[0], s);
+  const bool padded = is_padded(blob.data(), s.outputs, s.inputs, s.bits);
+  require_intact(info.Env(), blob);
+  return Napi::Boolean::New(info.Env(), padded);
 }
 
 }  // namespace fewbit::addon

@@ -114,16 +114,21 @@ bool padded(const uint8_t* block, int bits, int outputs, int inputs) {
 
 }  // namespace
 
-bool sum_weight(const uint8_t* packed, int outputs, int inputs, int bits, int32_t* sums) {
+void sum_weight(const uint8_t* packed, int outputs, int inputs, int bits, int32_t* sums) {
   for (int o = 0; o < outputs; o += kBlockOutputs) {
-    const int rows = outputs - o < kBlockOutputs ? outputs - o : kBlockOutputs;
     int32_t lanes[kRowBytes] = {};
-    for (int i = 0; i < inputs; i += kBlockInputs, packed += block_bytes(bits)) {
-      add_block(packed, bits, lanes);
-      const bool whole = rows == kBlockOutputs && inputs - i >= kBlockInputs;
-      if (!whole && !padded(packed, bits, rows, inputs - i)) return false;
-    }
-    for (int n = 0; n < rows; ++n) sums[o + n] = lanes[4 * n] + lanes[4 * n + 1] + lanes[4 * n + 2] + lanes[4 * n + 3];
+    for (int i = 0; i < inputs; i += kBlockInputs, packed += block_bytes(bits)) add_block(packed, bits, lanes);
+    for (int n = 0; n < kBlockOutputs && o + n < outputs; ++n)
+      sums[o + n] = lanes[4 * n] + lanes[4 * n + 1] + lanes[4 * n + 2] + lanes[4 * n + 3];
+  }
+}
+
+bool is_padded(const uint8_t* packed, int outputs, int inputs, int bits) {
+  const int rest = inputs % kBlockInputs;
+  for (int o = 0; o < outputs; o += kBlockOutputs, packed += panel_bytes(inputs, bits)) {
+    const bool whole = outputs - o >= kBlockOutputs;
+    for (int i = whole ? inputs - rest : 0; i < inputs; i += kBlockInputs)
+      if (!padded(packed + i / kBlockInputs * block_bytes(bits), bits, outputs - o, inputs - i)) return false;
   }
   return true;
 }

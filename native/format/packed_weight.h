@@ -47,8 +47,11 @@ void pack_weight(const int8_t* codes, int outputs, int inputs, int bits, uint8_t
 // The inverse of pack_weight, without the padding.
 void unpack_weight(const uint8_t* packed, int outputs, int inputs, int bits, int8_t* codes);
 
-// sums[o] = sum over the inputs of row o, [outputs]. False when the padding is not zero, on which kernels count.
-bool sum_weight(const uint8_t* packed, int outputs, int inputs, int bits, int32_t* sums);
+// sums[o] = sum over the inputs of row o, [outputs].
+void sum_weight(const uint8_t* packed, int outputs, int inputs, int bits, int32_t* sums);
+
+// Whether the padding is zero, on which kernels count. Reads the blocks that have some and no others.
+bool is_padded(const uint8_t* packed, int outputs, int inputs, int bits);
 
 // One row (r above) of one block: 64 codes, byte 4 n + j as above.
 void unpack_row(const uint8_t* block, int bits, int row, int8_t* codes);

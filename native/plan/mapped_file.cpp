@@ -10,6 +10,7 @@ MappedFile::MappedFile(int) { throw std::runtime_error("files are not mapped on 
 MappedFile::~MappedFile() = default;
 void MappedFile::release() {}
 bool MappedFile::intact() const { return true; }
+void MappedFile::fetch(const uint8_t*, size_t) const {}
 
 }  // namespace fewbit
 
@@ -37,7 +38,13 @@ struct Slot {
 };
 constexpr int kSlots = 1024;
 Slot slots[kSlots];
-std::mutex slots_mutex;  // for taking a slot
+std::mutex slots_mutex;            // for taking a slot
+
+#ifdef __linux__
+constexpr int kPopulateRead = 22;  // MADV_POPULATE_READ of Linux 5.14, which older headers lack
+#else
+constexpr int kPopulateRead = MADV_WILLNEED;
+#endif
 
 struct sigaction previous;
 uintptr_t page_size;
@@ -126,6 +133,12 @@ void MappedFile::release() {
   if (descriptor_ >= 0) close(descriptor_);
   if (slot_ >= 0) slots[slot_].begin.store(0);
   munmap(const_cast<uint8_t*>(data_), size_);
+}
+
+void MappedFile::fetch(const uint8_t* data, size_t size) const {
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(data) / page_size * page_size;
+  // An older kernel refuses, and pages come when they are touched.
+  madvise(reinterpret_cast<void*>(begin), reinterpret_cast<uintptr_t>(data) + size - begin, kPopulateRead);
 }
 
 bool MappedFile::intact() const {
