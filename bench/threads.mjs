@@ -15,7 +15,10 @@ const bench = new Bench('threads', {
 })
 const { model: name, seconds } = bench.args
 const batch = Number(bench.args.batch)
-const counts = [1, ...bench.args.threads.map(Number)]
+const counts = [...new Set([1, ...bench.args.threads.map(Number)])]
+for (const count of [batch, ...counts]) {
+  if (!Number.isInteger(count) || count < 1) throw new Error('--batch and --threads must be whole numbers from 1 on')
+}
 
 bench.print(machineText(machine()))
 say(`${name}: quantizing`)

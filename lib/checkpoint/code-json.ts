@@ -46,13 +46,13 @@ export function codeFromJson(json: unknown, name: string): Code {
   return code
 }
 
-/** Shared: nobody writes to the levels of a code. Only those of a byte are kept, of which there are few. */
+/** Shared, and so frozen. Only those of a byte are kept, of which there are few. */
 function uniform(bits: number, low: number): number[] {
   const key = `${bits} ${low}`
   const known = uniformLevels.get(key)
   if (known) return known
   const levels = Array.from({ length: 2 ** bits }, (_, i) => low + i)
-  if (Number.isInteger(low) && Math.abs(low) < 256) uniformLevels.set(key, levels)
+  if (Number.isInteger(low) && Math.abs(low) < 256) uniformLevels.set(key, Object.freeze(levels) as number[])
   return levels
 }
 

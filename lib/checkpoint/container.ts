@@ -102,7 +102,7 @@ export function isContainer(file: SafetensorsFile): boolean {
   return file.metadata.format === FORMAT
 }
 
-/** Checks everything. Packed weights are read in place as long as they are used; the file may be closed, replaced and removed. */
+/** Checks all that nodes read. Packed weights are read in place as long as they are used; the file may be closed, replaced and removed. */
 export async function parseContainer(file: SafetensorsFile): Promise<Container> {
   try {
     return await parse(file)

@@ -43,7 +43,7 @@ export function safetensorsBytes(tensors: TensorToWrite[], metadata: Record<stri
 
 /**
  * Tensors that can be aligned come first, then the widest elements, so that every tensor is aligned to its element. Among the aligned ones
- * the widest are first, too: the floats of a .fewbit file, which loading reads, lie together in front of codes, which it does not.
+ * the widest are first, too: nearly all floats of a .fewbit file, which loading reads, lie together in front of codes, of which it reads the padding.
  */
 function compare(a: TensorToWrite, b: TensorToWrite): number {
   const rank = ({ data, dtype }: TensorToWrite) => (data.byteLength % ALIGNMENT === 0 ? -ALIGNMENT : 0) - ELEMENT_BYTES[dtype]

@@ -153,7 +153,10 @@ export function packedLength(code: WeightCode): number {
   return storedCodes.get(code)?.byteLength ?? code.packed.length
 }
 
-/** Copies all weights to native memory beforehand without holding up the event loop, so that lowering is quick. */
+/**
+ * Copies float weights to native memory and sums the rows of coded ones beforehand, without holding up the event loop for more than one
+ * of them, so that lowering is quick.
+ */
 export async function prepareWeights(graph: Graph, scheme: Scheme | null, signal?: AbortSignal): Promise<void> {
   for (const node of graph.nodes) {
     if (node.op !== 'linear' && node.op !== 'linearGradient') continue

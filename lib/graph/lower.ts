@@ -16,7 +16,7 @@ import { validateScheme } from './validate-scheme.js'
  */
 
 export interface LowerOptions {
-  /** Images in flight at once; default: as many as have about `rows` rows of tokens. */
+  /** Most images of a pass; default: as many as have about `rows` rows of tokens. */
   batch?: number
   /** Default 256: what caches of a CPU hold. */
   rows?: number
@@ -167,7 +167,7 @@ function lowerStep(places: Places, step: Step, index: number): void {
   }
 }
 
-/** Images that are in flight at once unless a caller asks for another number; `rows` as in {@link LowerOptions}. */
+/** Images of a pass unless a caller asks for another number; `rows` as in {@link LowerOptions}. */
 export function batchOf(graph: Graph, batchRows = BATCH_ROWS): number {
   const rows = graph.nodes.flatMap((node) => (node.op === 'linear' ? [(graph.edges.get(node.input) as Edge).rows] : []))
   return Math.ceil(batchRows / Math.max(1, ...rows))

@@ -32,7 +32,7 @@ export interface ProfiledOp extends Work {
   name: string
   /** Of a weight; null for what has none, 32 for floats. */
   weightBits: number | null
-  /** Median wall time a run. */
+  /** Median over the runs of the time of its calls, over the number of threads where each made calls of its own. */
   milliseconds: number
   /** The least time that the roofs allow, as a fraction of what it took. */
   roofline: number
@@ -96,8 +96,16 @@ function touchedBytes({ arenaBytes, blobs }: Plan): number {
   return arenaBytes + blobs.reduce((sum, { byteLength }) => sum + byteLength, 0)
 }
 
+/** Passes of a run over so many images, see native/plan/executor.cpp. */
+function passesOf(images: number, batch: number, threads: number): number {
+  const size = Math.min(batch, Math.floor(images / threads))
+  if (size === 0) return Math.ceil(images / batch)
+  const apart = Math.floor(images / size / threads) * threads
+  return apart + passesOf(images - apart * size, batch, threads)
+}
+
 function profiled(op: PlanOp, milliseconds: number, plan: Plan, batch: number, peaks: Peaks, threads: number): ProfiledOp {
-  const passes = Math.ceil(batch / plan.batch)
+  const passes = passesOf(batch, plan.batch, threads)
   const full = workOf(op, plan)
   const images = batch / plan.batch
   const work = {
@@ -109,8 +117,7 @@ function profiled(op: PlanOp, milliseconds: number, plan: Plan, batch: number, p
   const computing = work.int8 / peaks.int8 + work.floats / peaks.floats
   // Activations were written just before; weights were last read a pass ago.
   const moving =
-    work.activationBytes / readSpeed(peaks, full.activationBytes / threads) +
-    work.weightBytes / readSpeed(peaks, touchedBytes(plan) / threads)
+    work.activationBytes / readSpeed(peaks, full.activationBytes / threads) + work.weightBytes / readSpeed(peaks, touchedBytes(plan))
   const least = (1000 * Math.max(computing, moving)) / threads
   return {
     op: op.op,

@@ -65,15 +65,17 @@ export function worthwhileWidths(widths: readonly number[], milliseconds: Readon
 
 async function measureShape(rows: number, inputs: number, outputs: number, batch: number, options: LatencyOptions) {
   const { threads, isa, signal } = options
-  const input = new Float32Array(batch * rows * inputs).map((_, i) => Math.sin(i))
   const sessions = WIDTHS.map((bits) => new Session(planOf(rows, inputs, outputs, bits, batch), { path: isa, threads }))
+  // A batch for each thread, as in a long run.
+  const images = batch * sessions[0].threads
+  const input = new Float32Array(images * rows * inputs).map((_, i) => Math.sin(i))
   const times: number[][] = WIDTHS.map(() => [])
   try {
     for (let round = -WARM_UP; round < ROUNDS; round++) {
       for (const [w, session] of sessions.entries()) {
-        const { times: ops } = await session.profile(input, batch, { signal })
+        const { times: ops } = await session.profile(input, images, { signal })
         const timed = ops.find(({ name }) => name === TIMED) as OpTime
-        if (round >= 0) times[w].push(timed.nanoseconds / 1e6 / batch)
+        if (round >= 0) times[w].push(timed.nanoseconds / 1e6 / images)
       }
     }
   } finally {

@@ -166,8 +166,8 @@ export type PlanOp = { name: string } & (
 )
 
 /**
- * A lowered graph. `batch` images are in flight at once: the arena has room for that many, and a run of n images is
- * ceil(n / batch) passes over `ops`. `inputBytes` and `outputBytes` are per image; every output view is written for every image.
+ * A lowered graph. A pass over `ops` takes at most `batch` images: an arena has room for that many, and each thread may be in a pass of its
+ * own. `inputBytes` and `outputBytes` are per image; every output view is written for every image.
  */
 export interface Plan {
   batch: number
@@ -206,7 +206,7 @@ export interface NativeSession {
     done: (error: Error | null) => void,
   ): number
   cancel(run: number): void
-  /** Cancels what is queued or running and frees the arena. Idempotent. */
+  /** Cancels what is queued or running and frees the arenas. Idempotent. */
   dispose(): void
 }
 

@@ -81,9 +81,9 @@ Napi::Value sum(const Napi::CallbackInfo& info) {
 Napi::Value padded(const Napi::CallbackInfo& info) {
   const Shape s = shape(info, 1);
   const Blob& blob = packed_blob(info[0], s);
-  const bool padded = is_padded(blob.data(), s.outputs, s.inputs, s.bits);
+  const bool zeros = is_padded(blob.data(), s.outputs, s.inputs, s.bits);
   require_intact(info.Env(), blob);
-  return Napi::Boolean::New(info.Env(), padded);
+  return Napi::Boolean::New(info.Env(), zeros);
 }
 
 }  // namespace fewbit::addon

@@ -3,7 +3,7 @@
 // or simd_avx2.h first.
 //
 // In two passes, since GELU and its tables fill the registers: `activate` does all between the product and the residual, in
-// place; then come the residual and the codes. What an op has is known where a pass is compiled, so that nothing is asked for
+// place; then come the residual and the codes. What an op has is known where a pass is compiled, so that little is asked for
 // each vector.
 #pragma once
 

@@ -258,24 +258,5 @@ struct EncoderF32x16 {
   const float* inverse_steps_;
 };
 
-// round_to() of ops/numeric.h. Make one outside the loops; without a code it must not be called.
-struct RoundingF32x16 {
-  explicit RoundingF32x16(const Rounding* code)
-      : inverse_step_(_mm256_set1_ps(code ? code->inverse_step : 1.0f)),
-        low_(_mm256_set1_ps(code ? float(code->low) : 0.0f)),
-        high_(_mm256_set1_ps(code ? float(code->high) : 0.0f)),
-        step_(_mm256_set1_ps(code ? code->step : 1.0f)) {}
-
-  F32x16 operator()(const F32x16& x) const { return {half(x.low), half(x.high)}; }
-
- private:
-  __m256 half(__m256 x) const {
-    const __m256 c = _mm256_min_ps(_mm256_max_ps(_mm256_mul_ps(x, inverse_step_), low_), high_);
-    return _mm256_mul_ps(_mm256_round_ps(c, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), step_);
-  }
-
-  __m256 inverse_step_, low_, high_, step_;
-};
-
 }  // namespace
 }  // namespace fewbit

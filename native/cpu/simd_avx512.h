@@ -230,22 +230,5 @@ struct EncoderF32x16 {
   const float* inverse_steps_;
 };
 
-// round_to() of ops/numeric.h. Make one outside the loops; without a code it must not be called.
-struct RoundingF32x16 {
-  explicit RoundingF32x16(const Rounding* code)
-      : inverse_step_(_mm512_set1_ps(code ? code->inverse_step : 1.0f)),
-        low_(_mm512_set1_ps(code ? float(code->low) : 0.0f)),
-        high_(_mm512_set1_ps(code ? float(code->high) : 0.0f)),
-        step_(_mm512_set1_ps(code ? code->step : 1.0f)) {}
-
-  __m512 operator()(__m512 x) const {
-    const __m512 c = _mm512_min_ps(_mm512_max_ps(_mm512_mul_ps(x, inverse_step_), low_), high_);
-    return _mm512_mul_ps(_mm512_roundscale_ps(c, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), step_);
-  }
-
- private:
-  __m512 inverse_step_, low_, high_, step_;
-};
-
 }  // namespace
 }  // namespace fewbit

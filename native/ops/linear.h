@@ -16,6 +16,8 @@ enum class Activation : int { none = 0, gelu = 1 };
 //   y   = fma(float(acc), scale[o], bias[o])
 //   y   = round_to(pre_activation, y / f) * f               when pre_activation is given (ops/numeric.h), with f = 1 or
 //                                                           pre_activation_factors[o], a power of two, so / f is exact
+//                                                           (steps are 1e-30..1e30 and factors 2^-20..2^20, so that steps
+//                                                           times f give the same bits)
 //   y   = activation(y)                                     (ops/numeric.h)
 //   y   = y * gain[o]                                       when gain is given
 //   y   = y + residual[t][o]                                when residual is given
@@ -89,8 +91,8 @@ static constexpr int linear_tasks(int rows, int outputs) { return ceil_div(rows,
 constexpr ptrdiff_t kFarBytes = 1 << 20;
 
 // Rows come in `row_groups` groups one after the other (0 is 1), so that threads that take a part of the tasks each have rows
-// of their own. In a group neighbours share a panel of weights and take all its rows in turn. Where that would fetch a large
-// x for every panel, and the weights are fewer, groups are as small as can be: neighbours share rows.
+// of their own, or nearly. In a group neighbours share a panel of weights and take all its rows in turn. Where that would fetch a
+// large x for every panel, and the weights are fewer, groups are as small as can be: neighbours share rows.
 template <class Op>
 static constexpr Tile linear_tile(const Op& op, int task) {
   const int row_tiles = ceil_div(op.rows, kTileRows), output_tiles = ceil_div(op.outputs, kTileOutputs);

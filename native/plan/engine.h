@@ -21,8 +21,9 @@ struct Outcome {
   std::string message;  // why the input was refused, or the run failed
 };
 
-// Both are called on the coordinator, finished() exactly once; a job that is cancelled in the queue is finished on the
-// thread that cancels. They must not wait for that thread.
+// finished() is called exactly once, on the coordinator; a job that is cancelled in the queue is finished on the thread that
+// cancels. progress() comes from any thread that works on the job, one call at a time. They must not wait for the thread that
+// cancels.
 class Listener {
  public:
   virtual ~Listener() = default;
@@ -35,7 +36,7 @@ class Context {
  public:
   Context(Team& team, Listener& listener) : team(team), listener_(listener) {}
   Team& team;
-  // May be called at will; one in 50 ms is passed on.
+  // May be called as often as one likes, by one thread at a time; one call in 50 ms is passed on.
   void progress(int64_t done);
 
  private:

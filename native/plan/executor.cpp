@@ -7,6 +7,7 @@
 #include <chrono>
 #include <mutex>
 #include <stdexcept>
+#include <type_traits>
 #include <utility>
 
 #include "plan/bind.h"
@@ -17,11 +18,11 @@ namespace {
 bool uniform(const View& view) { return view.rows == 1 || view.image_stride == view.rows * view.row_stride; }
 bool uniform(const std::optional<View>& view) { return !view || uniform(*view); }
 
-// Rows in as many groups as threads share them.
-void group_rows(LinearCodes* op, int threads) { op->row_groups = threads; }
-void group_rows(LinearF32* op, int threads) { op->row_groups = threads; }
+// As many groups of rows as threads, so that each has rows of its own, or nearly.
 template <class Op>
-void group_rows(Op*, int) {}
+void group_rows(Op* op, int threads) {
+  if constexpr (std::is_same_v<Op, LinearCodes> || std::is_same_v<Op, LinearF32>) op->row_groups = threads;
+}
 
 // One op of one pass, on a team.
 class OpRun {
@@ -147,10 +148,12 @@ size_t scratch_of(const Op&) {
   return 0;
 }
 
+size_t whole_lines(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
 size_t scratch_of(const Plan& plan) {
   size_t most = kAlignment;
   for (const PlanOp& op : plan.ops) most = std::max(most, std::visit([](const auto& kind) { return scratch_of(kind); }, op.op));
-  return (most + kAlignment - 1) / kAlignment * kAlignment;
+  return whole_lines(most);
 }
 
 std::vector<const MappedFile*> files_of(const Plan& plan) {
@@ -175,7 +178,7 @@ bool in_order(const Plan& plan) {
 }  // namespace
 
 // What the passes of a run have in common.
-struct Executor::Run {
+struct Executor::Passes {
   using Clock = std::chrono::steady_clock;
 
   Team& team;
@@ -185,6 +188,7 @@ struct Executor::Run {
   std::mutex mutex{};
   int64_t done = 0;
 
+  bool stopped() const { return stop.load(std::memory_order_relaxed); }
   Clock::time_point begin() const { return arguments.nanoseconds ? Clock::now() : Clock::time_point(); }
   // Of an op, on which a part of the threads worked.
   void end(size_t op, Clock::time_point begun, double part) {
@@ -195,7 +199,7 @@ struct Executor::Run {
   }
   void finished(int images) {
     std::lock_guard<std::mutex> lock(mutex);
-    progress(done += images);
+    if (!stopped()) progress(done += images);
   }
 };
 
@@ -204,43 +208,66 @@ Executor::Executor(Plan plan, const Kernels& kernels, int threads)
       kernels_(kernels),
       thread_scratch_(scratch_of(plan_)),
       files_(files_of(plan_)),
-      in_order_(in_order(plan_)) {
+      in_order_(in_order(plan_)),
+      arena_stride_(whole_lines(plan_.arena_bytes)) {
   make_room(std::max(1, threads));
 }
 
+// Arenas are pages that nobody has touched until a thread makes a pass in them. Where there is no room for all, one does.
 void Executor::make_room(int threads) {
-  while (static_cast<int>(arenas_.size()) < (in_order_ ? 1 : threads)) arenas_.emplace_back(plan_.arena_bytes);
   if (scratch_.size() < threads * thread_scratch_) scratch_ = AlignedBuffer(threads * thread_scratch_);
+  const int arenas = in_order_ ? 1 : threads;
+  if (arenas_made_ >= arenas) return;
+  try {
+    arenas_ = AlignedBuffer(arenas * arena_stride_);
+    arenas_made_ = arenas;
+  } catch (const std::bad_alloc&) {
+    if (arenas_made_ > 0) return;
+    arenas_ = AlignedBuffer(arena_stride_);
+    arenas_made_ = 1;
+  }
 }
 
 bool Executor::run(Team& team, const RunArguments& arguments, const std::atomic<bool>& stop,
                    const std::function<void(int64_t images)>& progress) {
-  const int images = arguments.images, threads = std::max(1, arguments.threads);
+  const int threads = std::max(1, arguments.threads);
   make_room(threads);
-  Run run{team, arguments, stop, progress};
-  const int size = in_order_ ? 0 : std::min(plan_.batch, images / threads);
-  const int passes = size ? images / size / threads * threads : 0;
-  team.parallel_for(passes, threads, [&](int pass, int thread) { run_pass(run, pass * size, size, thread, 1); });
-  for (int first = passes * size; first < images; first += plan_.batch)
-    run_pass(run, first, std::min(plan_.batch, images - first), 0, threads);
-  return !stop.load(std::memory_order_relaxed);
+  Passes passes{team, arguments, stop, progress};
+  int first = 0;
+  for (int size; (size = images_apart(arguments.images - first, threads)) > 0 && !passes.stopped();) {
+    const int count = (arguments.images - first) / size / threads * threads;
+    team.parallel_for(count, threads, [&](int pass, int thread) { make_pass(passes, first + pass * size, size, thread, 1); });
+    first += count * size;
+  }
+  for (; first < arguments.images && !passes.stopped(); first += plan_.batch)
+    make_pass(passes, first, std::min(plan_.batch, arguments.images - first), 0, threads);
+  return !passes.stopped();
 }
 
-// On `threads` threads, or on `thread` alone.
-void Executor::run_pass(Run& run, int first, int images, int thread, int threads) const {
-  const Pass pass{plan_, arenas_[thread].data(), static_cast<const uint8_t*>(run.arguments.input) + first * plan_.input_bytes,
-                  static_cast<uint8_t*>(run.arguments.output) + first * plan_.output_bytes, images};
-  const OpRun op_run(pass, kernels_, run.team, threads, scratch_.data() + thread * thread_scratch_, thread_scratch_, run.stop);
-  const double part = double(threads) / std::max(1, run.arguments.threads);
+// The size of passes that each thread makes by itself, of so many images; 0: there are too few.
+int Executor::images_apart(int images, int threads) const {
+  return in_order_ || arenas_made_ < threads ? 0 : std::min(plan_.batch, images / threads);
+}
+
+// On all threads, or, where `threads` is 1, on `thread` alone.
+void Executor::make_pass(Passes& passes, int first, int images, int thread, int threads) const {
+  const RunArguments& arguments = passes.arguments;
+  const Pass pass{plan_, arenas_.data() + thread * arena_stride_,
+                  static_cast<const uint8_t*>(arguments.input) + first * plan_.input_bytes,
+                  static_cast<uint8_t*>(arguments.output) + first * plan_.output_bytes, images};
+  const OpRun op_run(pass, kernels_, passes.team, threads, scratch_.data() + thread * thread_scratch_, thread_scratch_,
+                     passes.stop);
+  const double part = double(threads) / std::max(1, arguments.threads);
   for (size_t i = 0; i < plan_.ops.size(); ++i) {
-    if (run.stop.load(std::memory_order_relaxed)) return;
-    const auto begun = run.begin();
+    if (passes.stopped()) return;
+    const auto begun = passes.begin();
     std::visit(op_run, plan_.ops[i].op);
-    run.end(i, begun, part);
+    passes.end(i, begun, part);
   }
+  if (passes.stopped()) return;
   for (const MappedFile* file : files_)
     if (!file->intact()) throw std::runtime_error(kFileChanged);
-  if (!run.stop.load(std::memory_order_relaxed)) run.finished(images);
+  passes.finished(images);
 }
 
 }  // namespace fewbit

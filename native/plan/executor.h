@@ -1,6 +1,6 @@
-// Runs a plan over images, at most `batch` in a pass. While there is a pass for every thread of a team, each makes passes of its
-// own, in an arena of its own: nobody waits, and no cache fetches what another wrote. The passes behind those are made one after
-// the other, each op divided among all threads.
+// Runs a plan over images, at most `batch` in a pass. While there is an image for every thread of a team, each makes passes of
+// its own, in an arena of its own: nobody waits, and no cache fetches what another wrote. The images behind those, and all of a
+// plan that counts from image to image, go through one pass after the other, each op divided among all threads.
 #pragma once
 
 #include <vector>
@@ -13,7 +13,7 @@ namespace fewbit {
 
 class Executor : public Runner {
  public:
-  // Throws std::invalid_argument when the plan does not hold (plan.h), std::bad_alloc without memory for the arenas and the
+  // Throws std::invalid_argument when the plan does not hold (plan.h), std::bad_alloc without memory for an arena and for the
   // scratch of `threads` threads.
   Executor(Plan plan, const Kernels& kernels, int threads);
 
@@ -23,20 +23,23 @@ class Executor : public Runner {
            const std::function<void(int64_t images)>& progress) override;
 
   const Plan& plan() const override { return plan_; }
-  size_t memory() const override { return arenas_.size() * plan_.arena_bytes; }
+  size_t memory() const override { return static_cast<size_t>(plan_.arena_bytes); }
 
  private:
-  struct Run;
+  struct Passes;
   void make_room(int threads);
-  void run_pass(Run& run, int first, int images, int thread, int threads) const;
+  int images_apart(int images, int threads) const;
+  void make_pass(Passes& passes, int first, int images, int thread, int threads) const;
 
   const Plan plan_;
   const Kernels& kernels_;
   const size_t thread_scratch_;                 // the largest that an op wants, a multiple of 64
   const std::vector<const MappedFile*> files_;  // that blobs of the plan are parts of
   const bool in_order_;                         // images go through the plan one after the other
+  const size_t arena_stride_;
   // Kept between runs.
-  std::vector<AlignedBuffer> arenas_;
+  int arenas_made_ = 0;
+  AlignedBuffer arenas_;
   AlignedBuffer scratch_;
 };
 

@@ -31,6 +31,13 @@ void MappedFile::fetch(const uint8_t*, size_t) const {}
 namespace fewbit {
 namespace {
 
+#ifdef __linux__
+// MADV_POPULATE_READ of Linux 5.14, which older headers lack.
+constexpr int kPopulateRead = 22;
+#else
+constexpr int kPopulateRead = MADV_WILLNEED;
+#endif
+
 // What the handler may look at: it takes no lock and allocates nothing. A mapping is written before its begin is, and its begin
 // is cleared before it is unmapped.
 struct Slot {
@@ -38,13 +45,7 @@ struct Slot {
 };
 constexpr int kSlots = 1024;
 Slot slots[kSlots];
-std::mutex slots_mutex;            // for taking a slot
-
-#ifdef __linux__
-constexpr int kPopulateRead = 22;  // MADV_POPULATE_READ of Linux 5.14, which older headers lack
-#else
-constexpr int kPopulateRead = MADV_WILLNEED;
-#endif
+std::mutex slots_mutex;  // for taking a slot
 
 struct sigaction previous;
 uintptr_t page_size;

@@ -26,12 +26,12 @@ class Runner {
   virtual ~Runner() = default;
 
   // One run at a time. Looks at `stop` every few milliseconds, and then leaves the output unfinished and returns false.
-  // progress: images done, after each pass.
+  // progress: images done, after each pass, from any thread of the team, one call at a time.
   virtual bool run(Team& team, const RunArguments& arguments, const std::atomic<bool>& stop,
                    const std::function<void(int64_t images)>& progress) = 0;
 
   virtual const Plan& plan() const = 0;
-  // Bytes of host memory that it keeps.
+  // Bytes of host memory that a pass works in; always the same.
   virtual size_t memory() const = 0;
 };
 

@@ -274,6 +274,11 @@ describe('refuses', () => {
       (old) => old.map((t) => (t.name === 'head.weight.steps' ? { ...t, data: new Float32Array(11).fill(Number.NaN) } : t)),
       'tensor head.weight.steps holds NaN',
     ],
+    [
+      'a step that is negative',
+      (old) => old.map((t) => (t.name === 'head.weight.steps' ? { ...t, data: new Float32Array(11).fill(-1) } : t)),
+      'the step -1 is not a positive float32',
+    ],
   ])('%s', async (_, tensors, message) => {
     await expect(changed((old) => old, tensors)).rejects.toThrow(message)
   })

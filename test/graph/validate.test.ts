@@ -202,6 +202,12 @@ it.each<[string, () => Scheme, string]>([
     () => full('layers.0.mlp.fc1', { factors: Float32Array.of(3) }),
     'factors are not powers of two',
   ],
+  ['a step before GELU that is too small', () => full('layers.0.mlp.fc1', { step: Math.fround(1e-35) }), 'is out of range'],
+  [
+    'a factor for GELU that is too large',
+    () => full('layers.0.mlp.fc1', { factors: Float32Array.of(2 ** 30) }),
+    'a factor is out of range',
+  ],
   ['factors for logits', () => full('layers.0.attention.logits', { factors: Float32Array.of(1) }), 'not a uniform code of one step'],
 ])('refuses a scheme of full coverage with %s', (_, broken, message) => {
   expect(() => validateScheme(graph, full('embeddings', stream(128)))).not.toThrow()

@@ -132,6 +132,7 @@ class CodesFixture {
     if (c_.alias && !c_.y_float) std::memcpy(y, residual_codes_.data(), residual_codes_.size());
     LinearCodes op = {};
     op.rows = c_.rows, op.inputs = c_.inputs, op.outputs = c_.outputs;
+    op.row_groups = c_.inputs % 4;
     op.x = x_.data(), op.x_stride = x_stride_;
     op.weight = weight_.data(), op.weight_bits = c_.bits;
     op.correction = correction_.data(), op.scale = scale_.data(), op.bias = bias_.data();

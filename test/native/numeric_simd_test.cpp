@@ -83,19 +83,6 @@ TEST_CASE("exp_nonpositive of vectors is exp_nonpositive") {
   }
 }
 
-TEST_CASE("RoundingF32x16 is round_to") {
-  std::vector<float> values = sweep();
-  for (int i = -4096; i < 4096; ++i) values.push_back(i * 0.125f);
-  for (const SimdArrays& simd : vocabularies())
-    for (const Rounding& code :
-         {Rounding{2.0f, 0.5f, -128, 127}, Rounding{0.37f, 2.7f, 0, 255}, Rounding{1e30f, 1e-30f, -8, 7}}) {
-      CAPTURE(simd.path);
-      compare(
-          values, [&](const float* x, float* y, int count) { simd.round(code, x, y, count); },
-          [&](float x) { return round_to(code, x); });
-    }
-}
-
 TEST_CASE("EncoderF32x16 is encode") {
   std::mt19937 random(1);
   std::vector<uint8_t> table(kEncodeTable);

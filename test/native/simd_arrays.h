@@ -17,7 +17,6 @@ struct SimdArrays {
   void (*exp)(const float* x, float* y, int count);
   void (*encode)(const Encoder& code, const float* x, uint8_t* y, int count);
   void (*encode_by_64)(const Encoder& code, const float* x, uint8_t* y, int count);  // null where there is no such encoder
-  void (*round)(const Rounding& code, const float* x, float* y, int count);
   float (*tree16)(const float* lanes);
 };
 

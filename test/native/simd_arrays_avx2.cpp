@@ -5,8 +5,7 @@
 namespace fewbit {
 
 const SimdArrays& simd_arrays_avx2() {
-  static constexpr SimdArrays arrays = {"avx2",       gelu_array, gelu_slope_array, exp_array,
-                                        encode_array, nullptr,    round_array,      tree16_array};
+  static constexpr SimdArrays arrays = {"avx2", gelu_array, gelu_slope_array, exp_array, encode_array, nullptr, tree16_array};
   return arrays;
 }
 

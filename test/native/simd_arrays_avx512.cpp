@@ -15,7 +15,7 @@ void encode_array_by_64(const Encoder& code, const float* x, uint8_t* y, int cou
 
 const SimdArrays& simd_arrays_avx512() {
   static constexpr SimdArrays arrays = {"avx512vnni", gelu_array,         gelu_slope_array, exp_array,
-                                        encode_array, encode_array_by_64, round_array,      tree16_array};
+                                        encode_array, encode_array_by_64, tree16_array};
   return arrays;
 }
 

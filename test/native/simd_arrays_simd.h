@@ -23,11 +23,6 @@ void encode_array(const Encoder& code, const float* x, uint8_t* y, int count) {
   for (int i = 0; i < count; i += 16) store(y + i, Lanes(16), encode(load(x + i)));
 }
 
-void round_array(const Rounding& code, const float* x, float* y, int count) {
-  const RoundingF32x16 round(&code);
-  for (int i = 0; i < count; i += 16) store(y + i, round(load(x + i)));
-}
-
 float tree16_array(const float* lanes) { return tree16(load(lanes)); }
 
 }  // namespace
