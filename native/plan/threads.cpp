@@ -41,12 +41,9 @@ bool Parking::SpinTimer::pause() {
   return t < end;
 }
 
-uint64_t Team::next_region(int participants) const {
-  return ((region_.load() >> 32) + 1) << 32 | static_cast<uint32_t>(participants);
-}
-
 Team::~Team() {
-  region_.store(next_region(0));
+  participants_ = 0;
+  gate_.open();
   for (auto& worker : workers_) worker->parking.wake();
   for (auto& worker : workers_) worker->thread.join();
 }
@@ -58,7 +55,7 @@ int Team::grow(int participants) {
     auto worker = std::make_unique<Worker>();
     const int thread = static_cast<int>(workers_.size()) + 1;
     try {
-      worker->thread = std::thread(&Team::loop, this, worker.get(), thread, region_.load());
+      worker->thread = std::thread(&Team::loop, this, worker.get(), thread);
     } catch (const std::system_error&) {
       return thread;
     }
@@ -76,11 +73,11 @@ void Team::run(int tasks, int participants, Call call, void* context) {
   }
   call_ = call;
   context_ = context;
-  busy_.store(participants - 1, std::memory_order_relaxed);
-  region_.store(next_region(participants));
+  participants_ = participants;
+  gate_.open();
   for (int i = 0; i < participants - 1; ++i) workers_[i]->parking.wake();
   work(0, participants);
-  caller_.wait([this] { return busy_.load() == 0; });
+  if (!gate_.close()) caller_.wait([this] { return gate_.empty(); });
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
@@ -101,15 +98,15 @@ void Team::work(int thread, int participants) {
   }
 }
 
-void Team::loop(Worker* self, int thread, uint64_t seen) {
+void Team::loop(Worker* self, int thread) {
+  uint32_t seen = 0;
   for (;;) {
-    self->parking.wait([&] { return region_.load() != seen; });
-    seen = region_.load();
-    const int participants = static_cast<int>(seen & 0xffffffff);
+    self->parking.wait([&] { return gate_.is_open(seen); });
+    if (!gate_.enter(&seen)) continue;
+    const int participants = participants_;
+    if (thread < participants) work(thread, participants);
+    if (gate_.leave()) caller_.wake();
     if (participants == 0) return;
-    if (thread >= participants) continue;
-    work(thread, participants);
-    if (busy_.fetch_sub(1) == 1) caller_.wake();
   }
 }
 

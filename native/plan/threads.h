@@ -91,22 +91,54 @@ class Team {
   };
 
   void run(int tasks, int participants, Call call, void* context);
+  // The regions one after the other, in one word, so that workers enter one that is open or none: its number in the upper half,
+  // whether it is open, and how many workers are inside. Nobody waits for a worker that has not entered: it may have no
+  // processor, and the others have done its share.
+  class Gate {
+   public:
+    void open() { state_.store(((state_.load() >> 32) + 1) << 32 | kOpen); }
+    // Until those inside have left.
+    bool close() { return inside(state_.fetch_and(~kOpen)) == 0; }
+    bool empty() const { return inside(state_.load()) == 0; }
+    bool is_open(uint32_t seen) const {
+      const uint64_t state = state_.load();
+      return (state & kOpen) && number(state) != seen;
+    }
+    // False where the region that was open is closed; else its number is `seen`.
+    bool enter(uint32_t* seen) {
+      uint64_t state = state_.load();
+      do {
+        if (!(state & kOpen) || number(state) == *seen) return false;
+      } while (!state_.compare_exchange_weak(state, state + 1));
+      *seen = number(state);
+      return true;
+    }
+    // Whether the last one has left a closed region.
+    bool leave() {
+      const uint64_t before = state_.fetch_sub(1);
+      return inside(before) == 1 && !(before & kOpen);
+    }
+
+   private:
+    static constexpr uint64_t kOpen = uint64_t(1) << 31;
+    static uint32_t number(uint64_t state) { return static_cast<uint32_t>(state >> 32); }
+    static uint32_t inside(uint64_t state) { return static_cast<uint32_t>(state & (kOpen - 1)); }
+    std::atomic<uint64_t> state_{0};
+  };
+
   int grow(int participants);
   void work(int thread, int participants);
   void drain(Share& share, int thread);
-  void loop(Worker* self, int thread, uint64_t seen);
-  uint64_t next_region(int participants) const;
+  void loop(Worker* self, int thread);
 
-  // Generation of the region in the upper half, its participants in the lower: read in one piece, so that a worker that
-  // slept through regions never takes part in one with the numbers of another. 0 participants: the end.
-  std::atomic<uint64_t> region_{0};
-  // Written between regions only: run() returns when no participant is left.
-  std::vector<Share> shares_;  // of each participant
+  alignas(64) Gate gate_;
+  // Written while the gate is closed and nobody inside.
+  alignas(64) int participants_ = 0;  // 0: the end
+  std::vector<Share> shares_;         // of each participant
   Call call_ = nullptr;
   void* context_ = nullptr;
   std::exception_ptr error_;
 
-  alignas(64) std::atomic<int> busy_{0};  // workers that have not finished this region
   std::mutex error_mutex_;
   Parking caller_;
   std::vector<std::unique_ptr<Worker>> workers_;  // worker i is thread i + 1
