@@ -18,8 +18,13 @@ const WIDEST_LAYERNORM = 65536
 /** Between these a float32 needs no other check to be a step. */
 const SMALL_STEP = 1e-30
 const LARGE_STEP = 1e30
-/** Of a factor before GELU, binary digits. */
+/**
+ * Of a factor before GELU, binary digits, and of a step that has such factors. Within these, 1 / step over a factor is a normal number, the
+ * step times a factor is finite, and a value over a factor is normal or rounds to level 0: kernels may multiply in any order
+ * (native/ops/linear.h).
+ */
 const MOST_SHIFT = 20
+const SMALL_SHIFTED_STEP = 1e-36
 const LARGEST_FACTOR = { signed: 2 ** 7, unsigned: 2 ** 6 }
 
 /** @throws Error that starts with `what` */
@@ -120,12 +125,12 @@ function validateFineFirst({ family, fineFirst }: Code, kind: OperandKind, taken
 }
 
 /** What a linear layer rounds to in front of its activation. */
-function validatePreActivation({ family, step, factors = new Float32Array() }: Code, what: string): void {
+function validatePreActivation({ family, step, factors }: Code, what: string): void {
   if (family !== 'uniform' && family !== 'o2sf') throw new Error(`${what}: not a uniform code or O-2SF`)
+  if (!factors) return
   if (!factors.every((factor) => Number.isInteger(Math.log2(factor)))) throw new Error(`${what}: factors are not powers of two`)
-  // Within these, products with factors neither overflow nor lose bits, in whatever order a kernel multiplies (native/ops/linear.h).
-  if (!(step > SMALL_STEP && step < LARGE_STEP)) throw new Error(`${what}: a step of ${step} is out of range`)
   if (!factors.every((factor) => Math.abs(Math.log2(factor)) <= MOST_SHIFT)) throw new Error(`${what}: a factor is out of range`)
+  if (!(step > SMALL_SHIFTED_STEP && step < LARGE_STEP)) throw new Error(`${what}: a step of ${step} is out of range of one with factors`)
 }
 
 /** Factors fit the nodes that write and read their edge. */

@@ -16,8 +16,8 @@ enum class Activation : int { none = 0, gelu = 1 };
 //   y   = fma(float(acc), scale[o], bias[o])
 //   y   = round_to(pre_activation, y / f) * f               when pre_activation is given (ops/numeric.h), with f = 1 or
 //                                                           pre_activation_factors[o], a power of two, so / f is exact
-//                                                           (steps are 1e-30..1e30 and factors 2^-20..2^20, so that steps
-//                                                           times f give the same bits)
+//                                                           (factors are 2^-20..2^20 and steps with factors 1e-36..1e30,
+//                                                           so that steps times f give the same bits)
 //   y   = activation(y)                                     (ops/numeric.h)
 //   y   = y * gain[o]                                       when gain is given
 //   y   = y + residual[t][o]                                when residual is given

@@ -202,7 +202,11 @@ it.each<[string, () => Scheme, string]>([
     () => full('layers.0.mlp.fc1', { factors: Float32Array.of(3) }),
     'factors are not powers of two',
   ],
-  ['a step before GELU that is too small', () => full('layers.0.mlp.fc1', { step: Math.fround(1e-35) }), 'is out of range'],
+  [
+    'a step before GELU that is too small for factors',
+    () => full('layers.0.mlp.fc1', { step: Math.fround(9e-37), factors: Float32Array.of(2) }),
+    'is out of range of one with factors',
+  ],
   [
     'a factor for GELU that is too large',
     () => full('layers.0.mlp.fc1', { factors: Float32Array.of(2 ** 30) }),
