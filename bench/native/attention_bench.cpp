@@ -46,7 +46,7 @@ double best_seconds(Run run) {
 }
 
 void print(const char* path, const char* what, double operations, double seconds, double peak) {
-  std::printf("%-10s %-22s %8.3f ms  %7.1f GOP/s", path, what, seconds * 1e3, operations / seconds * 1e-9);
+  std::printf("%-10s %-32s %8.3f ms  %7.1f GOP/s", path, what, seconds * 1e3, operations / seconds * 1e-9);
   if (peak > 0) std::printf("  %5.1f %% of %.0f", 100e-9 * operations / seconds / peak, peak);
   std::printf("\n");
 }
@@ -74,11 +74,15 @@ void bench_attention(const Path& path, int tokens, int heads, int head_width, do
   codes.q_stride = codes.k_stride = codes.v_stride = 3 * width;
   codes.logit_scale = scale.get(), codes.p_inverse_step = scale.get() + heads, codes.output_scale = scale.get() + 2 * heads;
   codes.y = y.get(), codes.y_stride = width;
-  const char* const kinds[] = {"codes, uniform", "codes, by tables", "codes, relative", "codes, relative, by tables"};
-  for (int kind = 0; kind < 4; ++kind) {
+  const char* const kinds[] = {"codes, uniform",        "codes, by tables",
+                               "codes, relative",       "codes, relative, by tables",
+                               "codes, logits rounded", "codes, logits rounded, by tables"};
+  for (int kind = 0; kind < 6; ++kind) {
     codes.encode_p = {0.0f, 0, 255, 0, kind % 2 ? table.get() : nullptr};
     codes.encode = {1.0f, -128, 127, 128, kind % 2 ? table.get() : nullptr};
-    codes.relative = kind >= 2;
+    codes.relative = kind / 2 == 1;
+    codes.logit_step = kind >= 4 ? 0.125f : 0.0f;
+    codes.logit_inverse_step = kind >= 4 ? 8.0f : 0.0f;
     const double seconds = best_seconds([&] {
       for (int task = 0; task < attention_tasks(codes); ++task) path.kernels->attention_codes(codes, task, scratch.get());
     });

@@ -2,6 +2,8 @@
 // first.
 #pragma once
 
+#include <type_traits>
+
 #include <math.h>  // not <cmath>: its inline functions would be compiled with these flags for everybody
 
 #include "cpu/attention_sizes.h"
@@ -65,6 +67,7 @@ FEWBIT_NOINLINE void exponentials(const AttentionHead& a, int rows, float* inver
   }
 
   const F32x16 logit_scale = set16(a.logit_scale);
+  F32x16 zs[kMostRows];
   for (int r = 0; r < rows; ++r) {
     const int32_t* s = a.scores + ptrdiff_t(r) * a.keys;
     float* y = reinterpret_cast<float*>(a.scores) + ptrdiff_t(r) * a.keys;
@@ -78,39 +81,47 @@ FEWBIT_NOINLINE void exponentials(const AttentionHead& a, int rows, float* inver
     }
     const F32x16 e16 = select(rest, e(last), set16(0.0f));
     store(y + last, e16);
-    inverse_z[r] = 1.0f / tree16(add(z, e16));
+    zs[r] = add(z, e16);
   }
+  for (int r = 0; r < rows; ++r) inverse_z[r] = 1.0f / tree16(zs[r]);
 }
 
-// The same on logits of queries t..t + rows; beyond: what the scores of each hold beyond S. Lanes behind the last key and keys
-// that are not attended get -infinity, whose exponential is 0.
-FEWBIT_NOINLINE void exponentials_of_logits(const AttentionHead& a, int t, int rows, const int32_t* beyond, float* inverse_z) {
-  const F32x16 nowhere = set16(-INFINITY);
+// Scores to logits, in place, of queries t..t + rows, and the greatest of each row; beyond: what the scores of each hold beyond
+// S. Lanes behind the last key and keys that are not attended get -infinity, whose exponential is 0. Compiled for what an op has,
+// so that nothing is asked for each vector.
+template <bool kBias, bool kRounded, bool kRegions>
+FEWBIT_NOINLINE void logits_of_scores(const AttentionHead& a, int t, int rows, const int32_t* beyond, float* m) {
+  const int last = (a.tokens - 1) & ~15;
+  const Lanes all(16), rest(a.tokens - last);
+  const F32x16 nowhere = set16(-INFINITY), zero = set16(0.0f);
   const F32x16 scale = set16(a.logit_scale), inverse_step = set16(a.logit_inverse_step);
-  float m[kMostRows];
-
   for (int r = 0; r < rows; ++r) {
     const int32_t* s = a.scores + ptrdiff_t(r) * a.keys;
     float* y = reinterpret_cast<float*>(a.scores) + ptrdiff_t(r) * a.keys;
-    const float* bias = a.bias ? a.bias + ptrdiff_t(t + r) * a.tokens : nullptr;
+    const float* bias = kBias ? a.bias + ptrdiff_t(t + r) * a.tokens : nullptr;
     const I32x16 beyond16 = set16(beyond[r]);
+    const auto logits = [&](int i, const Lanes& lanes) {
+      const F32x16 x = fma(to_floats(sub(load(s + i), beyond16)), scale, kBias ? load(bias + i, lanes) : zero);
+      return kRounded ? round_between(mul(x, inverse_step), -128.0f, 127.0f) : x;
+    };
+    const auto attended = [&](int i, const Lanes& lanes) { return equal_bytes(lanes, a.regions + i, a.regions[t + r]); };
     F32x16 most = nowhere;
-    for (int i = 0; i < a.tokens; i += 16) {
-      const Lanes lanes(a.tokens - i);
-      const F32x16 score = to_floats(sub(load(s + i), beyond16));
-      F32x16 x = fma(score, scale, bias ? load(bias + i, lanes) : set16(0.0f));
-      if (a.logit_inverse_step > 0) x = round_between(mul(x, inverse_step), -128.0f, 127.0f);
-      if (a.regions)
-        x = select(equal_bytes(lanes, a.regions + i, a.regions[t + r]), x, nowhere);
-      else if (!lanes.full())
-        x = select(lanes.mask(), x, nowhere);
+    for (int i = 0; i < last; i += 16) {
+      F32x16 x = logits(i, all);
+      if (kRegions) x = select(attended(i, all), x, nowhere);
       store(y + i, x);
       most = max(most, x);
     }
-    m[r] = reduce_max(most);
+    const F32x16 x = select(kRegions ? attended(last, rest) : rest.mask(), logits(last, rest), nowhere);
+    store(y + last, x);
+    m[r] = reduce_max(max(most, x));
   }
+}
 
+// Logits to e, in place, and 1 / z of each row.
+FEWBIT_NOINLINE void exponentials_of_logits(const AttentionHead& a, int rows, const float* m, float* inverse_z) {
   const F32x16 step = set16(a.logit_step);
+  F32x16 zs[kMostRows];
   for (int r = 0; r < rows; ++r) {
     float* y = reinterpret_cast<float*>(a.scores) + ptrdiff_t(r) * a.keys;
     const F32x16 m16 = set16(m[r]);
@@ -120,8 +131,29 @@ FEWBIT_NOINLINE void exponentials_of_logits(const AttentionHead& a, int t, int r
       z = add(z, e16);
       store(y + i, e16);
     }
-    inverse_z[r] = 1.0f / tree16(z);
+    zs[r] = z;
   }
+  for (int r = 0; r < rows; ++r) inverse_z[r] = 1.0f / tree16(zs[r]);
+}
+
+// The same on logits of queries t..t + rows; beyond: what the scores of each hold beyond S.
+inline void exponentials_of_logits(const AttentionHead& a, int t, int rows, const int32_t* beyond, float* inverse_z) {
+  float m[kMostRows];
+  const auto logits = [&](auto bias, auto rounded) {
+    (a.regions ? logits_of_scores<bias.value, rounded.value, true>
+               : logits_of_scores<bias.value, rounded.value, false>)(a, t, rows, beyond, m);
+  };
+  using Yes = std::true_type;
+  using No = std::false_type;
+  if (a.bias && a.logit_inverse_step > 0)
+    logits(Yes(), Yes());
+  else if (a.bias)
+    logits(Yes(), No());
+  else if (a.logit_inverse_step > 0)
+    logits(No(), Yes());
+  else
+    logits(No(), No());
+  exponentials_of_logits(a, rows, m, inverse_z);
 }
 
 }  // namespace
