@@ -1,8 +1,15 @@
 #include "plan/threads.h"
 
+#include <algorithm>
 #include <chrono>
 #include <system_error>
 
+#ifdef __linux__
+#include <sched.h>
+#endif
+#ifdef _WIN32
+#include <windows.h>
+#endif
 #if defined(_MSC_VER) && (defined(_M_X64) || defined(_M_IX86))
 #include <intrin.h>
 #endif
@@ -12,6 +19,8 @@ namespace {
 
 constexpr int64_t kSpinNanoseconds = 50 * 1000;
 constexpr int kPausesPerLook = 16;  // at the clock
+// A thread that shares a processor is given it for some milliseconds at a time.
+constexpr int64_t kShortestAlone = 1000 * 1000, kLongestAlone = 8 * kShortestAlone;
 
 void relax() {
 #if defined(_MSC_VER) && (defined(_M_X64) || defined(_M_IX86))
@@ -25,7 +34,9 @@ void relax() {
 #endif
 }
 
-int share_begin(int tasks, int i, int participants) { return static_cast<int>(static_cast<int64_t>(tasks) * i / participants); }
+int share_begin(int first, int tasks, int i, int participants) {
+  return first + static_cast<int>(static_cast<int64_t>(tasks - first) * i / participants);
+}
 
 int64_t now() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -33,9 +44,21 @@ int64_t now() {
 
 }  // namespace
 
-bool Parking::SpinTimer::pause() {
+int this_processor() {
+#if defined(__linux__)
+  return sched_getcpu();
+#elif defined(_WIN32)
+  return static_cast<int>(GetCurrentProcessorNumber());
+#else
+  return -1;
+#endif
+}
+
+bool Parking::SpinTimer::pause(const std::atomic<int>& other) {
   relax();
   if (++pauses % kPausesPerLook) return true;
+  const int processor = this_processor();
+  if (processor >= 0 && processor == other.load(std::memory_order_relaxed)) return false;
   const int64_t t = now();
   if (!end) end = t + kSpinNanoseconds;
   return t < end;
@@ -50,6 +73,7 @@ Team::~Team() {
 
 // As many of the participants as there can be: a process may be at its limit of threads.
 int Team::grow(int participants) {
+  participants = std::min(participants, most_threads_);
   workers_.reserve(participants - 1);
   while (static_cast<int>(workers_.size()) < participants - 1) {
     auto worker = std::make_unique<Worker>();
@@ -57,7 +81,7 @@ int Team::grow(int participants) {
     try {
       worker->thread = std::thread(&Team::loop, this, worker.get(), thread);
     } catch (const std::system_error&) {
-      return thread;
+      return most_threads_ = thread;
     }
     workers_.push_back(std::move(worker));
   }
@@ -65,20 +89,30 @@ int Team::grow(int participants) {
 }
 
 void Team::run(int tasks, int participants, Call call, void* context) {
+  int first = 0;
+  while (alone_nanoseconds_ > 0 && now() < alone_until_)
+    if (call(context, first, 0); ++first == tasks) return;
+  share(first, tasks, participants, call, context);
+  alone_nanoseconds_ = crowded_.exchange(false) ? std::min(std::max(2 * alone_nanoseconds_, kShortestAlone), kLongestAlone) : 0;
+  if (alone_nanoseconds_ > 0) alone_until_ = now() + alone_nanoseconds_;
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+}
+
+void Team::share(int first, int tasks, int participants, Call call, void* context) {
   participants = grow(participants);
   if (static_cast<int>(shares_.size()) < participants) shares_ = std::vector<Share>(participants);
   for (int i = 0; i < participants; ++i) {
-    shares_[i].next.store(share_begin(tasks, i, participants), std::memory_order_relaxed);
-    shares_[i].end = share_begin(tasks, i + 1, participants);
+    shares_[i].next.store(share_begin(first, tasks, i, participants), std::memory_order_relaxed);
+    shares_[i].end = share_begin(first, tasks, i + 1, participants);
   }
   call_ = call;
   context_ = context;
   participants_ = participants;
+  caller_processor_.store(this_processor(), std::memory_order_relaxed);
   gate_.open();
   for (int i = 0; i < participants - 1; ++i) workers_[i]->parking.wake();
   work(0, participants);
-  if (!gate_.close()) caller_.wait([this] { return gate_.empty(); });
-  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+  if (!gate_.close()) caller_.wait([this] { return gate_.empty(); }, worker_processor_);
 }
 
 void Team::drain(Share& share, int thread) {
@@ -101,10 +135,13 @@ void Team::work(int thread, int participants) {
 void Team::loop(Worker* self, int thread) {
   uint32_t seen = 0;
   for (;;) {
-    self->parking.wait([&] { return gate_.is_open(seen); });
+    self->parking.wait([&] { return gate_.is_open(seen); }, caller_processor_);
     if (!gate_.enter(&seen)) continue;
+    worker_processor_.store(this_processor(), std::memory_order_relaxed);
     const int participants = participants_;
     if (thread < participants) work(thread, participants);
+    const int processor = this_processor();
+    if (processor >= 0 && processor == caller_processor_.load(std::memory_order_relaxed)) crowded_.store(true);
     if (gate_.leave()) caller_.wake();
     if (participants == 0) return;
   }

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -14,18 +15,24 @@
 
 namespace fewbit {
 
+// The processor that this thread runs on; -1 where that cannot be told.
+int this_processor();
+
 // Lets one thread wait for something that others announce: first spinning, because regions of a plan follow each other
 // within microseconds and waking a thread costs tens of them, then asleep.
 class Parking {
  public:
-  // ready reads what wakers wrote with seq_cst; see wake().
+  // ready reads what wakers wrote with seq_cst; see wake(). `other` is the processor of who announces: on the same one, spinning
+  // would only hold it up.
   template <class Ready>
-  void wait(Ready ready) {
-    if (spin(ready)) return;
-    std::unique_lock<std::mutex> lock(mutex_);
-    asleep_.store(true);  // seq_cst, before ready is looked at
-    changed_.wait(lock, ready);
-    asleep_.store(false);
+  void wait(Ready ready, const std::atomic<int>& other) {
+    while (!spin(ready, other)) {
+      std::unique_lock<std::mutex> lock(mutex_);
+      asleep_.store(true);  // seq_cst, before ready is looked at
+      // What a thread was woken for may be over. The next comes within microseconds, so it spins again and sleeps only then.
+      if (!ready()) changed_.wait(lock);
+      asleep_.store(false);
+    }
   }
   // Call after a seq_cst store that makes ready true: either that store comes before ready is looked at, or asleep_ is
   // seen here.
@@ -38,14 +45,14 @@ class Parking {
 
  private:
   template <class Ready>
-  bool spin(Ready ready) {
+  bool spin(Ready ready, const std::atomic<int>& other) {
     SpinTimer timer;
     while (!ready())
-      if (!timer.pause()) return false;
+      if (!timer.pause(other)) return false;
     return true;
   }
   struct SpinTimer {
-    bool pause();  // false when the time for spinning is over
+    bool pause(const std::atomic<int>& other);  // false when spinning is over
     int pauses = 0;
     int64_t end = 0;
   };
@@ -65,8 +72,8 @@ class Team {
   // fn(task, thread) for every task in [0, tasks), thread in [0, min(threads, tasks)), the caller being thread 0. Each
   // thread begins with a share of its own, the same part of the range in every region, so that it finds in its caches what
   // it wrote in the region before; who has done its own takes tasks of others, one at a time. When one throws, tasks that
-  // were not started are dropped and the exception comes out here. With one thread or one task nothing is synchronised. Not
-  // reentrant.
+  // were not started are dropped and the exception comes out here. With one thread or one task nothing is synchronised. Where a
+  // worker finds no processor but the caller's, the caller works alone for some milliseconds. Not reentrant.
   template <class Fn>
   void parallel_for(int tasks, int threads, Fn&& fn) {
     if (threads <= 1 || tasks <= 1) {
@@ -91,6 +98,8 @@ class Team {
   };
 
   void run(int tasks, int participants, Call call, void* context);
+  // Tasks [first, tasks), on all participants.
+  void share(int first, int tasks, int participants, Call call, void* context);
   // The regions one after the other, in one word, so that workers enter one that is open or none: its number in the upper half,
   // whether it is open, and how many workers are inside. Nobody waits for a worker that has not entered: it may have no
   // processor, and the others have done its share.
@@ -132,6 +141,8 @@ class Team {
   void loop(Worker* self, int thread);
 
   alignas(64) Gate gate_;
+  std::atomic<int> caller_processor_{-1};
+  std::atomic<int> worker_processor_{-1};  // of the worker that entered last
   // Written while the gate is closed and nobody inside.
   alignas(64) int participants_ = 0;  // 0: the end
   std::vector<Share> shares_;         // of each participant
@@ -139,9 +150,14 @@ class Team {
   void* context_ = nullptr;
   std::exception_ptr error_;
 
+  // Set by a worker that was on the caller's processor to the end of a region; waking it again costs more than it can give.
+  std::atomic<bool> crowded_{false};
+  int64_t alone_nanoseconds_ = 0, alone_until_ = 0;  // for how long the caller works alone then
+
   std::mutex error_mutex_;
   Parking caller_;
-  std::vector<std::unique_ptr<Worker>> workers_;  // worker i is thread i + 1
+  int most_threads_ = std::numeric_limits<int>::max();  // less where the process is at its limit
+  std::vector<std::unique_ptr<Worker>> workers_;        // worker i is thread i + 1
 };
 
 }  // namespace fewbit

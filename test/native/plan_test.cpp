@@ -1,6 +1,10 @@
 // The team, the engine's queue, the thread count and the executor; run under the thread sanitizer too.
 #include <doctest/doctest.h>
 
+#ifdef __linux__
+#include <sched.h>
+#endif
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -62,8 +66,8 @@ bool wait_for(Condition condition) {
 }  // namespace
 
 TEST_CASE("parallel_for: each thread begins with the same part of the range") {
-  Team team;
   for (int threads : {2, 3, 5}) {
+    Team team;
     const int tasks = 7 * threads + 1;
     std::vector<int> first(threads, -1);
     std::atomic<int> begun{0};
@@ -79,8 +83,8 @@ TEST_CASE("parallel_for: each thread begins with the same part of the range") {
 }
 
 TEST_CASE("parallel_for: who has done its own share takes tasks of others") {
-  Team team;
   for (int threads : {2, 3}) {
+    Team team;
     const int tasks = 8 * threads;
     std::vector<int> thread_of(tasks, -1);
     std::atomic<int> begun{0}, done{0};
@@ -98,6 +102,36 @@ TEST_CASE("parallel_for: who has done its own share takes tasks of others") {
     for (int task = 1; task < tasks; ++task) CHECK(thread_of[task] != 0);
   }
 }
+
+#ifdef __linux__
+TEST_CASE("parallel_for: where a worker has the caller's processor alone, the caller does the next tasks itself") {
+  constexpr int kRounds = 20;
+  int alone = 0;
+  // In a thread of its own, whose processors nobody else has to get back.
+  std::thread([&] {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    REQUIRE(sched_setaffinity(0, sizeof one, &one) == 0);
+    for (int round = 0; round < kRounds; ++round) {
+      Team team;
+      std::atomic<bool> entered{false};
+      team.parallel_for(2, 2, [&](int, int thread) {
+        if (thread == 1) entered.store(true);
+        CHECK(wait_for([&] { return entered.load(); }));
+      });
+      // A worker that was called would run now: the caller gives its processor away again and again.
+      int by_worker = 0;
+      team.parallel_for(2, 2, [&](int, int thread) {
+        if (thread == 1) ++by_worker;
+        for (int i = 0; i < 100; ++i) std::this_thread::yield();
+      });
+      alone += by_worker == 0;
+    }
+  }).join();
+  CHECK(alone > kRounds / 2);  // all, but where something else had the processor for as long as the caller stays alone
+}
+#endif
 
 TEST_CASE("parallel_for brings an exception to the caller and goes on working") {
   Team team;
