@@ -126,8 +126,7 @@ async function parse(file: SafetensorsFile): Promise<Container> {
     return parseJson(new TextEncoder().encode(file.metadata[key]), key)
   }
   file.map()
-  const scheme = await readScheme(file, part('scheme'))
-  const constants = await readConstants(file, scheme)
+  const { scheme, constants } = await readTensors(file, part('scheme'))
   const graph: Graph = { ...graphFromJson(part('graph'), constantShapes({ constants }, scheme)), constants }
   validateGraph(graph, scheme)
   checkAllRead(graph)
@@ -143,28 +142,28 @@ function checkLabels(graph: Graph, labels: unknown): asserts labels is string[] 
   if (labels.length !== classes) throw new Error(`${labels.length} labels for ${classes} classes`)
 }
 
-async function readConstants(file: SafetensorsFile, scheme: Scheme): Promise<Map<string, Tensor>> {
-  const coded = new Set([...scheme.weights.keys()].flatMap((name) => [`${name}.codes`, `${name}.steps`]))
-  const constants = new Map<string, Tensor>()
-  for (const name of file.names()) if (!coded.has(name)) constants.set(name, await file.tensor(name))
-  return constants
-}
-
-async function readScheme(file: SafetensorsFile, json: unknown): Promise<Scheme> {
+/** What is no code of the scheme and no steps is a constant. */
+async function readTensors(file: SafetensorsFile, json: unknown): Promise<{ scheme: Scheme; constants: Map<string, Tensor> }> {
   if (!isObject(json) || !isObject(json.weights) || !isObject(json.edges)) throw new Error('the scheme lacks weights or edges')
   const { coverage = 'partial' } = json
   if (coverage !== 'partial' && coverage !== 'full') throw new Error(`unknown coverage ${show(coverage)} of the scheme`)
   const scheme: Scheme = { weights: new Map(), edges: new Map(), coverage }
   for (const [name, code] of Object.entries(json.edges)) scheme.edges.set(name, codeFromJson(code, name))
-  for (const [name, shape] of Object.entries(json.weights)) scheme.weights.set(name, await readWeight(file, name, shape))
-  return scheme
+  const codes = new Set(Object.keys(json.weights).map((name) => `${name}.codes`))
+  const constants = await file.readTensors(file.names().filter((name) => !codes.has(name)))
+  for (const [name, shape] of Object.entries(json.weights)) {
+    // Without steps among the floats, the file says so.
+    const { data: steps } = constants.get(`${name}.steps`) ?? (await file.tensor(`${name}.steps`))
+    scheme.weights.set(name, await readWeight(file, name, shape, steps))
+    constants.delete(`${name}.steps`)
+  }
+  return { scheme, constants }
 }
 
-async function readWeight(file: SafetensorsFile, name: string, json: unknown): Promise<WeightCode> {
+async function readWeight(file: SafetensorsFile, name: string, json: unknown, steps: Float32Array): Promise<WeightCode> {
   if (!Array.isArray(json) || json.length !== 3) throw new Error(`${name}: expected [bits, outputs, inputs]`)
   const [bits, outputs, inputs] = json
   if (file.info(`${name}.codes`)?.dtype !== 'U8') throw new Error(`${name}: its codes are missing or not U8`)
-  const { data: steps } = await file.tensor(`${name}.steps`)
   const blob = await file.blob(`${name}.codes`)
   const code = storedWeight(blob, { bits, outputs, inputs, steps })
   validateWeightSizes(code, name)

@@ -1,6 +1,10 @@
+import { firstOutside } from '../runtime/blobs.js'
+
 /**
- * Half-width floats to float32, and the check that weights are numbers. Both in slices, so that the event loop goes on.
+ * Half-width floats to float32, in slices, so that the event loop goes on, and the check that weights are numbers.
  */
+
+const LARGEST_FLOAT = 2 ** 128 - 2 ** 104
 
 /** Elements handled between two chances for the event loop: a few milliseconds. */
 const SLICE = 1 << 20
@@ -35,13 +39,8 @@ export async function fromBfloat16(halves: Uint16Array): Promise<Float32Array> {
 }
 
 /** The index of the first element that is infinite or not a number, or -1. */
-export async function findNonFinite(values: Float32Array): Promise<number> {
-  const bits = new Int32Array(values.buffer, values.byteOffset, values.length)
-  let found = -1
-  await inSlices(values.length, (begin, end) => {
-    for (let i = begin; i < end && found < 0; i++) if ((bits[i] & 0x7f800000) === 0x7f800000) found = i
-  })
-  return found
+export function findNonFinite(values: Float32Array): number {
+  return firstOutside(values, -LARGEST_FLOAT, LARGEST_FLOAT)
 }
 
 function float16Bits(half: number): number {

@@ -30,6 +30,8 @@ export interface SafetensorsFile extends TensorSource {
   map(): void
   /** The bytes of a tensor in native memory: a part of the file after {@link map}, where that is possible, else a copy. */
   blob(name: string): Promise<NativeBlob>
+  /** What {@link tensor} gives, of many: read at once where they lie together, as all that is no code does in a container. */
+  readTensors(names: string[]): Promise<Map<string, Tensor>>
 }
 
 /** Bytes that can be read anywhere. */
@@ -95,17 +97,26 @@ class Reader implements SafetensorsFile {
         : dtype === 'F16'
           ? await fromFloat16(new Uint16Array(buffer))
           : await fromBfloat16(new Uint16Array(buffer))
-    const bad = await findNonFinite(data)
-    if (bad >= 0) throw new Error(`${this.what}: tensor ${name} holds ${data[bad]} at element ${bad}`)
-    return { shape: [...shape], data }
+    return this.finite(name, shape, data)
   }
 
-  async raw(name: string): Promise<Uint8Array<ArrayBuffer>> {
+  async readTensors(names: string[]): Promise<Map<string, Tensor>> {
+    const tensors = new Map<string, Tensor>()
+    for (const run of runs(names.map((name) => ({ name, ...this.require(name) })))) {
+      const { begin } = run[0]
+      const { buffer } = await this.read(begin, run[run.length - 1].end)
+      for (const info of run) {
+        const data = new Float32Array(buffer, info.begin - begin, (info.end - info.begin) / 4)
+        tensors.set(info.name, this.finite(info.name, info.shape, data))
+      }
+    }
+    for (const name of names) if (!tensors.has(name)) tensors.set(name, await this.tensor(name))
+    return tensors
+  }
+
+  raw(name: string): Promise<Uint8Array<ArrayBuffer>> {
     const { begin, end } = this.require(name)
-    const target = new Uint8Array(end - begin)
-    if (this.mapped) this.mapped.read(begin, target)
-    else await this.bytes.read(target, begin)
-    return target
+    return this.read(begin, end)
   }
 
   map(): void {
@@ -123,11 +134,40 @@ class Reader implements SafetensorsFile {
     return this.bytes.close()
   }
 
+  private async read(begin: number, end: number): Promise<Uint8Array<ArrayBuffer>> {
+    const target = new Uint8Array(end - begin)
+    if (this.mapped) this.mapped.read(begin, target)
+    else await this.bytes.read(target, begin)
+    return target
+  }
+
+  private finite(name: string, shape: number[], data: Float32Array): Tensor {
+    const bad = findNonFinite(data)
+    if (bad >= 0) throw new Error(`${this.what}: tensor ${name} holds ${data[bad]} at element ${bad}`)
+    return { shape: [...shape], data }
+  }
+
   private require(name: string): TensorInfo {
     const info = this.tensors.get(name)
     if (!info) throw new Error(`${this.what}: there is no tensor ${name}`)
     return info
   }
+}
+
+interface NamedInfo extends TensorInfo {
+  name: string
+}
+
+/** Those that are float32, in the order of the file, and those together that lie together. */
+function runs(infos: NamedInfo[]): NamedInfo[][] {
+  const found: NamedInfo[][] = []
+  let end = -1
+  for (const info of infos.filter(({ dtype }) => dtype === 'F32').sort((a, b) => a.begin - b.begin)) {
+    if (info.begin === end) found[found.length - 1].push(info)
+    else found.push([info])
+    end = info.end
+  }
+  return found
 }
 
 async function openFile(path: string): Promise<Bytes> {

@@ -1,4 +1,4 @@
-import { packedBytes } from '../runtime/blobs.js'
+import { firstOutside, packedBytes } from '../runtime/blobs.js'
 import { packedLength } from './constants.js'
 import { originOf, READS_ONE_STEP, takeFineFirst, WRITES_ONE_STEP } from './coverage.js'
 import { isPlain } from './encoder.js'
@@ -61,8 +61,8 @@ export function validateCode(code: Code, what: string): void {
 /** @throws Error that starts with `what` */
 export function validateWeightCode(code: WeightCode, what: string): void {
   validateWeightSizes(code, what)
-  // Nearly all of the many steps are normal numbers, far from both ends.
-  for (const step of code.steps) if (!(step > SMALL_STEP && step < LARGE_STEP)) checkStep(step, what)
+  // The many steps are normal numbers, far from both ends; where not all are, each is looked at.
+  if (firstOutside(code.steps, SMALL_STEP, LARGE_STEP) >= 0) for (const step of code.steps) checkStep(step, what)
 }
 
 /** What {@link validateWeightCode} checks, except the values of the steps. */

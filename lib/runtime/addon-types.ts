@@ -275,4 +275,6 @@ export interface Addon {
   sumWeight(packed: NativeBlob, outputs: number, inputs: number, bits: number): Int32Array
   /** Whether the padding is zero; reads little else. */
   isPadded(packed: NativeBlob, outputs: number, inputs: number, bits: number): boolean
+  /** The index of the first value that is not in [low, high], as NaN is not; -1: there is none. Bounds are rounded to float32. */
+  firstOutside(values: Float32Array, low: number, high: number): number
 }

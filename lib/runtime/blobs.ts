@@ -2,7 +2,7 @@ import addon from '#addon'
 import type { NativeBlob } from './addon-types.js'
 
 /**
- * Native memory and the packed order of weights, for the rooms that prepare constants. See addon-types.ts.
+ * Native memory, the packed order of weights and checks of floats, for the rooms that prepare constants. See addon-types.ts.
  */
 
 export type { NativeBlob }
@@ -57,4 +57,9 @@ export function sumWeight(packed: NativeBlob, outputs: number, inputs: number, b
 /** Whether the padding of the packed weight is zero, on which kernels count; reads little else of it. */
 export function isPadded(packed: NativeBlob, outputs: number, inputs: number, bits: number): boolean {
   return addon.isPadded(packed, outputs, inputs, bits)
+}
+
+/** The index of the first value that is not in [low, high], as NaN is not, or -1; a gigabyte takes a few tenths of a second. */
+export function firstOutside(values: Float32Array, low: number, high: number): number {
+  return addon.firstOutside(values, low, high)
 }

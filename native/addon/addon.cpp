@@ -43,6 +43,7 @@ class Addon : public Napi::Addon<Addon> {
                              InstanceMethod("unpackWeight", &Addon::unpack_weight, method),
                              InstanceMethod("sumWeight", &Addon::sum_weight, method),
                              InstanceMethod("isPadded", &Addon::is_padded, method),
+                             InstanceMethod("firstOutside", &Addon::first_outside, method),
                          });
   }
 
@@ -116,6 +117,7 @@ class Addon : public Napi::Addon<Addon> {
   Napi::Value unpack_weight(const Napi::CallbackInfo& info) { return unpack(info); }
   Napi::Value sum_weight(const Napi::CallbackInfo& info) { return sum(info); }
   Napi::Value is_padded(const Napi::CallbackInfo& info) { return padded(info); }
+  Napi::Value first_outside(const Napi::CallbackInfo& info) { return first_outside_of(info); }
 
   std::shared_ptr<Jobs> jobs_;
   Napi::FunctionReference blob_, session_;

@@ -2,6 +2,7 @@
 
 #include "addon/arguments.h"
 #include "addon/blob.h"
+#include "format/floats.h"
 #include "format/packed_weight.h"
 
 namespace fewbit::addon {
@@ -84,6 +85,15 @@ Napi::Value padded(const Napi::CallbackInfo& info) {
   const bool zeros = is_padded(blob.data(), s.outputs, s.inputs, s.bits);
   require_intact(info.Env(), blob);
   return Napi::Boolean::New(info.Env(), zeros);
+}
+
+Napi::Value first_outside_of(const Napi::CallbackInfo& info) {
+  const Bytes values = typed_array(info[0], napi_float32_array, "values");
+  if (!info[1].IsNumber() || !info[2].IsNumber()) throw Napi::TypeError::New(info.Env(), "low and high must be numbers");
+  const int64_t found =
+      first_outside(reinterpret_cast<const float*>(values.data), static_cast<int64_t>(values.size / sizeof(float)),
+                    info[1].As<Napi::Number>().FloatValue(), info[2].As<Napi::Number>().FloatValue());
+  return Napi::Number::New(info.Env(), static_cast<double>(found));
 }
 
 }  // namespace fewbit::addon

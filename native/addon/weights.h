@@ -1,4 +1,4 @@
-// format/packed_weight.h for JavaScript.
+// format/ for JavaScript.
 #pragma once
 
 #include <napi.h>
@@ -10,5 +10,6 @@ Napi::Value pack(const Napi::CallbackInfo& info);
 Napi::Value unpack(const Napi::CallbackInfo& info);
 Napi::Value sum(const Napi::CallbackInfo& info);
 Napi::Value padded(const Napi::CallbackInfo& info);
+Napi::Value first_outside_of(const Napi::CallbackInfo& info);
 
 }  // namespace fewbit::addon

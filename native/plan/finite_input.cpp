@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
+#include <limits>
 #include <stdexcept>
 #include <string>
+
+#include "format/floats.h"
 
 namespace fewbit {
 namespace {
@@ -12,16 +14,9 @@ namespace {
 // Of a task: what is read in the time that it takes to wake a thread.
 constexpr int64_t kTaskValues = 1 << 18;
 
-// Compilers make vectors of this loop: it has no early exit, and integers in place of comparisons of floats.
-bool all_finite(const float* x, int64_t count) {
-  constexpr uint32_t kExponent = 0x7F800000;
-  uint32_t bad = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    uint32_t bits;
-    std::memcpy(&bits, x + i, sizeof bits);
-    bad |= (bits & kExponent) == kExponent;
-  }
-  return !bad;
+int64_t first_bad(const float* x, int64_t count) {
+  constexpr float kMost = std::numeric_limits<float>::max();
+  return first_outside(x, count, -kMost, kMost);
 }
 
 std::string text(float x) { return std::isnan(x) ? "NaN" : x > 0 ? "Infinity" : "-Infinity"; }
@@ -33,12 +28,11 @@ void require_finite(Team& team, int threads, const float* input, int64_t images,
   std::atomic<bool> finite{true};
   team.parallel_for(static_cast<int>((count + kTaskValues - 1) / kTaskValues), threads, [&](int task, int) {
     const int64_t begin = task * kTaskValues;
-    if (!all_finite(input + begin, std::min(kTaskValues, count - begin))) finite.store(false, std::memory_order_relaxed);
+    if (first_bad(input + begin, std::min(kTaskValues, count - begin)) >= 0) finite.store(false, std::memory_order_relaxed);
   });
   if (finite) return;
-  const float* bad = std::find_if(input, input + count, [](float x) { return !std::isfinite(x); });
-  const int64_t at = bad - input;
-  throw std::domain_error("the input is not finite: image " + std::to_string(at / image_values) + " has " + text(*bad) +
+  const int64_t at = first_bad(input, count);
+  throw std::domain_error("the input is not finite: image " + std::to_string(at / image_values) + " has " + text(input[at]) +
                           " at value " + std::to_string(at % image_values));
 }
 

@@ -12,6 +12,18 @@ namespace fewbit {
 // Of x86-64, and of other processors with pages of 4 KiB.
 constexpr uintptr_t kLargePage = uintptr_t{1} << 21;
 
+constexpr uintptr_t kSmallPage = 4096;
+// MADV_POPULATE_WRITE of Linux 5.14, which older headers lack.
+constexpr int kPopulateWrite = 23;
+
+void make_pages(void* data, size_t size) {
+  const auto begin = reinterpret_cast<uintptr_t>(data);
+  const uintptr_t first = (begin + kSmallPage - 1) / kSmallPage * kSmallPage;
+  const uintptr_t last = (begin + size) / kSmallPage * kSmallPage;
+  // Where pages are larger, or the kernel older, it refuses, and pages come when they are touched.
+  if (first < last) madvise(reinterpret_cast<void*>(first), last - first, kPopulateWrite);
+}
+
 void prefer_large_pages(void* data, size_t size) {
   const auto begin = reinterpret_cast<uintptr_t>(data);
   const uintptr_t first = (begin + kLargePage - 1) / kLargePage * kLargePage;
@@ -20,6 +32,7 @@ void prefer_large_pages(void* data, size_t size) {
   if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
 }
 #else
+void make_pages(void*, size_t) {}
 void prefer_large_pages(void*, size_t) {}
 #endif
 
