@@ -17,10 +17,14 @@ interface Options extends BitOptions {
 /** Enough to give every code a step; times do not depend on the values. */
 const CALIBRATION_IMAGES = 4
 
+/** What the kinds of codes depend on, and with them times, is most of the search. */
+export const QUANTIZED_FIRST =
+  'With --bits or --average-bits it is quantized first, on noise, with codes like those of quantize: about a minute for deit-small.'
+
 /** `fewbit bench MODEL` */
 export function benchCommand(terminal: Terminal): Command {
   return new Command('bench')
-    .description('Time runs of a model on random input.')
+    .description(`Time runs of a model on random input. ${QUANTIZED_FIRST}`)
     .argument(
       '<model>',
       'checkpoint folder, .fewbit file, or the name of an architecture (deit-small, swin-tiny), which gets random weights',

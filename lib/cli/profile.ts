@@ -3,7 +3,7 @@ import type { Profile, ProfiledOp } from '../index.js'
 import { adviceLines } from '../model/advice.js'
 import { alike, type Layers, together } from '../model/alike.js'
 import { formatBytes, formatMs, formatPercent, pairs, table } from '../report/terminal.js'
-import { prepareModel } from './bench.js'
+import { prepareModel, QUANTIZED_FIRST } from './bench.js'
 import { type BitOptions, options } from './options.js'
 import { print, printJson, type Terminal, withProgress } from './terminal.js'
 
@@ -18,7 +18,9 @@ interface Options extends BitOptions {
 /** `fewbit profile MODEL` */
 export function profileCommand(terminal: Terminal): Command {
   return new Command('profile')
-    .description('Tell where the time of a model goes, beside the least that this machine would need, and which layers are slow and why.')
+    .description(
+      `Tell where the time of a model goes, beside the least that this machine would need, and which layers are slow and why. ${QUANTIZED_FIRST}`,
+    )
     .argument(
       '<model>',
       'checkpoint folder, .fewbit file, or the name of an architecture (deit-small, swin-tiny), which gets random weights',
