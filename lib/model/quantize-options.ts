@@ -1,6 +1,6 @@
 import type { Dataset } from '../images/dataset.js'
 import type { ImageInput } from '../images/image.js'
-import type { LayerLatency } from '../quant/latency.js'
+import type { Latency } from '../quant/latency.js'
 import { EXTRAS, type Part } from '../quant/parts.js'
 import { NARROWEST, PRESETS, type PublishedPart } from '../quant/published/parts.js'
 import { type Allocation, type Preset, type PublicWidths, partsOf } from '../quant/quantizer.js'
@@ -98,7 +98,7 @@ export interface QuantizeOptions extends DeviceOptions {
    */
   onEstimate?: (seconds: number) => void
   /** With the objective 'latency', called once with what was measured, before the search. */
-  onLatency?: (layers: LayerLatency[]) => void
+  onLatency?: (latency: Latency) => void
   /**
    * Told what may spoil the result, as soon as it is known; `model.quantization.warnings` has all of them. At the end also told which
    * layers of the model fall to a slow path on this machine, and why, which is no property of the model: `model.advice()`.

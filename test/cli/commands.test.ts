@@ -96,12 +96,17 @@ describe('quantize', () => {
     expect((await fewbit(['info', at('floor.fewbit')])).stdout).toMatch(/^quantized +partial coverage, preset best$/m)
   })
 
-  test('the objective latency prints milliseconds beside bits', async () => {
-    const options = ['--average-bits', '5', '--objective', 'latency', '--calibration-images', '8']
+  test('the objective latency prints milliseconds beside bits, and what they are of', async () => {
+    const options = ['--average-bits', '5', '--objective', 'latency', '--calibration-images', '8', '--threads', '1']
     const outcome = await quantize(at('fast.fewbit'), ...options)
     expect(outcome.stdout).toMatch(/^layer +bits +time +with 8 bits\n[─ ]+\npatch_embedding +\d +[\d.]+ ms +[\d.]+ ms\n/m)
     expect(outcome.stdout).toMatch(/^all linear layers +[\d.]+ ms +[\d.]+ ms$/m)
+    const [, images] = /in runs of (\d+) on 1 thread, each layer by itself: without bias/.exec(outcome.stdout) ?? []
     expect(outcome.stderr).toMatch(/latency \.\.\./)
+    const { latency } = oneJsonLine<{ latency: { layers: unknown[] } }>(await quantize(at('fast.fewbit'), ...options, '--json'))
+    expect(latency).toMatchObject({ images: Number(images), threads: 1 })
+    const figures = { bits: expect.any(Number), milliseconds: expect.any(Number), millisecondsAt8: expect.any(Number) }
+    expect(latency.layers[0]).toEqual({ layer: 'patch_embedding', ...figures })
   })
 
   test('an estimate comes before the search, and a published preset has the widths that are given', async () => {
