@@ -71,9 +71,13 @@ function checkOptions(options: OnnxOptions): void {
     throw new TypeError(`format must be ${ONNX_FORMATS.map((each) => `'${each}'`).join(' or ')}, not '${format}'`)
   }
   if (format === 'int8-qdq' && calibrate === undefined) {
-    throw new TypeError('int8-qdq needs to know how far activations reach: calibrate, images that are like those the model will see')
+    throw new TypeError(
+      'int8-qdq needs to know how far activations reach: give calibrate (--calibrate DATA), images that are like those the model will see',
+    )
   }
-  if (format !== 'int8-qdq' && calibrate !== undefined) throw new TypeError(`calibrate is for int8-qdq alone, ${format} has no use for it`)
+  if (format !== 'int8-qdq' && calibrate !== undefined) {
+    throw new TypeError(`calibrate (--calibrate) is for int8-qdq alone, ${format} has no use for it: leave it out`)
+  }
 }
 
 async function linearForm(model: Model, { format, calibrate, ...options }: OnnxOptions): Promise<LinearForm> {

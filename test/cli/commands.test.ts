@@ -16,7 +16,17 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
-import type { BenchmarkResult, Classification, Evaluation, ModelInfo, OperandInfo, Profile, ProfiledOp } from '../../lib/index.js'
+import {
+  type BenchmarkResult,
+  type Classification,
+  type Evaluation,
+  exportOnnx,
+  type ModelInfo,
+  type OperandInfo,
+  type Profile,
+  type ProfiledOp,
+  randomModel,
+} from '../../lib/index.js'
 import { fewbit, type Outcome, oneJsonLine } from '../support/command-line.js'
 import { writeDigits } from '../support/digit-files.js'
 import { DIGITS, writeFirstBlock } from '../support/digits.js'
@@ -409,10 +419,27 @@ describe('export', () => {
     expect(outcome.stderr).toMatch(/observe \.\.\./)
   })
 
+  test('of an architecture with random weights, which noise calibrates', async () => {
+    const write = async (file: string, ...more: string[]) => {
+      expect(await fewbit(['export', 'deit-tiny', '-o', at(file), '--json', ...more])).toMatchObject({ code: 0, stderr: '' })
+      return readFileSync(at(file))
+    }
+    const model = await randomModel('deit-tiny', { seed: 5 })
+    expect((await write('random.onnx', '--onnx', 'float', '--seed', '5')).equals(await exportOnnx(model))).toBe(true)
+    const { nodes } = readOnnx(await write('noise.onnx', '--onnx', 'int8-qdq'))
+    expect(nodes.some(({ op }) => op === 'QuantizeLinear')).toBe(true)
+    model.dispose()
+  })
+
   test.each([
     ['a quantized model', () => [at('digits.fewbit'), '--onnx', 'float'], /this model is quantized/],
-    ['int8-qdq without images', () => [DIGITS, '--onnx', 'int8-qdq'], /calibrate/],
-    ['images for another form', () => [DIGITS, '--onnx', 'float', '--calibrate', at('calibration')], /calibrate is for int8-qdq alone/],
+    ['int8-qdq without images', () => [DIGITS, '--onnx', 'int8-qdq'], /--calibrate DATA/],
+    [
+      'what is no path and no architecture',
+      () => ['lenet', '--onnx', 'float'],
+      /no file or folder lenet, and it is no architecture: .*deit-tiny/,
+    ],
+    ['images for another form', () => [DIGITS, '--onnx', 'float', '--calibrate', at('calibration')], /--calibrate\) is for int8-qdq alone/],
   ])('%s exits with 1 and writes nothing', async (_, argv, message) => {
     const outcome = await fewbit(['export', ...argv(), '-o', at('never.onnx')])
     expect(outcome).toMatchObject({ code: 1, stdout: '' })
