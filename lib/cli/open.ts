@@ -13,12 +13,12 @@ const NOISE_IMAGES = 4
 export const namesArchitecture = (name: string): boolean => !existsSync(name) && !/[\\/]|\.fewbit$/.test(name)
 
 /** A checkpoint, a .fewbit file, or an architecture with random weights. */
-export async function openModel(name: string, options: LoadOptions & { seed: number }): Promise<Model> {
+export async function openModel(name: string, { seed, ...options }: LoadOptions & { seed: number }): Promise<Model> {
   if (!namesArchitecture(name)) return load(name, options)
   if (!RANDOM_ARCHITECTURES.includes(name)) {
     throw new Error(`there is no file or folder ${name}, and it is no architecture: those are ${RANDOM_ARCHITECTURES.join(', ')}`)
   }
-  return randomModel(name, options)
+  return randomModel(name, { ...options, seed })
 }
 
 /** What calibrates a model with random weights. */

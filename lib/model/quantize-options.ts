@@ -6,8 +6,9 @@ import { NARROWEST, PRESETS, type PublishedPart } from '../quant/published/parts
 import { type Allocation, type Preset, type PublicWidths, partsOf } from '../quant/quantizer.js'
 import type { Progress } from '../quant/search.js'
 import { checkSeed } from '../random.js'
-import { kindOf, show } from '../values.js'
+import { checkKnown, type Known, kindOf, show } from '../values.js'
 import { checkDevice } from './device.js'
+import { DEVICE_OPTIONS } from './known-options.js'
 import type { DeviceOptions } from './model.js'
 import type { QuantizationReport } from './report.js'
 
@@ -106,11 +107,11 @@ export interface QuantizeOptions extends DeviceOptions {
   onWarning?: (message: string) => void
 }
 
-const KNOWN: Record<keyof QuantizeOptions, true> = {
+const KNOWN: Known<QuantizeOptions> = {
   ...{ calibrate: true, calibrationImages: true, seed: true, preset: true, coverage: true, allocation: true, cache: true, objective: true },
   ...{ without: true, with: true, bits: true, weightBits: true, activationBits: true, averageBits: true, maxDrop: true, validate: true },
-  ...{ device: true, threads: true, isa: true, signal: true },
-  ...{ onReport: true, onProgress: true, onEstimate: true, onWarning: true, onLatency: true },
+  ...DEVICE_OPTIONS,
+  ...{ signal: true, onReport: true, onProgress: true, onEstimate: true, onLatency: true },
 }
 
 const WIDEST = 8
@@ -119,7 +120,7 @@ const FLOOR_FROM = 3
 
 /** @throws TypeError for options that are unknown or do not go together, RangeError for values out of range */
 export function checkOptions(options: QuantizeOptions): void {
-  checkKnown(options)
+  checkKnown('quantize', options, KNOWN)
   if (options.calibrate === undefined) throw new TypeError('calibrate is required: images that are like those the model will see')
   checkDevice(options)
   checkChoices(options)
@@ -134,12 +135,6 @@ export function checkOptions(options: QuantizeOptions): void {
   }
   if (seed !== undefined) checkSeed(seed)
   if (cache !== undefined && (typeof cache !== 'string' || cache === '')) throw new TypeError('cache must be the path of a folder')
-}
-
-function checkKnown(options: object): void {
-  for (const key of Object.keys(options)) {
-    if (!Object.hasOwn(KNOWN, key)) throw new TypeError(`quantize has no option ${key}; its options are ${Object.keys(KNOWN).join(', ')}`)
-  }
 }
 
 function checkChoices({ preset, coverage, allocation, objective, averageBits, maxDrop }: QuantizeOptions): void {
