@@ -39,7 +39,10 @@ export interface DeviceOptions {
 
 export interface RunOptions {
   threads?: number
-  /** Aborts between two ops; the promise is rejected with signal.reason. */
+  /**
+   * Looked at before every task, a small part of an op (on a CUDA device before every pass, a batch of images): a run ends when tasks that
+   * were begun are done, one in the queue at once. The promise is rejected with signal.reason.
+   */
   signal?: AbortSignal
   onProgress?: (progress: { stage: string; done: number; total: number }) => void
 }
