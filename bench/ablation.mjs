@@ -8,8 +8,8 @@ import { load } from '../dist/esm/index.js'
 import { EXTRAS } from '../dist/esm/quant/parts.js'
 import { partsOf } from '../dist/esm/quant/quantizer.js'
 import { formatPercent } from '../dist/esm/report/terminal.js'
-import { drawsOf, evaluate, meanOf, measureQuantized, modelsOf, readImages } from './accuracy.mjs'
-import { Bench, missing, SHARED, say } from './runner.mjs'
+import { evaluate, meanOf, measureQuantized, modelsOf, readImages } from './accuracy.mjs'
+import { Bench, missing, misused, SHARED, say } from './runner.mjs'
 
 const SETTINGS = [
   // At one width nothing is allocated, and the stream stays float.
@@ -32,14 +32,15 @@ const bench = new Bench('ablation', {
   preset: { type: 'string', default: 'best' },
 })
 const { args } = bench
-const { preset } = args
-if (preset !== 'best' && preset !== 'mptq') throw new Error(`--preset must be best or mptq, not ${preset}`)
+const [preset] = bench.among('preset', ['best', 'mptq'])
 const parts = partsOf(preset)
 const asked = args.without?.split(',') ?? parts
-for (const part of asked) if (!parts.includes(part)) throw new Error(`${preset} has no part ${part}; its parts are ${parts.join(', ')}`)
-const draws = drawsOf(args)
+for (const part of asked) if (!parts.includes(part)) misused(`${preset} has no part ${part}; its parts are ${parts.join(', ')}`)
+const draws = bench.whole('draws')
 const settings = SETTINGS.filter(({ name }) => !args.setting || name.startsWith(args.setting))
-for (const model of modelsOf(args)) {
+if (settings.length === 0)
+  misused(`--setting must begin one of ${SETTINGS.map(({ name }) => `'${name}'`).join(' and ')}, not be '${args.setting}'`)
+for (const model of modelsOf(bench)) {
   const absent = missing([join('zoo', model.name), model.calibrate, model.test])
   if (absent.length > 0) bench.print(`${model.name}: skipped, ${absent.join(', ')} not found`)
   else await measure(model)

@@ -13,16 +13,12 @@ export const MODELS = [
 ]
 
 /** Those that --model asks for. */
-export function modelsOf({ model }) {
-  const found = MODELS.filter(({ name }) => model === undefined || name === model)
-  if (found.length === 0) throw new Error(`--model must be ${MODELS.map(({ name }) => name).join(' or ')}, not ${model}`)
-  return found
-}
-
-/** As --draws says. */
-export function drawsOf({ draws }) {
-  if (!/^[1-9]\d?$/.test(draws)) throw new Error(`--draws must be a whole number from 1 to 99, not ${draws}`)
-  return Number(draws)
+export function modelsOf(bench) {
+  const names = bench.among(
+    'model',
+    MODELS.map(({ name }) => name),
+  )
+  return MODELS.filter(({ name }) => names.includes(name))
 }
 
 /** Images decoded and run together. */

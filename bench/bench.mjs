@@ -25,13 +25,13 @@ const CALIBRATION_IMAGES = 16
 
 const option = { type: 'string', multiple: true }
 const bench = new Bench('race', { model: option, batch: option, threads: option, seconds: { type: 'string', default: '30' } })
-const { args } = bench
-const chosen = (given, all) => (given ? all.filter((each) => given.includes(String(each))) : all)
+const [names, batches, counts] = [bench.among('model', MODELS), bench.among('batch', BATCHES), bench.among('threads', THREADS)]
+const seconds = bench.whole('seconds')
 const ort = await loadRival()
 
 bench.print(machineText(machine()))
 let failed = false
-for (const name of chosen(args.model, MODELS)) {
+for (const name of names) {
   const absent = name === CHECKPOINT ? missing([join('zoo', CHECKPOINT), CALIBRATION]) : []
   if (absent.length > 0) bench.print(`\n${name}: skipped, ${absent.join(', ')} not found`)
   else failed = !(await race(name)) || failed
@@ -44,8 +44,8 @@ async function race(name) {
   const [{ model: float }] = models
   const macs = float.info().macs
   let agreement = 0
-  for (const batch of chosen(args.batch, BATCHES)) {
-    for (const threads of chosen(args.threads, THREADS)) {
+  for (const batch of batches) {
+    for (const threads of counts) {
       const { channels, height, width } = float.input
       const pixels = randomValues(batch * channels * height * width, 0)
       const contestants = models.map(({ name, model }) => ({ name, model, run: () => model.run(pixels, batch, { threads }) }))
@@ -57,7 +57,7 @@ async function race(name) {
         agreement = Math.max(agreement, difference(await contestants[0].run(), await find(contestants, 'onnxruntime float').run()))
       say(`${name}: batch ${batch}, ${threads} thread(s)`)
       const peaks = [await floatPeak()]
-      const times = await interleave(contestants, { seconds: Number(args.seconds) })
+      const times = await interleave(contestants, { seconds })
       peaks.push(await floatPeak())
       const rows = contestants.map(({ name: contestant, model }, i) => {
         const { median, min, max, cpu, rounds } = times[i]

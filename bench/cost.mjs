@@ -20,7 +20,7 @@ const bench = new Bench(
   { allowPositionals: true },
 )
 const [model = 'deit-small', data] = bench.files
-const images = Number(bench.args['calibration-images'])
+const images = bench.whole('calibration-images')
 if (bench.args.row !== undefined) process.stdout.write(JSON.stringify(await measure(ROWS[bench.args.row])))
 else compare()
 

@@ -8,11 +8,11 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { cpus } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
+import { readCommandLine } from './runner.mjs'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const folder = join(root, 'build', 'cuda')
-const { values: options } = parseArgs({ options: { check: { type: 'boolean' }, only: { type: 'string', default: '' } } })
+const { values: options } = readCommandLine({ check: { type: 'boolean' }, only: { type: 'string', default: '' } })
 
 /** Multiply-adds a warp instruction, at least: of the four linear layers of a block by bits of a weight, and of attention. */
 const PRODUCTS = { linear: { 8: 900, 5: 650, 4: 750 }, attention: 250 }

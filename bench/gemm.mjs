@@ -4,11 +4,18 @@
 import { spawnSync } from 'node:child_process'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { Bench, machine, machineText, say } from './runner.mjs'
+import { devices } from '../dist/esm/index.js'
+import { Bench, machine, machineText, misused, say } from './runner.mjs'
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..')
 const build = join(root, 'build', 'bench')
 const bench = new Bench('gemm', { path: { type: 'string' }, shape: { type: 'string' } })
+const paths = devices().filter(({ path, runs }) => path !== null && runs)
+bench.among(
+  'path',
+  paths.map(({ path }) => path),
+)
+if (bench.args.shape !== undefined && bench.args.path === undefined) misused('--shape needs --path')
 
 const program = compile()
 say('timing')
@@ -18,6 +25,7 @@ const { stdout, status } = spawnSync(program, [bench.args.path, bench.args.shape
   stdio: ['ignore', 'pipe', 'inherit'],
 })
 if (status !== 0) throw new Error(`${program} failed`)
+if (stdout === '') misused(`--shape must be one of those in bench/native/linear_bench.cpp, not ${bench.args.shape}`)
 for (const line of stdout.trim().split('\n')) bench.row(JSON.parse(line))
 
 bench.print(`${machineText(machine())}, one thread`)

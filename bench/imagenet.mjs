@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { load } from '../dist/esm/index.js'
 import { formatPercent } from '../dist/esm/report/terminal.js'
 import { evaluate, measureQuantized, readImages } from './accuracy.mjs'
-import { Bench, say } from './runner.mjs'
+import { Bench, misused, say } from './runner.mjs'
 
 const ROWS = [
   { name: 'minmax, partial, W6A6', preset: 'minmax', coverage: 'partial', bits: 6 },
@@ -86,11 +86,11 @@ const bench = new Bench(
 const [checkpoint, data] = bench.files
 const published = bench.args.published === undefined ? {} : PUBLISHED[bench.args.published]
 if (bench.files.length !== 2 || !published) {
-  say(
+  misused(
     `usage: npm run bench:imagenet -- CHECKPOINT DATA [--published ${Object.keys(PUBLISHED).join('|')}] [--calibration-images N] [--seed S]`,
   )
-  process.exit(2)
 }
+const [calibrationImages, seed] = [bench.whole('calibration-images'), bench.whole('seed', 0)]
 
 const float = await load(checkpoint)
 const test = await readImages(float, join(data, 'val'))
@@ -98,11 +98,7 @@ const reference = await evaluate(float, test)
 bench.row({ contestant: 'float', top1: reference.top1, drop: 0, published: published.float })
 for (const { name, paper, ...options } of ROWS) {
   say(name)
-  const draw = {
-    calibrate: join(data, 'train'),
-    calibrationImages: Number(bench.args['calibration-images']),
-    seed: Number(bench.args.seed),
-  }
+  const draw = { calibrate: join(data, 'train'), calibrationImages, seed }
   bench.row({
     contestant: name,
     paper,

@@ -8,14 +8,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { randomModel } from '../dist/esm/index.js'
 import { median } from '../dist/esm/model/statistics.js'
+import { RANDOM_ARCHITECTURES } from '../dist/esm/models/random.js'
 import { quantizedSoon } from './quantized.mjs'
 import { Bench, machine, machineText, say } from './runner.mjs'
 
 const LOADS = 8
 
 const bench = new Bench('load', { model: { type: 'string', default: 'deit-small' }, processes: { type: 'string', default: '7' } })
-const { model: name, processes } = bench.args
-if (!/^[1-9]\d*$/.test(processes)) throw new Error(`--processes must be a whole number from 1 on, not ${processes}`)
+const [name] = bench.among('model', RANDOM_ARCHITECTURES)
+const processes = bench.whole('processes')
 
 bench.print(machineText(machine()))
 say(`${name}: quantizing`)
@@ -25,7 +26,7 @@ try {
     const path = join(folder, 'model.fewbit')
     await model.save(path)
     model.dispose()
-    const found = Array.from({ length: Number(processes) }, () => loads(path))
+    const found = Array.from({ length: processes }, () => loads(path))
     const first = median(found.map(([time]) => time))
     const later = median(found.flatMap(([, ...times]) => times))
     bench.row({ model: name, contestant, bytes: statSync(path).size, first, later, processes: found.length })

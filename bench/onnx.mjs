@@ -10,16 +10,17 @@ import { Bench } from './runner.mjs'
 /** How far logits may be apart, as a share of the largest; those on 8 bits are held to their own rounding. */
 const TOLERANCES = { float: 1e-4, 'int8-dynamic': 0.1, 'int8-qdq': 0.1 }
 
+const MODELS = {
+  'vit-tiny': () => randomModel('vit-tiny'),
+  'deit, distilled': distilled,
+  'swin-tiny': () => randomModel('swin-tiny'),
+}
+
 const bench = new Bench('onnx', { model: { type: 'string' } })
+const names = bench.among('model', Object.keys(MODELS))
 const ort = await loadRival()
 if (ort) {
-  for (const [name, make] of Object.entries({
-    'vit-tiny': () => randomModel('vit-tiny'),
-    'deit, distilled': distilled,
-    'swin-tiny': () => randomModel('swin-tiny'),
-  })) {
-    if (!bench.args.model || bench.args.model === name) await check(name, await make())
-  }
+  for (const name of names) await check(name, await MODELS[name]())
   bench.table({
     model: ({ model }) => model,
     form: ({ form }) => form,

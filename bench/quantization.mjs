@@ -11,8 +11,8 @@
 import { join } from 'node:path'
 import { load } from '../dist/esm/index.js'
 import { formatBytes, formatPercent } from '../dist/esm/report/terminal.js'
-import { drawsOf, evaluate, MODELS, meanOf, measureQuantized, modelsOf, readImages } from './accuracy.mjs'
-import { Bench, missing, SHARED, say } from './runner.mjs'
+import { evaluate, MODELS, meanOf, measureQuantized, modelsOf, readImages } from './accuracy.mjs'
+import { Bench, missing, misused, SHARED, say } from './runner.mjs'
 
 /** Percentage points of top-1. */
 const CIFAR_LIMITS = { partial8: 0.3, 'partial4.5': 2, full8: 0.2, full5: 0.7, 'full3.5': 3, partial4: 1.5 }
@@ -52,9 +52,11 @@ const bench = new Bench('quantization', {
   ...{ check: { type: 'boolean' }, draws: { type: 'string', default: '3' }, model: { type: 'string' }, rows: { type: 'string' } },
 })
 const { args } = bench
-const draws = args.check ? 1 : drawsOf(args)
-const models = args.check ? MODELS.slice(0, 1) : modelsOf(args)
+const draws = args.check ? 1 : bench.whole('draws')
+const models = args.check ? MODELS.slice(0, 1) : modelsOf(bench)
 const rows = ROWS.filter(({ name }) => (args.check ? QUICK.includes(name) : !args.rows || name.includes(args.rows)))
+if (rows.length === 0)
+  misused(`--rows '${args.rows}' is part of the name of no row; the rows are ${ROWS.map(({ name }) => `'${name}'`).join(', ')}`)
 
 let broken = false
 for (const model of models) {

@@ -1,6 +1,6 @@
 // What all benchmarks have in common: interleaved runs and their medians, the machine and how busy it was, one line of JSON a row.
 //   --json    rows on stdout as lines of JSON and nothing else; without it they become tables for people
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -21,6 +21,28 @@ export const say = (text) => process.stderr.write(`${text}\n`)
 /** Those of `paths` that are not in {@link SHARED}, as they are called in messages. */
 export const missing = (paths) => paths.filter((path) => !existsSync(join(SHARED, path))).map((path) => join(SHARED, path))
 
+/** Ends the program for what its command line says. */
+export function misused(message) {
+  say(message)
+  process.exit(2)
+}
+
+/** The command line as parseArgs reads it. What it cannot read ends the program, and so does --help, which shows the comment on top of the program. */
+export function readCommandLine(options, allowPositionals = false) {
+  const known = { ...options, help: { type: 'boolean' } }
+  const names = Object.keys(known).map((name) => `--${name}`)
+  try {
+    const { values, positionals } = parseArgs({ options: known, allowPositionals })
+    if (!values.help) return { values, positionals }
+  } catch ({ message }) {
+    // What follows the first sentence is about other command lines.
+    misused(`${message.split(/\.\s/)[0]}; the options are ${names.join(', ')}`)
+  }
+  const [comment] = /^(\/\/.*\n)+/.exec(readFileSync(process.argv[1], 'utf8'))
+  process.stdout.write(`${comment.replaceAll(/^\/\/ ?/gm, '')}Options: ${names.join(', ')}\n`)
+  process.exit(0)
+}
+
 /** A benchmark by name: its options, its rows. */
 export class Bench {
   /**
@@ -29,10 +51,30 @@ export class Bench {
    */
   constructor(name, options = {}, { allowPositionals = false } = {}) {
     this.name = name
-    const { values, positionals } = parseArgs({ options: { json: { type: 'boolean', default: false }, ...options }, allowPositionals })
+    const { values, positionals } = readCommandLine({ ...options, json: { type: 'boolean', default: false } }, allowPositionals)
     this.args = values
     this.files = positionals
     this.rows = []
+  }
+
+  /** Those of `known` that an option names, in their order; all where it is not given. */
+  among(name, known) {
+    const given = [this.args[name] ?? known].flat().map(String)
+    for (const text of given) if (!known.map(String).includes(text)) misused(`--${name} must be ${known.join(' or ')}, not ${text}`)
+    return known.filter((each) => given.includes(String(each)))
+  }
+
+  /** The whole numbers that an option gives. */
+  wholes(name, least = 1) {
+    return [this.args[name]].flat().map((text) => {
+      if (!/^\d{1,9}$/.test(text) || Number(text) < least) misused(`--${name} must be a whole number from ${least} on, not ${text}`)
+      return Number(text)
+    })
+  }
+
+  /** The whole number that an option gives. */
+  whole(name, least = 1) {
+    return this.wholes(name, least)[0]
   }
 
   /** Adds a row and returns it. */

@@ -3,6 +3,7 @@
 //   --threads N    beside one (default 2; may be repeated)
 //   --seconds N    for each model (default 30)
 import { randomModel } from '../dist/esm/index.js'
+import { RANDOM_ARCHITECTURES } from '../dist/esm/models/random.js'
 import { randomValues } from '../dist/esm/random.js'
 import { quantizedSoon } from './quantized.mjs'
 import { Bench, interleave, machine, machineText, say } from './runner.mjs'
@@ -13,12 +14,9 @@ const bench = new Bench('threads', {
   threads: { type: 'string', multiple: true, default: ['2'] },
   seconds: { type: 'string', default: '30' },
 })
-const { model: name, seconds } = bench.args
-const batch = Number(bench.args.batch)
-const counts = [...new Set([1, ...bench.args.threads.map(Number)])]
-for (const count of [batch, ...counts]) {
-  if (!Number.isInteger(count) || count < 1) throw new Error('--batch and --threads must be whole numbers from 1 on')
-}
+const [name] = bench.among('model', RANDOM_ARCHITECTURES)
+const [batch, seconds] = [bench.whole('batch'), bench.whole('seconds')]
+const counts = [...new Set([1, ...bench.wholes('threads')])]
 
 bench.print(machineText(machine()))
 say(`${name}: quantizing`)
@@ -29,7 +27,7 @@ for (const { name: contestant, model } of [{ name: 'fewbit float', model: float 
   say(`${contestant}: timing`)
   const times = await interleave(
     counts.map((threads) => ({ run: () => model.run(pixels, batch, { threads }) })),
-    { seconds: Number(seconds) },
+    { seconds },
   )
   for (const [i, threads] of counts.entries()) {
     const { median, min, rounds } = times[i]

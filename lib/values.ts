@@ -26,3 +26,13 @@ export function kindOf(value: unknown): string {
   if (Array.isArray(value)) return 'an array'
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`
 }
+
+/** Every option that there is: a name that is missing here does not compile. */
+export type Known<Options> = Record<keyof Options, true>
+
+/** @throws TypeError for an option that `call` does not have, which would be passed over in silence */
+export function checkKnown<Options extends object>(call: string, options: Options, known: Known<Options>): void {
+  for (const key of Object.keys(options)) {
+    if (!Object.hasOwn(known, key)) throw new TypeError(`${call} has no option ${key}; its options are ${Object.keys(known).join(', ')}`)
+  }
+}

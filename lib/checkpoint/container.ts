@@ -2,7 +2,7 @@ import { checkPadding, storedWeight } from '../graph/constants.js'
 import { constantsOf, type Graph, type Tensor } from '../graph/graph.js'
 import type { Scheme, WeightCode } from '../graph/scheme.js'
 import { checkAllRead, constantShapes, validateGraph } from '../graph/validate.js'
-import { validateScheme, validateWeightSizes } from '../graph/validate-scheme.js'
+import { checkAllUsed, validateScheme, validateWeightSizes } from '../graph/validate-scheme.js'
 import { isObject, type JsonObject, show } from '../values.js'
 import { codeFromJson, codeToJson } from './code-json.js'
 import { graphFromJson, graphToJson } from './graph-json.js'
@@ -57,6 +57,7 @@ function encode(parts: ContainerParts): { tensors: TensorToWrite[]; metadata: Re
   validateGraph(graph, scheme)
   checkAllRead(graph)
   validateScheme(graph, scheme)
+  checkAllUsed(graph, scheme)
   checkLabels(graph, labels)
   const used = new Set(graph.nodes.flatMap(constantsOf))
   const tensors: TensorToWrite[] = []
@@ -131,6 +132,7 @@ async function parse(file: SafetensorsFile): Promise<Container> {
   validateGraph(graph, scheme)
   checkAllRead(graph)
   validateScheme(graph, scheme)
+  checkAllUsed(graph, scheme)
   const labels = part('labels')
   checkLabels(graph, labels)
   return { kind: 'container', what: file.what, graph, scheme, preprocessing: part('preprocessing'), labels, report: part('report') }

@@ -1,8 +1,7 @@
-import { existsSync } from 'node:fs'
 import { Command } from 'commander'
-import { noiseImages } from '../images/noise.js'
-import { type DeviceName, load, type Model, quantize, randomModel } from '../index.js'
+import { type DeviceName, type Model, quantize } from '../index.js'
 import { formatMs, pairs } from '../report/terminal.js'
+import { noiseFor, openModel } from './open.js'
 import { type BitOptions, options } from './options.js'
 import { type ProgressEvent, print, printJson, printWarnings, type Terminal, withProgress } from './terminal.js'
 
@@ -14,13 +13,14 @@ interface Options extends BitOptions {
   json?: boolean
 }
 
-/** Enough to give every code a step; times do not depend on the values. */
-const CALIBRATION_IMAGES = 4
+/** What the kinds of codes depend on, and with them times, is most of the search. */
+export const QUANTIZED_FIRST =
+  'With --bits or --average-bits it is quantized first, on noise, with codes like those of quantize: about a minute for deit-small.'
 
 /** `fewbit bench MODEL` */
 export function benchCommand(terminal: Terminal): Command {
   return new Command('bench')
-    .description('Time runs of a model on random input.')
+    .description(`Time runs of a model on random input. ${QUANTIZED_FIRST}`)
     .argument(
       '<model>',
       'checkpoint folder, .fewbit file, or the name of an architecture (deit-small, swin-tiny), which gets random weights',
@@ -62,20 +62,17 @@ async function action(terminal: Terminal, name: string, given: Options): Promise
   )
 }
 
-/** The model to time: a path wins over an architecture of the same name. */
+/** The model to time. */
 export async function prepareModel(
   name: string,
   { bits, averageBits, device, threads, seed }: BitOptions & { device?: DeviceName; threads?: number; seed: number },
   calls: { signal: AbortSignal; onProgress: (event: ProgressEvent) => void; onWarning?: (message: string) => void },
 ): Promise<Model> {
-  const isPath = existsSync(name) || /[\\/]|\.fewbit$/.test(name)
   const { signal, onWarning } = calls
-  const model = isPath
-    ? await load(name, { device, threads, signal, onWarning })
-    : await randomModel(name, { seed, device, threads, onWarning })
+  const model = await openModel(name, { seed, device, threads, signal, onWarning })
   if (bits === undefined && averageBits === undefined) return model
   try {
-    const calibrate = noiseImages(model.input, CALIBRATION_IMAGES, seed)
+    const calibrate = noiseFor(model, seed)
     return await quantize(model, { calibrate, bits, averageBits, allocation: 'even', seed, device, threads, ...calls })
   } finally {
     model.dispose()

@@ -1,8 +1,9 @@
 import { Command, Option } from 'commander'
 import { checkReplaceable, replaceFile } from '../checkpoint/replace-file.js'
-import { exportOnnx, load, type OnnxFormat } from '../index.js'
+import { exportOnnx, type OnnxFormat } from '../index.js'
 import { ONNX_FORMATS } from '../model/export-onnx.js'
 import { formatBytes, pairs } from '../report/terminal.js'
+import { namesArchitecture, noiseFor, openModel } from './open.js'
 import { options } from './options.js'
 import { print, printJson, type Terminal, withProgress } from './terminal.js'
 
@@ -20,14 +21,20 @@ interface Options {
 export function exportCommand(terminal: Terminal): Command {
   return new Command('export')
     .description('Write a checkpoint as an ONNX file for other runtimes.')
-    .argument('<checkpoint>', 'folder with config.json and model.safetensors')
+    .argument(
+      '<checkpoint>',
+      'folder with config.json and model.safetensors, or the name of an architecture (deit-small, swin-tiny), which gets random weights',
+    )
     .addOption(
       new Option('--onnx <form>', 'float; or linear layers on 8 bits, activations quantized at run time or by calibration')
         .choices(ONNX_FORMATS)
         .makeOptionMandatory(),
     )
     .requiredOption('-o, --output <file>', 'the file to write')
-    .option('--calibrate <data>', 'for int8-qdq, images to calibrate on: folder of classes, folder with labels.csv, CIFAR-10 .bin')
+    .option(
+      '--calibrate <data>',
+      'for int8-qdq, images to calibrate on: folder of classes, folder with labels.csv, CIFAR-10 .bin (random weights: noise)',
+    )
     .addOption(options.calibrationImages())
     .addOption(options.seed())
     .addOption(options.threads())
@@ -36,12 +43,12 @@ export function exportCommand(terminal: Terminal): Command {
 }
 
 async function action(terminal: Terminal, checkpoint: string, given: Options): Promise<void> {
-  const { json = false, output, onnx: format, ...settings } = given
+  const { json = false, output, onnx: format, calibrationImages, seed, threads } = given
   const { signal } = terminal
   await checkReplaceable(output)
-  const model = await load(checkpoint, { threads: given.threads, signal })
+  const model = await openModel(checkpoint, { seed, threads, signal })
   try {
-    const { calibrate, calibrationImages, seed, threads } = settings
+    const calibrate = given.calibrate ?? (format === 'int8-qdq' && namesArchitecture(checkpoint) ? noiseFor(model, seed) : undefined)
     const bytes = await withProgress(terminal, 'exporting', json, (onProgress) =>
       exportOnnx(model, { format, calibrate, calibrationImages, seed, threads, signal, onProgress }),
     )

@@ -1,8 +1,9 @@
 import { Command } from 'commander'
 import type { Profile, ProfiledOp } from '../index.js'
 import { adviceLines } from '../model/advice.js'
+import { alike, type Layers, together } from '../model/alike.js'
 import { formatBytes, formatMs, formatPercent, pairs, table } from '../report/terminal.js'
-import { prepareModel } from './bench.js'
+import { prepareModel, QUANTIZED_FIRST } from './bench.js'
 import { type BitOptions, options } from './options.js'
 import { print, printJson, type Terminal, withProgress } from './terminal.js'
 
@@ -17,7 +18,9 @@ interface Options extends BitOptions {
 /** `fewbit profile MODEL` */
 export function profileCommand(terminal: Terminal): Command {
   return new Command('profile')
-    .description('Tell where the time of a model goes, beside the least that this machine would need, and which layers are slow and why.')
+    .description(
+      `Tell where the time of a model goes, beside the least that this machine would need, and which layers are slow and why. ${QUANTIZED_FIRST}`,
+    )
     .argument(
       '<model>',
       'checkpoint folder, .fewbit file, or the name of an architecture (deit-small, swin-tiny), which gets random weights',
@@ -50,7 +53,7 @@ async function action(terminal: Terminal, name: string, given: Options): Promise
 function describe(name: string, profile: Profile, layers: boolean): string {
   const { path, threads, batch, runs, msPerImage, peaks, ops, advice } = profile
   const giga = (rate: number): string => (rate / 1e9).toFixed(0)
-  const rows = layers ? ops.map((op) => ({ name: op.name, ops: [op] })) : groups(ops)
+  const rows = layers ? ops.map((op) => together(op.name, [op])) : alike(ops)
   const total = ops.reduce((sum, { milliseconds }) => sum + milliseconds, 0)
   const head = pairs([
     ['model', name],
@@ -70,31 +73,11 @@ function describe(name: string, profile: Profile, layers: boolean): string {
   return [head, figures, ...adviceLines(advice)].join('\n\n')
 }
 
-interface Row {
-  name: string
-  ops: ProfiledOp[]
-}
-
-/** Layers that differ in a number only, in the order of their first. */
-function groups(ops: ProfiledOp[]): Row[] {
-  const rows = new Map<string, Row>()
-  for (const op of ops) {
-    const name = op.name.replace(/\b\d+\b/g, '*')
-    const key = `${name} ${op.op}`
-    const row = rows.get(key) ?? { name, ops: [] }
-    row.ops.push(op)
-    rows.set(key, row)
-  }
-  return [...rows.values()]
-}
-
-function cells({ name, ops }: Row, total: number): string[] {
+function cells({ name, ops, milliseconds, roofline }: Layers, total: number): string[] {
   const sum = (value: (op: ProfiledOp) => number): number => ops.reduce((all, op) => all + value(op), 0)
-  const milliseconds = sum((op) => op.milliseconds)
   const operations = sum((op) => op.int8 + op.floats)
   const bytes = sum((op) => op.activationBytes + op.weightBytes)
   const bits = [...new Set(ops.map(({ weightBits }) => weightBits))].sort((a, b) => Number(a) - Number(b))
-  const least = sum((op) => op.roofline * op.milliseconds)
   const byOperations = sum((op) => (op.bound === 'operations' ? op.milliseconds : 0))
   return [
     name,
@@ -106,7 +89,7 @@ function cells({ name, ops }: Row, total: number): string[] {
     (operations / 1e6).toFixed(1),
     (bytes / 1e6).toFixed(2),
     (operations / 1e6 / milliseconds).toFixed(0),
-    formatPercent(least / milliseconds, 0),
+    formatPercent(roofline, 0),
     byOperations >= milliseconds / 2 ? 'operations' : 'bytes',
   ]
 }

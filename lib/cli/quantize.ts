@@ -5,7 +5,7 @@ import {
   type Allocation,
   type DeviceName,
   type FloorReached,
-  type LayerLatency,
+  type Latency,
   load,
   type Model,
   type Part,
@@ -82,7 +82,7 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
     await loadCharts()
   }
   const started = performance.now()
-  const measured: LayerLatency[] = []
+  const measured: Latency[] = []
   const warnings: string[] = []
   const model = await load(checkpoint, { device: given.device, threads: given.threads, signal: terminal.signal })
   try {
@@ -91,7 +91,7 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
         ...settings,
         ...(report !== undefined && { onReport: (made) => writeReport(report, checkpoint, made) }),
         onEstimate: (seconds) => note(`this will take roughly ${formatDuration(seconds)}`),
-        onLatency: (layers) => measured.push(...layers),
+        onLatency: (latency) => void measured.push(latency),
         onWarning: (message) => {
           warnings.push(message)
           if (!json) note(`warning: ${printable(message)}`)
@@ -106,7 +106,7 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
       const { bytes } = await small.save(output)
       const { weightBits, activationBits, architecture, coverage } = small.info()
       const made = small.quantization as Quantization
-      const latency = measured.length > 0 ? latencyOf(small, measured) : null
+      const latency = measured.length > 0 ? latencyOf(small, measured[0]) : null
       if (json) {
         const times = latency === null ? {} : { latency }
         printJson(terminal, {
@@ -145,27 +145,25 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
   }
 }
 
-interface ChosenWidth {
-  layer: string
-  bits: number
-  /** An image, by itself; and what it would be with 8 bits. */
-  milliseconds: number
-  millisecondsAt8: number
+interface ChosenWidths extends Omit<Latency, 'layers'> {
+  /** Milliseconds an image, and what they would be with 8 bits. */
+  layers: { layer: string; bits: number; milliseconds: number; millisecondsAt8: number }[]
 }
 
 /** The widths that were chosen, with what they were measured to take. */
-function latencyOf(model: Model, measured: LayerLatency[]): ChosenWidth[] {
+function latencyOf(model: Model, { layers, ...conditions }: Latency): ChosenWidths {
   const bits = new Map(model.info().operands.map((operand) => [operand.name, operand.bits]))
-  return measured.map(({ layer, weight, milliseconds }) => {
+  const chosenOf = ({ layer, weight, milliseconds }: Latency['layers'][number]) => {
     const chosen = bits.get(weight) as number
     const at = (width: number) => milliseconds.get(width) as number
     return { layer, bits: chosen, milliseconds: at(chosen), millisecondsAt8: at(8) }
-  })
+  }
+  return { ...conditions, layers: layers.map(chosenOf) }
 }
 
-function latencyTable(rows: ChosenWidth[]): string {
+function latencyTable({ layers: rows, images, threads }: ChosenWidths): string {
   const sum = (field: 'milliseconds' | 'millisecondsAt8') => formatMs(rows.reduce((all, row) => all + row[field], 0))
-  return table(
+  const figures = table(
     [{ title: 'layer' }, ...['bits', 'time', 'with 8 bits'].map((title) => ({ title, align: 'right' as const }))],
     [
       ...rows.map(({ layer, bits, milliseconds, millisecondsAt8 }) => [
@@ -177,6 +175,8 @@ function latencyTable(rows: ChosenWidth[]): string {
       ['all linear layers', '', sum('milliseconds'), sum('millisecondsAt8')],
     ],
   )
+  const conditions = `Times are an image's, in runs of ${images} on ${threads} thread${threads > 1 ? 's' : ''}, each layer by itself: without bias, activation and residual.`
+  return `${figures}\n\n${conditions}`
 }
 
 function describeFloor({ drop, interval, images, labelled, maxDrop }: FloorReached): string {

@@ -115,6 +115,15 @@ export function validateScheme(graph: Graph, scheme: Scheme): void {
   validateFactors(graph, scheme)
 }
 
+/** @throws Error that names a code of no operand, which would be loaded for nothing */
+export function checkAllUsed(graph: Graph, scheme: Scheme): void {
+  const used = new Set(operandsOf(graph, scheme).map(({ kind, name }) => `${kind === 'weight' ? 'weight' : 'edge'} ${name}`))
+  const weights = [...scheme.weights.keys()].map((name) => `weight ${name}`)
+  const edges = [...scheme.edges.keys()].map((name) => `edge ${name}`)
+  const unused = [...weights, ...edges].find((coded) => !used.has(coded))
+  if (unused !== undefined) throw new Error(`the scheme has a code for the ${unused}, but the graph has no such operand`)
+}
+
 /** Whoever writes the edge, or makes these probabilities, knows which row is the first; whoever reads it knows few offsets. */
 function validateFineFirst({ family, fineFirst }: Code, kind: OperandKind, taken: boolean, what: string): void {
   if (family === 'uniform' || family === 'o2sf') throw new Error(`${what}: consecutive levels have no fine first row`)

@@ -1,6 +1,7 @@
 import type { NativePath, Plan, PlanOp } from '../runtime/addon-types.js'
 import { packedBytes } from '../runtime/blobs.js'
 import { kernelOrigin } from '../runtime/devices.js'
+import { alike } from './alike.js'
 import type { ProfiledOp } from './profile.js'
 
 /**
@@ -13,7 +14,7 @@ export interface Advice {
   reason: string
 }
 
-/** Below this fraction of the roofline an op that takes time worth mentioning is named. */
+/** Below this fraction of the roofline layers are named that take, all that are alike together, this much of the time. */
 const SLOW = 0.25
 const WORTH_MENTIONING = 0.03
 /** More than that of a product being zeros is named. */
@@ -22,12 +23,11 @@ const WASTE = 0.2
 /** @param times of the ops of the plan, in their order */
 export function adviceFor(plan: Pick<Plan, 'ops'>, times: ProfiledOp[], path: NativePath['name']): Advice[] {
   const total = times.reduce((sum, { milliseconds }) => sum + milliseconds, 0)
+  const slow = alike(times).filter(({ milliseconds, roofline }) => roofline < SLOW && milliseconds > WORTH_MENTIONING * total)
+  const farBelow = new Set(slow.flatMap(({ ops }) => ops))
   return plan.ops.flatMap((op, i) => {
-    const { milliseconds, roofline } = times[i]
     const reasons = [...slowPaths(op, path), ...waste(op)]
-    if (reasons.length === 0 && roofline < SLOW && milliseconds > WORTH_MENTIONING * total) {
-      reasons.push(`takes more than ${1 / SLOW} times what the roofline allows`)
-    }
+    if (reasons.length === 0 && farBelow.has(times[i])) reasons.push(`takes more than ${1 / SLOW} times what the roofline allows`)
     return reasons.map((reason) => ({ layer: op.name, reason }))
   })
 }

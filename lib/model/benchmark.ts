@@ -1,4 +1,6 @@
 import { checkSeed, randomValues } from '../random.js'
+import { checkKnown, type Known } from '../values.js'
+import { RUN_OPTIONS } from './known-options.js'
 import type { Model, RunOptions } from './model.js'
 import { median } from './statistics.js'
 
@@ -20,10 +22,13 @@ export interface BenchmarkResult {
   batch: number
 }
 
+const KNOWN: Known<BenchmarkOptions> = { ...RUN_OPTIONS, batch: true, runs: true, seed: true }
+
 const WARM_UP = 3
 
-/** @throws RangeError for options out of range */
+/** @throws RangeError for options out of range, TypeError for unknown ones */
 export async function benchmark(model: Model, options: BenchmarkOptions): Promise<BenchmarkResult> {
+  checkKnown('benchmark', options, KNOWN)
   const { batch = 1, runs = 20, seed = 0, threads, signal, onProgress } = options
   for (const [name, value] of Object.entries({ batch, runs })) {
     if (!Number.isInteger(value) || value < 1) throw new RangeError(`${name} must be a positive integer, not ${value}`)

@@ -1,6 +1,8 @@
 import { memoryDataset } from '../images/dataset.js'
 import type { ImageInput } from '../images/image.js'
+import { checkKnown, type Known } from '../values.js'
 import { forEachBatch } from './batches.js'
+import { RUN_OPTIONS } from './known-options.js'
 import type { Model, RunOptions } from './model.js'
 import { softmax, topIndices } from './statistics.js'
 
@@ -8,6 +10,8 @@ export interface ClassifyOptions extends RunOptions {
   /** 1..classes, default 5. */
   top?: number
 }
+
+const KNOWN: Known<ClassifyOptions> = { ...RUN_OPTIONS, top: true }
 
 export interface Classification {
   label: string
@@ -17,6 +21,7 @@ export interface Classification {
 }
 
 export async function classify(model: Model, images: ImageInput[], options: ClassifyOptions): Promise<Classification[][]> {
+  checkKnown('classify', options, KNOWN)
   const { top = 5 } = options
   if (!Number.isInteger(top) || top < 1) throw new RangeError(`top must be a positive integer, not ${top}`)
   const results: Classification[][] = []

@@ -1,6 +1,8 @@
 import { checkDataset, type Dataset, openDataset } from '../images/dataset.js'
+import { checkKnown } from '../values.js'
 import { forEachBatch } from './batches.js'
 import { checkLabels } from './calibration.js'
+import { RUN_OPTIONS } from './known-options.js'
 import type { Model, RunOptions } from './model.js'
 import { topIndices, wilsonInterval } from './statistics.js'
 
@@ -17,6 +19,7 @@ export interface Evaluation {
 }
 
 export async function evaluate(model: Model, data: string | Dataset, options: RunOptions): Promise<Evaluation> {
+  checkKnown('evaluate', options, RUN_OPTIONS)
   const dataset = typeof data === 'string' ? await openDataset(data, { split: 'test', labels: model.labels }) : data
   checkDataset(dataset, 'data')
   const { labels, length: images } = dataset

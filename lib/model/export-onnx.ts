@@ -5,7 +5,7 @@ import { dynamicLinear, floatLinear, type LinearForm, qdqLinear, type Range } fr
 import { observe } from '../quant/observe.js'
 import { findOperands } from '../quant/operands.js'
 import { VERSION } from '../runtime/devices.js'
-import { kindOf } from '../values.js'
+import { checkKnown, type Known, kindOf } from '../values.js'
 import { drawCalibration, readCalibration } from './calibration.js'
 import { load } from './load.js'
 import type { Model } from './model.js'
@@ -34,7 +34,7 @@ export interface OnnxOptions {
   onProgress?: (progress: { stage: string; done: number; total: number }) => void
 }
 
-const KNOWN: Record<keyof OnnxOptions, true> = {
+const KNOWN: Known<OnnxOptions> = {
   ...{ format: true, calibrate: true, calibrationImages: true, seed: true, threads: true, signal: true, onProgress: true },
 }
 
@@ -63,17 +63,19 @@ export async function exportOnnx(source: string | Model, options: OnnxOptions = 
 
 /** @throws TypeError for options that are unknown or do not go together */
 function checkOptions(options: OnnxOptions): void {
-  for (const key of Object.keys(options)) {
-    if (!Object.hasOwn(KNOWN, key)) throw new TypeError(`exportOnnx has no option ${key}; its options are ${Object.keys(KNOWN).join(', ')}`)
-  }
+  checkKnown('exportOnnx', options, KNOWN)
   const { format = 'float', calibrate } = options
   if (!ONNX_FORMATS.includes(format)) {
     throw new TypeError(`format must be ${ONNX_FORMATS.map((each) => `'${each}'`).join(' or ')}, not '${format}'`)
   }
   if (format === 'int8-qdq' && calibrate === undefined) {
-    throw new TypeError('int8-qdq needs to know how far activations reach: calibrate, images that are like those the model will see')
+    throw new TypeError(
+      'int8-qdq needs to know how far activations reach: give calibrate (--calibrate DATA), images that are like those the model will see',
+    )
   }
-  if (format !== 'int8-qdq' && calibrate !== undefined) throw new TypeError(`calibrate is for int8-qdq alone, ${format} has no use for it`)
+  if (format !== 'int8-qdq' && calibrate !== undefined) {
+    throw new TypeError(`calibrate (--calibrate) is for int8-qdq alone, ${format} has no use for it: leave it out`)
+  }
 }
 
 async function linearForm(model: Model, { format, calibrate, ...options }: OnnxOptions): Promise<LinearForm> {

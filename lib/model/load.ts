@@ -6,8 +6,9 @@ import { checkPreprocessing, type Preprocessing, preprocessingFromConfig } from 
 import { buildGraph } from '../models/index.js'
 import { randomGraph } from '../models/random.js'
 import { checkSeed } from '../random.js'
-import { kindOf } from '../values.js'
+import { checkKnown, type Known, kindOf } from '../values.js'
 import { checkDevice } from './device.js'
+import { DEVICE_OPTIONS } from './known-options.js'
 import { type DeviceOptions, Model, type ModelParts } from './model.js'
 import { quantizationFromJson } from './quantization.js'
 
@@ -15,13 +16,16 @@ export interface LoadOptions extends DeviceOptions {
   signal?: AbortSignal
 }
 
+const KNOWN: Known<LoadOptions> = { ...DEVICE_OPTIONS, signal: true }
+
 /**
  * Opens a checkpoint folder (transformers or timm layout) as a float model, or a .fewbit file as a quantized one.
  *
  * @param source a folder, a .fewbit file, or the bytes of one
- * @throws Error that says which file, tensor or setting is missing, broken or not supported
+ * @throws Error that says which file, tensor or setting is missing, broken or not supported; TypeError for an unknown option
  */
 export async function load(source: string | Uint8Array, options: LoadOptions = {}): Promise<Model> {
+  checkKnown('load', options, KNOWN)
   const { signal, ...device } = options
   if (typeof source !== 'string' && !isBytes(source)) {
     throw new TypeError(`load takes a checkpoint's folder, a .fewbit file or the bytes of one, not ${kindOf(source)}`)
@@ -39,6 +43,7 @@ export async function load(source: string | Uint8Array, options: LoadOptions = {
  * for timing.
  */
 export async function randomModel(architecture: string, options: LoadOptions & { seed?: number } = {}): Promise<Model> {
+  checkKnown('randomModel', options, { ...KNOWN, seed: true })
   const { seed = 0, signal, ...device } = options
   checkDevice(device)
   checkSeed(seed)

@@ -8,12 +8,14 @@ import type { ImageInput } from '../images/image.js'
 import type { Preprocessing } from '../images/preprocess.js'
 import { chooseDevice, choosePath, type DeviceName } from '../runtime/devices.js'
 import { Session } from '../runtime/session.js'
+import { checkKnown } from '../values.js'
 import { type Advice, adviceLines, slowLayers } from './advice.js'
 import { type BenchmarkOptions, type BenchmarkResult, benchmark } from './benchmark.js'
 import { type Classification, type ClassifyOptions, classify } from './classify.js'
 import { rowsInFlight } from './device.js'
 import { type Evaluation, evaluate } from './evaluate.js'
 import { describe, type ModelInfo } from './info.js'
+import { RUN_OPTIONS } from './known-options.js'
 import { type Profile, type ProfileOptions, profile } from './profile.js'
 import { type Quantization, quantizationToJson } from './quantization.js'
 
@@ -37,7 +39,10 @@ export interface DeviceOptions {
 
 export interface RunOptions {
   threads?: number
-  /** Aborts between two ops; the promise is rejected with signal.reason. */
+  /**
+   * Looked at before every task, a small part of an op (on a CUDA device before every pass, a batch of images): a run ends when tasks that
+   * were begun are done, one in the queue at once. The promise is rejected with signal.reason.
+   */
   signal?: AbortSignal
   onProgress?: (progress: { stage: string; done: number; total: number }) => void
 }
@@ -91,9 +96,11 @@ export class Model {
   /**
    * @param pixels [images][channels][height][width], normalised as the checkpoint wants it; to be left alone until the promise settles
    * @returns logits [images][classes]
-   * @throws RangeError when the number of pixels is not that of `images` images, or one of them is not finite
+   * @throws RangeError when the number of pixels is not that of `images` images, or one of them is not finite; TypeError for an unknown
+   *   option, here as in all calls
    */
   async run(pixels: Float32Array, images: number, options: RunOptions = {}): Promise<Float32Array> {
+    checkKnown('run', options, RUN_OPTIONS)
     const { channels, height, width } = this.input
     const expected = images * channels * height * width
     if (!Number.isInteger(images) || images < 1) throw new RangeError(`images must be a positive integer, not ${images}`)

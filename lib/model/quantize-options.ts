@@ -1,13 +1,14 @@
 import type { Dataset } from '../images/dataset.js'
 import type { ImageInput } from '../images/image.js'
-import type { LayerLatency } from '../quant/latency.js'
+import type { Latency } from '../quant/latency.js'
 import { EXTRAS, type Part } from '../quant/parts.js'
 import { NARROWEST, PRESETS, type PublishedPart } from '../quant/published/parts.js'
 import { type Allocation, type Preset, type PublicWidths, partsOf } from '../quant/quantizer.js'
 import type { Progress } from '../quant/search.js'
 import { checkSeed } from '../random.js'
-import { kindOf, show } from '../values.js'
+import { checkKnown, type Known, kindOf, show } from '../values.js'
 import { checkDevice } from './device.js'
+import { DEVICE_OPTIONS } from './known-options.js'
 import type { DeviceOptions } from './model.js'
 import type { QuantizationReport } from './report.js'
 
@@ -98,7 +99,7 @@ export interface QuantizeOptions extends DeviceOptions {
    */
   onEstimate?: (seconds: number) => void
   /** With the objective 'latency', called once with what was measured, before the search. */
-  onLatency?: (layers: LayerLatency[]) => void
+  onLatency?: (latency: Latency) => void
   /**
    * Told what may spoil the result, as soon as it is known; `model.quantization.warnings` has all of them. At the end also told which
    * layers of the model fall to a slow path on this machine, and why, which is no property of the model: `model.advice()`.
@@ -106,11 +107,11 @@ export interface QuantizeOptions extends DeviceOptions {
   onWarning?: (message: string) => void
 }
 
-const KNOWN: Record<keyof QuantizeOptions, true> = {
+const KNOWN: Known<QuantizeOptions> = {
   ...{ calibrate: true, calibrationImages: true, seed: true, preset: true, coverage: true, allocation: true, cache: true, objective: true },
   ...{ without: true, with: true, bits: true, weightBits: true, activationBits: true, averageBits: true, maxDrop: true, validate: true },
-  ...{ device: true, threads: true, isa: true, signal: true },
-  ...{ onReport: true, onProgress: true, onEstimate: true, onWarning: true, onLatency: true },
+  ...DEVICE_OPTIONS,
+  ...{ signal: true, onReport: true, onProgress: true, onEstimate: true, onLatency: true },
 }
 
 const WIDEST = 8
@@ -119,7 +120,7 @@ const FLOOR_FROM = 3
 
 /** @throws TypeError for options that are unknown or do not go together, RangeError for values out of range */
 export function checkOptions(options: QuantizeOptions): void {
-  checkKnown(options)
+  checkKnown('quantize', options, KNOWN)
   if (options.calibrate === undefined) throw new TypeError('calibrate is required: images that are like those the model will see')
   checkDevice(options)
   checkChoices(options)
@@ -134,12 +135,6 @@ export function checkOptions(options: QuantizeOptions): void {
   }
   if (seed !== undefined) checkSeed(seed)
   if (cache !== undefined && (typeof cache !== 'string' || cache === '')) throw new TypeError('cache must be the path of a folder')
-}
-
-function checkKnown(options: object): void {
-  for (const key of Object.keys(options)) {
-    if (!Object.hasOwn(KNOWN, key)) throw new TypeError(`quantize has no option ${key}; its options are ${Object.keys(KNOWN).join(', ')}`)
-  }
 }
 
 function checkChoices({ preset, coverage, allocation, objective, averageBits, maxDrop }: QuantizeOptions): void {

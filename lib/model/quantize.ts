@@ -2,7 +2,7 @@ import type { Graph } from '../graph/graph.js'
 import type { Dataset } from '../images/dataset.js'
 import { estimateSeconds, measureSpeed } from '../quant/estimate.js'
 import { mostMeasurements } from '../quant/floor.js'
-import { type LayerLatency, measureLatency, worthwhileWidths } from '../quant/latency.js'
+import { type Latency, measureLatency, worthwhileWidths } from '../quant/latency.js'
 import type { Calibration } from '../quant/observe.js'
 import { EXTRAS } from '../quant/parts.js'
 import { checkAverage } from '../quant/published/mixed.js'
@@ -84,7 +84,7 @@ class Job {
   private readonly settings: Pick<QuantizerOptions, 'preset' | 'coverage'> & { allocation: Allocation; without: ReturnType<typeof leftOut> }
   private readonly running: { threads?: number; signal?: AbortSignal }
   /** Of the objective 'latency'. */
-  private latency: LayerLatency[] | null = null
+  private latency: Latency | null = null
   /** How many models were begun: one, or with an accuracy floor one after the other. */
   private begun = 0
   /** With an accuracy floor, the float model and those that were tried. */
@@ -134,7 +134,7 @@ class Job {
     this.options.onWarning?.(message)
   }
 
-  private async measureLatency(): Promise<LayerLatency[]> {
+  private async measureLatency(): Promise<Latency> {
     const { isa, onProgress, onLatency } = this.options
     const progress = (done: number, total: number) => onProgress?.({ stage: 'latency', done, total })
     const latency = await measureLatency(this.float.parts.graph, { ...this.running, isa, onProgress: progress })
@@ -146,7 +146,7 @@ class Job {
   private among(widths: PublicWidths): PublicWidths {
     if (this.latency === null || !('averageBits' in widths)) return widths
     const tried = widthsTried(widths.averageBits)
-    const among = this.latency.map(({ weight, milliseconds }) => [weight, worthwhileWidths(tried, milliseconds)] as const)
+    const among = this.latency.layers.map(({ weight, milliseconds }) => [weight, worthwhileWidths(tried, milliseconds)] as const)
     return { ...widths, among: Object.fromEntries(among) }
   }
 

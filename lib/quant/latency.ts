@@ -4,12 +4,20 @@ import type { Code, WeightCode } from '../graph/scheme.js'
 import { randomUniform } from '../random.js'
 import { packWeight } from '../runtime/blobs.js'
 import { type OpTime, Session } from '../runtime/session.js'
+import { chooseThreads } from '../runtime/threads.js'
 import { WIDTHS } from './search.js'
 
 /**
  * How long each linear layer takes at each width of its weight, measured on this machine. Activations are bytes at any width, so theirs
- * make no difference.
+ * make no difference. Each layer is timed by itself, without bias, activation or residual, which cost the same at any width.
  */
+export interface Latency {
+  layers: LayerLatency[]
+  /** Of a run that was timed: a batch for each thread, as in the middle of a long run. */
+  images: number
+  threads: number
+}
+
 export interface LayerLatency {
   /** The node. */
   layer: string
@@ -36,21 +44,22 @@ const TIMED = 'linear'
 const FASTER = 0.99
 
 /** Layers of the same shape are measured once. */
-export async function measureLatency(graph: Graph, options: LatencyOptions = {}): Promise<LayerLatency[]> {
+export async function measureLatency(graph: Graph, options: LatencyOptions = {}): Promise<Latency> {
   const linears = graph.nodes.filter((node): node is NodeOf<'linear'> => node.op === 'linear')
   const batch = batchOf(graph)
+  const threads = chooseThreads(options.threads)
   const known = new Map<string, Map<number, number>>()
   const layers: LayerLatency[] = []
   for (const [i, node] of linears.entries()) {
     const { rows } = graph.edges.get(node.output) as Edge
     const [outputs, inputs] = (graph.constants.get(node.weight) as Tensor).shape
     const shape = `${rows} ${inputs} ${outputs}`
-    const milliseconds = known.get(shape) ?? (await measureShape(rows, inputs, outputs, batch, options))
+    const milliseconds = known.get(shape) ?? (await measureShape(rows, inputs, outputs, batch, { ...options, threads }))
     known.set(shape, milliseconds)
     layers.push({ layer: node.name, weight: node.weight, milliseconds })
     options.onProgress?.(i + 1, linears.length)
   }
-  return layers
+  return { layers, images: batch * threads, threads }
 }
 
 /**
@@ -63,11 +72,11 @@ export function worthwhileWidths(widths: readonly number[], milliseconds: Readon
   return widths.filter((width, i) => !widths.slice(i + 1).some((narrower) => time(narrower) < FASTER * time(width)))
 }
 
-async function measureShape(rows: number, inputs: number, outputs: number, batch: number, options: LatencyOptions) {
-  const { threads, isa, signal } = options
+type Run = LatencyOptions & { threads: number }
+
+async function measureShape(rows: number, inputs: number, outputs: number, batch: number, { threads, isa, signal }: Run) {
   const sessions = WIDTHS.map((bits) => new Session(planOf(rows, inputs, outputs, bits, batch), { path: isa, threads }))
-  // A batch for each thread, as in a long run.
-  const images = batch * sessions[0].threads
+  const images = batch * threads
   const input = new Float32Array(images * rows * inputs).map((_, i) => Math.sin(i))
   const times: number[][] = WIDTHS.map(() => [])
   try {

@@ -14,7 +14,10 @@ export interface SessionOptions {
 }
 
 export interface SessionRunOptions {
-  /** Stops the run within milliseconds; it rejects with the signal's reason. */
+  /**
+   * Looked at before every task, a small part of an op (on a CUDA device before every pass, a batch of images); a run in the queue ends at
+   * once. It rejects with the signal's reason.
+   */
   signal?: AbortSignal
   /** Images done: growing, at most 20 times a second, and at the end all of them. What it throws stops the run. */
   onProgress?: (images: number) => void

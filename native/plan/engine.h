@@ -48,8 +48,8 @@ class Context {
 class Job {
  public:
   virtual ~Job() = default;
-  // May throw; std::domain_error: the input is not what it must be. Looks at cancelled() every few milliseconds and then returns
-  // at once.
+  // May throw; std::domain_error: the input is not what it must be. Looks at cancelled() as often as Runner::run at `stop`, and
+  // then returns at once.
   virtual void execute(Context& context) = 0;
   void cancel() { cancelled_.store(true, std::memory_order_relaxed); }
   bool cancelled() const { return cancelled_.load(std::memory_order_relaxed); }

@@ -25,7 +25,8 @@ class Runner {
  public:
   virtual ~Runner() = default;
 
-  // One run at a time. Looks at `stop` every few milliseconds, and then leaves the output unfinished and returns false.
+  // One run at a time. Looks at `stop` before every task (on a CUDA device before every pass), and then leaves the output
+  // unfinished and returns false.
   // progress: images done, after each pass, from any thread of the team, one call at a time.
   virtual bool run(Team& team, const RunArguments& arguments, const std::atomic<bool>& stop,
                    const std::function<void(int64_t images)>& progress) = 0;

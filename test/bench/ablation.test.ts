@@ -39,10 +39,12 @@ it.each([
   [['--preset', 'tsptq'], '--preset must be best or mptq, not tsptq'],
   [['--preset', 'mptq', '--without', 'refit'], 'mptq has no part refit; its parts are search, fisher, v2sf'],
   [['--model', 'vit'], '--model must be vit-cifar10 or swin-cifar10 or vit-tiny-imagenet, not vit'],
-  [['--draws', 'two'], '--draws must be a whole number from 1 to 99, not two'],
+  [['--setting', 'none'], "--setting must begin one of 'partial, W4A4' and 'fully quantized, average 4', not be 'none'"],
+  [['--draws', 'two'], '--draws must be a whole number from 1 on, not two'],
 ])('refuses %j', (options, message) => {
   const { status, stderr } = run(...options)
-  expect(status).not.toBe(0)
+  expect(status).toBe(2)
+  expect(stderr).toMatch(/^[^\n]*\n$/)
   expect(stderr).toContain(message)
 })
 

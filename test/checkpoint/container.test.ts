@@ -9,7 +9,7 @@ import { costOf } from '../../lib/graph/cost.js'
 import type { Graph } from '../../lib/graph/graph.js'
 import { lower } from '../../lib/graph/lower.js'
 import { operandsOf } from '../../lib/graph/operands.js'
-import type { Code, Scheme } from '../../lib/graph/scheme.js'
+import type { Code, Scheme, WeightCode } from '../../lib/graph/scheme.js'
 import { Session } from '../../lib/runtime/session.js'
 import { temporaryFolder } from '../support/folder.js'
 import { normals } from '../support/random.js'
@@ -242,6 +242,22 @@ describe('refuses', () => {
     ['a mask without shift', editCode('norm', { factors: { count: 8, mask: 'AA==' } }), 'norm: its factors have no shift'],
     ['a mask of a huge shift', editCode('norm', { factors: { count: 8, shift: 1000, mask: '/w==' } }), 'not a positive float32'],
     ['a step of 0', editCode('norm', { step: 0 }), 'the step 0 is not a positive float32'],
+    [
+      'a code of an edge that no node has',
+      edit('scheme', (scheme: { edges: Record<string, object> }) => ({
+        ...scheme,
+        edges: { ...scheme.edges, 'layers.9.norm1': scheme.edges.norm },
+      })),
+      'the scheme has a code for the edge layers.9.norm1, but the graph has no such operand',
+    ],
+    [
+      'a code of an edge that is stored as floats',
+      edit('scheme', (scheme: { edges: Record<string, object> }) => ({
+        ...scheme,
+        edges: { ...scheme.edges, embeddings: scheme.edges['layers.0.attention.query'] },
+      })),
+      'the scheme has a code for the edge embeddings, but the graph has no such operand',
+    ],
     ['a weight without code', editWeight(undefined), 'head'],
     ['a weight of other bits', editWeight([40, 11, 36]), 'head.weight: 40 bits'],
     ['a weight of huge size', editWeight([4, 2 ** 31, 2 ** 16]), 'head.weight: a weight of 2147483648 x 65536 is out of range'],
@@ -287,6 +303,9 @@ describe('refuses', () => {
     const never = join(folder.path, 'never.fewbit')
     await expect(writeContainer(never, { ...parts, labels: [] })).rejects.toThrow('0 labels for 11 classes')
     await expect(writeContainer(never, { ...parts, scheme: { ...parts.scheme, weights: new Map() } })).rejects.toThrow('has no code')
+    const { scheme } = parts
+    const weights = new Map([...scheme.weights, ['spare', scheme.weights.get('head.weight') as WeightCode]])
+    await expect(writeContainer(never, { ...parts, scheme: { ...scheme, weights } })).rejects.toThrow('a code for the weight spare, but')
   })
 
   it('every file that is cut off', async () => {

@@ -16,7 +16,17 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals'
-import type { BenchmarkResult, Classification, Evaluation, ModelInfo, OperandInfo, Profile, ProfiledOp } from '../../lib/index.js'
+import {
+  type BenchmarkResult,
+  type Classification,
+  type Evaluation,
+  exportOnnx,
+  type ModelInfo,
+  type OperandInfo,
+  type Profile,
+  type ProfiledOp,
+  randomModel,
+} from '../../lib/index.js'
 import { fewbit, type Outcome, oneJsonLine } from '../support/command-line.js'
 import { writeDigits } from '../support/digit-files.js'
 import { DIGITS, writeFirstBlock } from '../support/digits.js'
@@ -96,12 +106,17 @@ describe('quantize', () => {
     expect((await fewbit(['info', at('floor.fewbit')])).stdout).toMatch(/^quantized +partial coverage, preset best$/m)
   })
 
-  test('the objective latency prints milliseconds beside bits', async () => {
-    const options = ['--average-bits', '5', '--objective', 'latency', '--calibration-images', '8']
+  test('the objective latency prints milliseconds beside bits, and what they are of', async () => {
+    const options = ['--average-bits', '5', '--objective', 'latency', '--calibration-images', '8', '--threads', '1']
     const outcome = await quantize(at('fast.fewbit'), ...options)
     expect(outcome.stdout).toMatch(/^layer +bits +time +with 8 bits\n[─ ]+\npatch_embedding +\d +[\d.]+ ms +[\d.]+ ms\n/m)
     expect(outcome.stdout).toMatch(/^all linear layers +[\d.]+ ms +[\d.]+ ms$/m)
+    const [, images] = /in runs of (\d+) on 1 thread, each layer by itself: without bias/.exec(outcome.stdout) ?? []
     expect(outcome.stderr).toMatch(/latency \.\.\./)
+    const { latency } = oneJsonLine<{ latency: { layers: unknown[] } }>(await quantize(at('fast.fewbit'), ...options, '--json'))
+    expect(latency).toMatchObject({ images: Number(images), threads: 1 })
+    const figures = { bits: expect.any(Number), milliseconds: expect.any(Number), millisecondsAt8: expect.any(Number) }
+    expect(latency.layers[0]).toEqual({ layer: 'patch_embedding', ...figures })
   })
 
   test('an estimate comes before the search, and a published preset has the widths that are given', async () => {
@@ -404,10 +419,27 @@ describe('export', () => {
     expect(outcome.stderr).toMatch(/observe \.\.\./)
   })
 
+  test('of an architecture with random weights, which noise calibrates', async () => {
+    const write = async (file: string, ...more: string[]) => {
+      expect(await fewbit(['export', 'deit-tiny', '-o', at(file), '--json', ...more])).toMatchObject({ code: 0, stderr: '' })
+      return readFileSync(at(file))
+    }
+    const model = await randomModel('deit-tiny', { seed: 5 })
+    expect((await write('random.onnx', '--onnx', 'float', '--seed', '5')).equals(await exportOnnx(model))).toBe(true)
+    const { nodes } = readOnnx(await write('noise.onnx', '--onnx', 'int8-qdq'))
+    expect(nodes.some(({ op }) => op === 'QuantizeLinear')).toBe(true)
+    model.dispose()
+  })
+
   test.each([
     ['a quantized model', () => [at('digits.fewbit'), '--onnx', 'float'], /this model is quantized/],
-    ['int8-qdq without images', () => [DIGITS, '--onnx', 'int8-qdq'], /calibrate/],
-    ['images for another form', () => [DIGITS, '--onnx', 'float', '--calibrate', at('calibration')], /calibrate is for int8-qdq alone/],
+    ['int8-qdq without images', () => [DIGITS, '--onnx', 'int8-qdq'], /--calibrate DATA/],
+    [
+      'what is no path and no architecture',
+      () => ['lenet', '--onnx', 'float'],
+      /no file or folder lenet, and it is no architecture: .*deit-tiny/,
+    ],
+    ['images for another form', () => [DIGITS, '--onnx', 'float', '--calibrate', at('calibration')], /--calibrate\) is for int8-qdq alone/],
   ])('%s exits with 1 and writes nothing', async (_, argv, message) => {
     const outcome = await fewbit(['export', ...argv(), '-o', at('never.onnx')])
     expect(outcome).toMatchObject({ code: 1, stdout: '' })

@@ -78,3 +78,8 @@ test('--help and --version are successes on stdout', async () => {
     expect(help.stdout).toContain(option)
   }
 })
+
+test.each(['bench', 'profile'])('%s --help says that quantizing comes first, and takes its time', async (command) => {
+  const { stdout } = await fewbit([command, '--help'])
+  expect(stdout.replace(/\s+/g, ' ')).toContain('With --bits or --average-bits it is quantized first')
+})

@@ -1,7 +1,7 @@
 import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { load, type Model, memoryDataset, quantize } from '../../lib/index.js'
+import { load, type Model, memoryDataset, openDataset, quantize, randomModel, reportHtml } from '../../lib/index.js'
 import { DIGITS, digits } from '../support/digits.js'
 
 let folder: string
@@ -118,6 +118,20 @@ it('refuses arguments that are something else', async () => {
   )
   await expect(float.evaluate([image] as never)).rejects.toThrow(/data must be a path or a dataset; memoryDataset .*; this is an array/)
   await expect(load(DIGITS, { isa: 'sse2' })).rejects.toThrow("isa 'sse2' is not known")
+})
+
+it.each<[string, (options: never) => Promise<unknown>, string]>([
+  ['load', (options) => load(DIGITS, options), 'device, threads, isa, onWarning, signal'],
+  ['randomModel', (options) => randomModel('vit-tiny', options), 'device, threads, isa, onWarning, signal, seed'],
+  ['run', (options) => float.run(new Float32Array(784), 1, options), 'threads, signal, onProgress'],
+  ['classify', (options) => float.classify([], options), 'threads, signal, onProgress, top'],
+  ['evaluate', (options) => float.evaluate(test, options), 'threads, signal, onProgress'],
+  ['benchmark', (options) => float.benchmark(options), 'threads, signal, onProgress, batch, runs, seed'],
+  ['profile', (options) => float.profile(options), 'threads, signal, onProgress, batch, runs, seed'],
+  ['openDataset', (options) => openDataset('nowhere', options), 'split, labels'],
+  ['reportHtml', (options) => reportHtml({} as never, options), 'title, points'],
+])('%s refuses an option that it does not know, and lists those that there are', async (call, run, options) => {
+  await expect(run({ thread: 3 } as never)).rejects.toThrow(new TypeError(`${call} has no option thread; its options are ${options}`))
 })
 
 it('refuses datasets that do not fit together', async () => {

@@ -1,8 +1,9 @@
 import { lower } from '../../lib/graph/lower.js'
 import { devices, quantize } from '../../lib/index.js'
-import { slowPaths, waste } from '../../lib/model/advice.js'
+import { adviceFor, adviceLines, slowPaths, waste } from '../../lib/model/advice.js'
 import { Model } from '../../lib/model/model.js'
-import type { NativePath } from '../../lib/runtime/addon-types.js'
+import type { ProfiledOp } from '../../lib/model/profile.js'
+import type { NativePath, Plan } from '../../lib/runtime/addon-types.js'
 import { measurePeaks, readSpeed } from '../../lib/runtime/peaks.js'
 import { normals } from '../support/random.js'
 import { simpleScheme } from '../support/random-scheme.js'
@@ -55,6 +56,24 @@ test('layers are named whose path has no kernel for them, or whose blocks are mo
   const portable = reasonsOn('portable')
   expect(portable.get('head')?.[1]).toBe(padded)
   for (const { op, name } of plan.ops) if (op !== 'copyRows') expect(portable.get(name)?.[0]).toMatch(/^runs on the portable path/)
+})
+
+test('layers far below their roof are named for what all that are alike take together', () => {
+  // Copies have no kernel that could be slow, nor padding: nothing else is said of them.
+  const rows = (name: string, milliseconds: number[], rooflines: number[]) =>
+    milliseconds.map((ms, i) => ({ name: name.replace('*', String(i)), op: 'copyRows', milliseconds: ms, roofline: rooflines[i] }))
+  const times = [
+    ...rows('layers.*.slow', Array(12).fill(1), Array(12).fill(0.24)),
+    // A quarter of the roof, with what took longer counting more: 0.1 * 3 + 0.7 * 1 of 4.
+    ...rows('layers.*.mixed', [3, 1], [0.1, 0.7]),
+    ...rows('layers.*.brief', Array(12).fill(0.2), Array(12).fill(0.1)),
+    ...rows('head', [81.6], [0.9]),
+  ] as ProfiledOp[]
+  const advice = () => adviceLines(adviceFor({ ops: times as unknown as Plan['ops'] }, times, 'portable'))
+  const slow = times.slice(0, 12).map(({ name }) => name)
+  expect(advice()).toEqual([`${slow.join(', ')}: takes more than 4 times what the roofline allows`])
+  times[13].roofline = 0.69
+  expect(advice()).toEqual([`${slow.join(', ')}, layers.0.mixed, layers.1.mixed: takes more than 4 times what the roofline allows`])
 })
 
 test('a model tells before its first run, once, which layers fall to a slow path, each reason with all its layers', async () => {

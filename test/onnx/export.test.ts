@@ -152,8 +152,16 @@ describe('exportOnnx', () => {
   test.each([
     ['an unknown option', { fromat: 'float' }, /no option fromat; its options are format/],
     ['an unknown format', { format: 'int4' }, /'float' or 'int8-dynamic' or 'int8-qdq', not 'int4'/],
-    ['a format that has to be calibrated', { format: 'int8-qdq' }, /int8-qdq needs to know how far activations reach: calibrate/],
-    ['images for nothing', { format: 'float', calibrate: 'folder' }, /calibrate is for int8-qdq alone/],
+    [
+      'a format that has to be calibrated',
+      { format: 'int8-qdq' },
+      /int8-qdq needs to know how far activations reach: give calibrate \(--calibrate DATA\)/,
+    ],
+    [
+      'images for nothing',
+      { format: 'float', calibrate: 'folder' },
+      /calibrate \(--calibrate\) is for int8-qdq alone, float has no use for it/,
+    ],
   ])('%s is refused', async (_, options, message) => {
     const model = await tinyModel()
     await expect(exportOnnx(model, options as object)).rejects.toThrow(message)

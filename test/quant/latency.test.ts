@@ -1,5 +1,6 @@
 import { costOf } from '../../lib/graph/cost.js'
-import { type LayerLatency, quantize } from '../../lib/index.js'
+import { lower } from '../../lib/graph/lower.js'
+import { type Latency, quantize } from '../../lib/index.js'
 import { measureLatency, worthwhileWidths } from '../../lib/quant/latency.js'
 import { WIDTHS } from '../../lib/quant/search.js'
 import { smallVit } from '../support/small-vit.js'
@@ -20,7 +21,8 @@ test('a width is worth its time unless a narrower one is faster', () => {
 
 test('every linear layer is timed at every width, those of one shape once', async () => {
   const graph = await smallVit()
-  const layers = await measureLatency(graph, { threads: 1 })
+  const { layers, ...conditions } = await measureLatency(graph, { threads: 2 })
+  expect(conditions).toEqual({ images: 2 * lower(graph, null).plan.batch, threads: 2 })
   const linears = graph.nodes.flatMap((node) => (node.op === 'linear' ? [node] : []))
   expect(layers.map(({ layer, weight }) => [layer, weight])).toEqual(linears.map(({ name, weight }) => [name, weight]))
   for (const { milliseconds } of layers) {
@@ -34,10 +36,10 @@ test('every linear layer is timed at every width, those of one shape once', asyn
 
 test('no weight gets a width that loses both time and bytes; activations keep 8 bits', async () => {
   const model = await tinyModel()
-  let measured: LayerLatency[] = []
+  let measured: Latency['layers'] = []
   const small = await quantize(model, {
     ...{ calibrate: noise(1, 4), objective: 'latency', averageBits: 5 },
-    onLatency: (layers) => {
+    onLatency: ({ layers }) => {
       measured = layers
     },
   })
