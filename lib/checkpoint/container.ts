@@ -124,7 +124,7 @@ async function parse(file: SafetensorsFile): Promise<Container> {
   }
   const part = (key: string): unknown => {
     if (!Object.hasOwn(file.metadata, key)) throw new Error(`the metadata lack ${key}`)
-    return parseJson(new TextEncoder().encode(file.metadata[key]), key)
+    return parseJson(file.metadata[key], key)
   }
   file.map()
   const { scheme, constants } = await readTensors(file, part('scheme'))

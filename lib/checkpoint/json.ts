@@ -11,30 +11,33 @@ const DEEPEST = 32
 const MOST_VALUES = 1 << 20
 
 /** @throws Error when the text is not JSON, nests deeper than 32 levels or has more than a million values; `what` names it */
-export function parseJson(bytes: Uint8Array, what: string): unknown {
-  return parse(bytes, what).value
+export function parseJson(json: Uint8Array | string, what: string): unknown {
+  return parse(json, what).value
 }
 
 /** @throws Error as {@link parseJson} does, and when the value is no object or repeats one of its keys */
-export function parseJsonObject(bytes: Uint8Array, what: string): JsonObject {
-  const { value, members } = parse(bytes, what)
+export function parseJsonObject(json: Uint8Array, what: string): JsonObject {
+  const { value, members } = parse(json, what)
   if (!isObject(value)) throw new Error(`${what} is not a JSON object`)
   if (Object.keys(value).length !== members) throw new Error(`${what} names something twice`)
   return value
 }
 
-function parse(bytes: Uint8Array, what: string): { value: unknown; members: number } {
-  let text: string
-  try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-  } catch (cause) {
-    throw new Error(`${what} is not UTF-8`, { cause })
-  }
+function parse(json: Uint8Array | string, what: string): { value: unknown; members: number } {
+  const text = typeof json === 'string' ? json : decode(json, what)
   const members = scan(text, what)
   try {
     return { value: JSON.parse(text), members }
   } catch (cause) {
     throw new Error(`${what} is not valid JSON: ${(cause as Error).message}`, { cause })
+  }
+}
+
+function decode(bytes: Uint8Array, what: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch (cause) {
+    throw new Error(`${what} is not UTF-8`, { cause })
   }
 }
 

@@ -79,36 +79,41 @@ export function parseHeader(json: Uint8Array, fileBytes: number, what: string): 
   }
   const tensors = new Map<string, TensorInfo>()
   for (const [name, entry] of Object.entries(entries)) {
-    tensors.set(name, parseTensor(entry, dataStart, fileBytes, `${what}: tensor ${show(name)}`))
+    try {
+      tensors.set(name, parseTensor(entry, dataStart, fileBytes))
+    } catch (cause) {
+      throw new Error(`${what}: tensor ${show(name)} ${(cause as Error).message}`, { cause })
+    }
   }
   checkCoverage(tensors, dataStart, fileBytes, what)
   return { tensors, metadata: metadata as Record<string, string> }
 }
 
-function parseTensor(entry: unknown, dataStart: number, fileBytes: number, what: string): TensorInfo {
-  if (!isObject(entry)) throw new Error(`${what} is not described by an object`)
+/** @throws Error that goes on where the tensor was named, which is done for those at fault only */
+function parseTensor(entry: unknown, dataStart: number, fileBytes: number): TensorInfo {
+  if (!isObject(entry)) throw new Error('is not described by an object')
   const { dtype, shape, data_offsets: offsets } = entry
   if (typeof dtype !== 'string' || !Object.hasOwn(ELEMENT_BYTES, dtype)) {
-    throw new Error(`${what} has the unknown type ${show(dtype)}`)
+    throw new Error(`has the unknown type ${show(dtype)}`)
   }
   if (!Array.isArray(shape) || !shape.every(isCount)) {
-    throw new Error(`${what} has the shape ${show(shape)}, expected integers from 0 on`)
+    throw new Error(`has the shape ${show(shape)}, expected integers from 0 on`)
   }
-  if (shape.length > MOST_DIMENSIONS) throw new Error(`${what} has ${shape.length} dimensions, at most ${MOST_DIMENSIONS} are allowed`)
+  if (shape.length > MOST_DIMENSIONS) throw new Error(`has ${shape.length} dimensions, at most ${MOST_DIMENSIONS} are allowed`)
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount) || offsets[0] > offsets[1]) {
-    throw new Error(`${what} has the offsets ${show(offsets)}, expected [begin, end]`)
+    throw new Error(`has the offsets ${show(offsets)}, expected [begin, end]`)
   }
   const [begin, end] = offsets as [number, number]
   if (end > fileBytes - dataStart) {
-    throw new Error(`${what} ends at byte ${end} of the data, the file has only ${fileBytes - dataStart}: it was cut off`)
+    throw new Error(`ends at byte ${end} of the data, the file has only ${fileBytes - dataStart}: it was cut off`)
   }
   let bytes: number = ELEMENT_BYTES[dtype as Dtype]
   for (const size of shape) {
     bytes *= size
-    if (!Number.isSafeInteger(bytes)) throw new Error(`${what} has the shape [${shape.join(', ')}], which is too large`)
+    if (!Number.isSafeInteger(bytes)) throw new Error(`has the shape [${shape.join(', ')}], which is too large`)
   }
   if (bytes !== end - begin) {
-    throw new Error(`${what} takes ${end - begin} bytes, but ${dtype} of shape [${shape.join(', ')}] are ${bytes}`)
+    throw new Error(`takes ${end - begin} bytes, but ${dtype} of shape [${shape.join(', ')}] are ${bytes}`)
   }
   return { dtype: dtype as Dtype, shape, begin: dataStart + begin, end: dataStart + end }
 }

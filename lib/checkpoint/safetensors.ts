@@ -114,7 +114,7 @@ class Reader implements SafetensorsFile {
     return tensors
   }
 
-  raw(name: string): Promise<Uint8Array<ArrayBuffer>> {
+  async raw(name: string): Promise<Uint8Array<ArrayBuffer>> {
     const { begin, end } = this.require(name)
     return this.read(begin, end)
   }

@@ -36,12 +36,7 @@ export function validateCode(code: Code, what: string): void {
   if (levels.length !== 2 ** bits) throw new Error(`${what}: ${levels.length} levels for ${bits} bits`)
   const low = levels[0]
   const high = levels[levels.length - 1]
-  let consecutive = true
-  for (let i = 0; i < levels.length; i++) {
-    if (!Number.isInteger(levels[i])) throw new Error(`${what}: a level is not an integer`)
-    if (i > 0 && levels[i] < levels[i - 1]) throw new Error(`${what}: levels do not ascend`)
-    consecutive &&= levels[i] === low + i
-  }
+  const consecutive = areConsecutive(levels, what)
   if (high - Math.min(low, 0) > 255) throw new Error(`${what}: levels ${low}..${high} do not fit into a byte`)
   if (fineFirst === undefined && !isPlain(levels) && low % 2 !== 0) throw new Error(`${what}: the lowest of levels ${low}..${high} is odd`)
   if (fineFirst !== undefined && !(fineFirst % 2 === 0 && fineFirst <= Math.min(low, 0) && fineFirst >= high - 255 && fineFirst >= -254)) {
@@ -54,8 +49,26 @@ export function validateCode(code: Code, what: string): void {
   checkStep(step, what)
   if (family === 'o2sf' && !factors) throw new Error(`${what}: O-2SF without factors`)
   if (factors?.length === 0) throw new Error(`${what}: no factors`)
-  for (const factor of factors ?? []) checkStep(Math.fround(step * factor), what)
-  for (const factor of factors ?? []) if (!(factor > 0)) throw new Error(`${what}: the factor ${factor} is not positive`)
+  if (!factors || firstOutside(factors, SMALL_STEP / step, LARGE_STEP / step) < 0) return
+  for (const factor of factors) checkStep(Math.fround(step * factor), what)
+  for (const factor of factors) if (!(factor > 0)) throw new Error(`${what}: the factor ${factor} is not positive`)
+}
+
+/** Of frozen levels, which many codes share. */
+const knownConsecutive = new WeakMap<number[], boolean>()
+
+/** @throws Error that starts with `what` where levels are not ascending integers */
+function areConsecutive(levels: number[], what: string): boolean {
+  const known = knownConsecutive.get(levels)
+  if (known !== undefined) return known
+  let consecutive = true
+  for (let i = 0; i < levels.length; i++) {
+    if (!Number.isInteger(levels[i])) throw new Error(`${what}: a level is not an integer`)
+    if (i > 0 && levels[i] < levels[i - 1]) throw new Error(`${what}: levels do not ascend`)
+    consecutive &&= levels[i] === levels[0] + i
+  }
+  if (Object.isFrozen(levels)) knownConsecutive.set(levels, consecutive)
+  return consecutive
 }
 
 /** @throws Error that starts with `what` */

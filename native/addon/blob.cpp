@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "addon/arguments.h"
-#include "plan/large_pages.h"
+#include "plan/pages.h"
 #include "plan/plan.h"
 
 namespace fewbit::addon {

@@ -8,7 +8,7 @@
 #include "cuda/plan/executor.h"
 #include "plan/executor.h"
 #include "plan/finite_input.h"
-#include "plan/large_pages.h"
+#include "plan/pages.h"
 
 namespace fewbit::addon {
 namespace {

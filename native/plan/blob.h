@@ -8,7 +8,7 @@
 #include <new>
 #include <utility>
 
-#include "plan/large_pages.h"
+#include "plan/pages.h"
 #include "plan/mapped_file.h"
 
 namespace fewbit {

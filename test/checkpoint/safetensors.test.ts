@@ -91,6 +91,55 @@ it('reads empty tensors, scalars and files without tensors', async () => {
   expect((await openSafetensors(fileOf('{}   '))).names()).toEqual([])
 })
 
+describe('many tensors at once', () => {
+  // Floats that lie together, twice; between them bytes and halves, an empty tensor and a scalar. In the header in another order.
+  const tensors = {
+    last: entry('F32', [2], 22, 30),
+    bytes: entry('U8', [2], 12, 14),
+    matrix: entry('F32', [2, 1], 0, 8),
+    halves: entry('BF16', [2], 14, 18),
+    none: entry('F32', [0, 3], 8, 8),
+    scalar: entry('F32', [], 8, 12),
+    first: entry('F32', [1], 18, 22),
+  }
+  const data = new Uint8Array(30)
+  const view = new DataView(data.buffer)
+  for (const [at, value] of [
+    [0, 1],
+    [4, -2],
+    [8, 3.5],
+    [18, 4],
+    [22, 5],
+    [26, -6.25],
+  ])
+    view.setFloat32(at, value, true)
+  data.set([0x80, 0x3f, 0x00, 0xc0], 14)
+  const names = ['last', 'matrix', 'halves', 'none', 'scalar', 'first']
+
+  it.each(['in memory', 'in a file', 'in a mapped file'])('are what each is by itself, %s', async (where) => {
+    const path = join(folder.path, 'many.safetensors')
+    const bytes = fileOf(tensors, data)
+    await writeFile(path, bytes)
+    const file = await openSafetensors(where === 'in memory' ? bytes : path)
+    if (where === 'in a mapped file') file.map()
+    const many = await file.readTensors(names)
+    expect(many.size).toBe(names.length)
+    for (const name of names) expect([name, many.get(name)]).toEqual([name, await file.tensor(name)])
+    expect(many.get('halves')).toEqual({ shape: [2], data: Float32Array.of(1, -2) })
+    expect(many.get('last')).toEqual({ shape: [2], data: Float32Array.of(5, -6.25) })
+    await expect(file.readTensors(['matrix', 'bytes'])).rejects.toThrow('tensor bytes is U8, expected F32, F16 or BF16')
+    await expect(file.readTensors(['matrix', 'nobody'])).rejects.toThrow('there is no tensor nobody')
+    await file.close()
+  })
+
+  it('name the one that holds no number', async () => {
+    const bad = data.slice()
+    new DataView(bad.buffer).setFloat32(26, Number.NaN, true)
+    const file = await openSafetensors(fileOf(tensors, bad))
+    await expect(file.readTensors(names)).rejects.toThrow('tensor last holds NaN at element 1')
+  })
+})
+
 it('reads from bytes that lie inside a larger buffer', async () => {
   const file = fileOf({ a: entry('F32', [2], 0, 8) }, Float32Array.of(1, 2))
   const larger = new Uint8Array(file.length + 13)

@@ -1,4 +1,4 @@
-#include "plan/large_pages.h"
+#include "plan/pages.h"
 
 #ifdef __linux__
 #include <sys/mman.h>
