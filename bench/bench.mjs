@@ -104,7 +104,7 @@ async function quantizedWell(float, calibrate) {
 
 /** GFLOP/s of one core. */
 async function floatPeak() {
-  return (await measurePeaks(machine().path, 1)).floats / 1e9
+  return (await measurePeaks(machine().path, [1])).floats / 1e9
 }
 
 function find(contestants, name) {

@@ -76,7 +76,7 @@ function describe(name: string, profile: Profile, layers: boolean): string {
 function cells({ name, ops, milliseconds, roofline }: Layers, total: number): string[] {
   const sum = (value: (op: ProfiledOp) => number): number => ops.reduce((all, op) => all + value(op), 0)
   const operations = sum((op) => op.int8 + op.floats)
-  const bytes = sum((op) => op.activationBytes + op.weightBytes)
+  const bytes = sum((op) => op.activationBytes + op.inputBytes + op.weightBytes)
   const bits = [...new Set(ops.map(({ weightBits }) => weightBits))].sort((a, b) => Number(a) - Number(b))
   const byOperations = sum((op) => (op.bound === 'operations' ? op.milliseconds : 0))
   return [

@@ -15,6 +15,8 @@ export interface Work {
   floats: number
   /** Read and written between ops. */
   activationBytes: number
+  /** Of images: read once a run. */
+  inputBytes: number
   /** Weights, steps and biases: read once a pass. */
   weightBytes: number
 }
@@ -36,14 +38,21 @@ const LAYERNORM = 14
 
 /** Of a pass, which is `plan.batch` images. */
 export function workOf(op: PlanOp, { batch }: Pick<Plan, 'batch'>): Work {
-  const { int8, floats, activations, weights } = countsOf(op)
-  return { int8: batch * int8, floats: batch * floats, activationBytes: batch * activations, weightBytes: weights }
+  const { int8, floats, activations, inputs = 0, weights } = countsOf(op)
+  return {
+    int8: batch * int8,
+    floats: batch * floats,
+    activationBytes: batch * activations,
+    inputBytes: batch * inputs,
+    weightBytes: weights,
+  }
 }
 
 interface Counts {
   int8: number
   floats: number
   activations: number
+  inputs?: number
   weights: number
 }
 
@@ -84,7 +93,7 @@ function countsOf(op: PlanOp): Counts {
     case 'mean':
       return streamed(op, op.decode ? 1 : FLOAT_BYTES, 2)
     case 'patchify':
-      return streamed(op, FLOAT_BYTES, 0)
+      return { ...streamed(op, 0, 0), inputs: FLOAT_BYTES * elements(op.x) }
     case 'gather':
       return { int8: 0, floats: 0, activations: 2 * op.elementBytes * elements(op.y), weights: 0 }
     case 'copyRows':

@@ -75,7 +75,7 @@ export async function profile(model: Model, options: ProfileOptions = {}): Promi
   try {
     const { path, threads } = session
     const times = await timesOf(session, randomValues((batch * plan.inputBytes) / 4, seed), batch, runs, options)
-    const peaks = await measurePeaks(path, touchedBytes(plan))
+    const peaks = await measurePeaks(path, [touchedBytes(plan), touchedBytes(plan) + batch * plan.inputBytes])
     const ops = plan.ops.map((op, i) => profiled(op, times[i], plan, batch, peaks, threads))
     const msPerImage = ops.reduce((sum, { milliseconds }) => sum + milliseconds, 0) / batch
     return { path, threads, batch, runs, msPerImage, peaks, ops, advice: adviceFor(plan, ops, path) }
@@ -117,12 +117,15 @@ function profiled(op: PlanOp, milliseconds: number, plan: Plan, batch: number, p
     int8: full.int8 * images,
     floats: full.floats * images,
     activationBytes: full.activationBytes * images,
+    inputBytes: full.inputBytes * images,
     weightBytes: full.weightBytes * passes,
   }
   const computing = work.int8 / peaks.int8 + work.floats / peaks.floats
-  // Activations were written just before; weights were last read a pass ago.
+  // Activations were written just before; weights were last read a pass ago, images a run ago.
   const moving =
-    work.activationBytes / readSpeed(peaks, full.activationBytes / threads) + work.weightBytes / readSpeed(peaks, touchedBytes(plan))
+    work.activationBytes / readSpeed(peaks, full.activationBytes / threads) +
+    work.weightBytes / readSpeed(peaks, touchedBytes(plan)) +
+    work.inputBytes / readSpeed(peaks, touchedBytes(plan) + batch * plan.inputBytes)
   const least = (1000 * Math.max(computing, moving)) / threads
   return {
     op: op.op,

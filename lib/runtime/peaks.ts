@@ -19,17 +19,18 @@ const GROWTH = 4
 /**
  * Of one core; `threads` cores do that many times as much, as far as memory lets them.
  *
- * @param mostBytes how far sizes of buffers go
+ * @param bytes of buffers whose reading is measured, beside smaller ones
  */
-export async function measurePeaks(path: NativePath['name'], mostBytes: number): Promise<Peaks> {
+export async function measurePeaks(path: NativePath['name'], bytes: number[]): Promise<Peaks> {
   const { int8, floats } = addon.measurePeaks(path)
+  const sizes = new Set(bytes.map((size) => Math.max(FIRST_LEVEL, size)))
+  for (let size = FIRST_LEVEL; size < Math.max(...bytes); size *= GROWTH) sizes.add(size)
   const reads: Peaks['reads'] = []
-  for (let bytes = FIRST_LEVEL; ; bytes *= GROWTH) {
+  for (const size of [...sizes].sort((a, b) => a - b)) {
     await nextTurn()
-    const size = Math.max(FIRST_LEVEL, Math.min(bytes, mostBytes))
     reads.push({ bytes: size, speed: addon.measureReadSpeed(size) })
-    if (bytes >= mostBytes) return { int8, floats, reads }
   }
+  return { int8, floats, reads }
 }
 
 /** The speed at which as many bytes are read again that were touched so many bytes ago. */

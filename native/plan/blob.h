@@ -8,8 +8,8 @@
 #include <new>
 #include <utility>
 
-#include "plan/pages.h"
 #include "plan/mapped_file.h"
+#include "plan/pages.h"
 
 namespace fewbit {
 

@@ -42,6 +42,10 @@ it('counts bytes of weights once a pass and those of activations for each image'
   expect(three.weightBytes).toBe(one.weightBytes)
   expect(one.activationBytes).toBe(tokens * (hidden + intermediate))
   expect(three.activationBytes).toBe(3 * one.activationBytes)
+  // Images are neither.
+  const [image, images] = [1, 3].map((batch) => find(lower(graph, scheme, { batch }), 'patches'))
+  expect([image.inputBytes, images.inputBytes]).toEqual([4 * IMAGE, 12 * IMAGE])
+  expect([one.inputBytes, image.weightBytes]).toEqual([0, 0])
   // The residual is read and the sum written as floats.
   expect(find(lower(graph, scheme, { batch: 1 }), 'layers.1.mlp.fc2').activationBytes).toBe(tokens * (intermediate + 8 * hidden))
 })
