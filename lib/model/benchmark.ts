@@ -7,7 +7,7 @@ import { median } from './statistics.js'
 export interface BenchmarkOptions extends RunOptions {
   /** Images a run, from 1 on; default 1. */
   batch?: number
-  /** Timed runs after the warm-up, from 1 on; default 20. */
+  /** Timed runs after the warm-up, from 1 on; default 20, and of a small model as many as half a second holds, at most 1000. */
   runs?: number
   /** Fixes the input, 0 .. 2^32 - 1; default 0. */
   seed?: number
@@ -25,23 +25,33 @@ export interface BenchmarkResult {
 const KNOWN: Known<BenchmarkOptions> = { ...RUN_OPTIONS, batch: true, runs: true, seed: true }
 
 const WARM_UP = 3
+const LEAST_RUNS = 20
+const MOST_RUNS = 1000
+/** Runs of less than a millisecond begin on a processor that still sleeps, with code that is not compiled yet. */
+const LEAST_MS = 500
 
 /** @throws RangeError for options out of range, TypeError for unknown ones */
 export async function benchmark(model: Model, options: BenchmarkOptions): Promise<BenchmarkResult> {
   checkKnown('benchmark', options, KNOWN)
-  const { batch = 1, runs = 20, seed = 0, threads, signal, onProgress } = options
-  for (const [name, value] of Object.entries({ batch, runs })) {
+  const { batch = 1, runs: asked, seed = 0, threads, signal, onProgress } = options
+  for (const [name, value] of Object.entries({ batch, runs: asked ?? LEAST_RUNS })) {
     if (!Number.isInteger(value) || value < 1) throw new RangeError(`${name} must be a positive integer, not ${value}`)
   }
   checkSeed(seed)
   const { channels, height, width } = model.input
   const pixels = randomValues(batch * channels * height * width, seed)
-  const times: number[] = []
-  for (let i = -WARM_UP; i < runs; i++) {
+  const time = async (): Promise<number> => {
     const start = performance.now()
     await model.run(pixels, batch, { threads, signal })
-    if (i >= 0) times.push((performance.now() - start) / batch)
-    onProgress?.({ stage: 'benchmark', done: i + 1 + WARM_UP, total: runs + WARM_UP })
+    return performance.now() - start
+  }
+  let last = 0
+  for (let i = 0; i < WARM_UP; i++) last = await time()
+  const runs = asked ?? Math.max(LEAST_RUNS, Math.min(MOST_RUNS, Math.ceil(LEAST_MS / last)))
+  const times: number[] = []
+  for (let i = 0; i < runs; i++) {
+    times.push((await time()) / batch)
+    onProgress?.({ stage: 'benchmark', done: i + 1, total: runs })
   }
   return { msPerImage: median(times), min: Math.min(...times), max: Math.max(...times), runs, batch }
 }

@@ -151,6 +151,18 @@ it.each([
   await expect(float.benchmark(options)).rejects.toThrow(message)
 })
 
+it('a benchmark makes as many runs as are asked for, or enough', async () => {
+  const progress: number[] = []
+  const { runs, min, msPerImage, max } = await float.benchmark({ runs: 3, onProgress: ({ done, total }) => progress.push(done / total) })
+  expect(runs).toBe(3)
+  expect(progress).toEqual([1 / 3, 2 / 3, 1])
+  expect(min).toBeLessThanOrEqual(msPerImage)
+  expect(max).toBeGreaterThanOrEqual(msPerImage)
+  const enough = (await float.benchmark()).runs
+  expect(enough).toBeGreaterThanOrEqual(20)
+  expect(enough).toBeLessThanOrEqual(1000)
+})
+
 it('leaves nothing behind when it cannot write', async () => {
   const file = join(folder, 'blocked')
   await writeFile(file, 'a file, not a folder')
