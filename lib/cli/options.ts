@@ -1,5 +1,5 @@
 import { InvalidArgumentError, Option } from 'commander'
-import type { DeviceName, Part, PublishedPart } from '../index.js'
+import type { AnyPart, DeviceName } from '../index.js'
 import { EXTRAS, PARTS } from '../quant/parts.js'
 import { PUBLISHED_PARTS } from '../quant/published/parts.js'
 
@@ -27,7 +27,7 @@ function deviceName(text: string): DeviceName {
 }
 
 const listOf =
-  <P extends Part | PublishedPart>(parts: readonly P[]) =>
+  <P extends AnyPart>(parts: readonly P[]) =>
   (text: string): P[] => {
     const given = text.split(',').map((part) => part.trim()) as P[]
     if (!given.every((part) => parts.includes(part))) throw new InvalidArgumentError(`It must be a list of ${parts.join(', ')}.`)
@@ -60,7 +60,7 @@ export const options = {
     new Option(
       '--without <parts>',
       `parts of the preset to leave out, separated by commas; of best: ${PARTS.join(', ')}; of mptq: ${PUBLISHED_PARTS.join(', ')}`,
-    ).argParser(listOf<Part | PublishedPart>([...new Set([...PARTS, ...PUBLISHED_PARTS])])),
+    ).argParser(listOf<AnyPart>([...new Set([...PARTS, ...PUBLISHED_PARTS])])),
   with: () => new Option('--with <parts>', `parts that are left out by default: ${EXTRAS.join(', ')}`).argParser(listOf(EXTRAS)),
   coverage: () =>
     new Option('--coverage <name>', 'full: all that is stored is codes; partial: operands of matrix products only')

@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { checkReplaceable, replaceFile } from '../checkpoint/replace-file.js'
 import {
   type Allocation,
+  type AnyPart,
   type DeviceName,
   type FloorReached,
   type Latency,
@@ -10,7 +11,6 @@ import {
   type Model,
   type Part,
   type Preset,
-  type PublishedPart,
   type Quantization,
   type QuantizationReport,
   quantize,
@@ -25,7 +25,7 @@ interface Options extends BitOptions {
   calibrate: string
   output: string
   preset: Preset
-  without?: (Part | PublishedPart)[]
+  without?: AnyPart[]
   with?: Part[]
   coverage: 'full' | 'partial'
   weightBits?: number

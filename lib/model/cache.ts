@@ -11,8 +11,7 @@ import type { Graph } from '../graph/graph.js'
 import type { Scheme } from '../graph/scheme.js'
 import type { Divergence } from '../quant/assemble.js'
 import type { Calibration } from '../quant/observe.js'
-import type { Part } from '../quant/parts.js'
-import type { PublishedPart } from '../quant/published/parts.js'
+import type { AnyPart } from '../quant/presets.js'
 import type { PublicWidths, QuantizedModel, Quantizer } from '../quant/quantizer.js'
 import { type DamageStore, USUAL_WIDTHS, WIDTHS } from '../quant/search.js'
 import { choosePath } from '../runtime/devices.js'
@@ -44,7 +43,7 @@ export interface CacheKey {
   coverage: Scheme['coverage']
   allocation: string
   /** In the order of the preset's parts, each once. */
-  without: readonly (Part | PublishedPart)[]
+  without: readonly AnyPart[]
 }
 
 export class Cache {

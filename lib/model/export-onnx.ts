@@ -38,14 +38,7 @@ const KNOWN: Known<OnnxOptions> = {
   ...{ format: true, calibrate: true, calibrationImages: true, seed: true, threads: true, signal: true, onProgress: true },
 }
 
-/**
- * A float model as an ONNX file (opset 17) for other runtimes: input `pixels` [batch][channels][height][width], normalised as the
- * checkpoint wants it, output `logits` [batch][classes], any batch.
- *
- * @param source a float model, or the folder of a checkpoint
- * @returns the bytes of the file
- * @throws Error for options that are unknown or do not go together, a model that is quantized, one of more than 2 GiB
- */
+/** See on-demand.ts. */
 export async function exportOnnx(source: string | Model, options: OnnxOptions = {}): Promise<Uint8Array> {
   checkOptions(options)
   const { signal } = options

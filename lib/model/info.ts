@@ -2,9 +2,7 @@ import { containerBytes } from '../checkpoint/container.js'
 import { costOf } from '../graph/cost.js'
 import { isStored, type Operand } from '../graph/operands.js'
 import type { Code, Scheme, WeightCode } from '../graph/scheme.js'
-import type { Part } from '../quant/parts.js'
-import type { PublishedPart } from '../quant/published/parts.js'
-import type { Preset } from '../quant/quantizer.js'
+import type { AnyPart, Preset } from '../quant/presets.js'
 import type { ModelParts } from './model.js'
 import { quantizationToJson } from './quantization.js'
 
@@ -46,7 +44,7 @@ export interface ModelInfo {
   /** How its codes were chosen; null for a float model, and for files that do not say. */
   preset: Preset | null
   /** Parts of the preset that were left out. */
-  without: (Part | PublishedPart)[]
+  without: AnyPart[]
   input: { channels: number; height: number; width: number }
   /** Number of classes. */
   labels: number

@@ -1,7 +1,6 @@
 import type { NarrowStep } from '../codes/narrow.js'
-import type { Part } from '../quant/parts.js'
-import { PRESETS, type PublishedPart } from '../quant/published/parts.js'
-import { type Preset, partsOf } from '../quant/quantizer.js'
+import { type AnyPart, type Preset, partsOf } from '../quant/presets.js'
+import { PRESETS } from '../quant/published/parts.js'
 import { isAmount, isObject, type JsonObject } from '../values.js'
 import type { FloorReached } from './floor.js'
 
@@ -9,7 +8,7 @@ import type { FloorReached } from './floor.js'
 export interface Quantization {
   preset: Preset
   /** Parts of the preset that were left out, those among them that the allocation 'even' does without. */
-  without: (Part | PublishedPart)[]
+  without: AnyPart[]
   /** Mean KL divergence to the float model on the calibration images, nats. */
   divergence: number
   /** Standard deviation of that divergence from image to image, nats; 0 for a single image. */

@@ -2,8 +2,9 @@ import type { Dataset } from '../images/dataset.js'
 import type { ImageInput } from '../images/image.js'
 import type { Latency } from '../quant/latency.js'
 import { EXTRAS, type Part } from '../quant/parts.js'
-import { NARROWEST, PRESETS, type PublishedPart } from '../quant/published/parts.js'
-import { type Allocation, type Preset, type PublicWidths, partsOf } from '../quant/quantizer.js'
+import { type AnyPart, type Preset, partsOf } from '../quant/presets.js'
+import { NARROWEST, PRESETS } from '../quant/published/parts.js'
+import type { Allocation, PublicWidths } from '../quant/quantizer.js'
 import type { Progress } from '../quant/search.js'
 import { checkSeed } from '../random.js'
 import { checkKnown, type Known, kindOf, show } from '../values.js'
@@ -48,7 +49,7 @@ export interface QuantizeOptions extends DeviceOptions {
    * 'norms' and 'refit'), 'row-sensitivity', 'norms', 'refit'. Of 'tsptq': 'search', 'fisher', 'v2sf', 'o2sf'; of 'mptq' also 'sq-b',
    * 'opt-m' and, not with `averageBits`, 'greedy-mp'. docs/quantization.md says what each does and what it buys.
    */
-  without?: readonly (Part | PublishedPart)[]
+  without?: readonly AnyPart[]
   /** Only with 'best': 'repq' or 'norms' or both, which are left out by default because they harm some models. */
   with?: readonly Part[]
   /**

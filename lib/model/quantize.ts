@@ -30,14 +30,7 @@ import { checkOptions, leastOf, looksForWidths, type QuantizeOptions, widthsOf }
 import { measureReport, type ReportPoint } from './report.js'
 import { calibrationWarnings, modelWarnings } from './warnings.js'
 
-/**
- * Post-training quantization of a vision transformer.
- *
- * @param source a float model, or the folder of a checkpoint
- * @returns a new model; a `Model` that was passed in stays as it is and has to be disposed of by its owner
- * @throws Error for options that are unknown, out of range or exclude each other, an empty calibration set, a model that is quantized
- *   already, values that are not finite, an accuracy floor that not even 8 bits keep, a cache folder that cannot be written to
- */
+/** See on-demand.ts. */
 export async function quantize(source: string | Model, options: QuantizeOptions): Promise<Model> {
   checkOptions(options ?? {})
   if (options.cache !== undefined) await Cache.check(options.cache)

@@ -8,10 +8,8 @@ import { Session } from '../runtime/session.js'
 import { kindsOf } from './kinds.js'
 import { type Calibration, firstImages, type RunOptions, SAMPLE_ROWS } from './observe.js'
 import { findOperands } from './operands.js'
-import type { Part } from './parts.js'
+import { type AnyPart, type Preset, partsOf } from './presets.js'
 import { trialImages } from './published/mixed.js'
-import type { PublishedPart } from './published/parts.js'
-import { type Preset, partsOf } from './quantizer.js'
 import { fittedImages } from './search.js'
 import { IMAGES as DRAWN_IMAGES } from './stream-rows.js'
 
@@ -24,7 +22,7 @@ export interface Work {
   preset: Preset
   coverage: Scheme['coverage']
   /** Parts of the preset that are left out. */
-  without: ReadonlySet<Part | PublishedPart>
+  without: ReadonlySet<AnyPart>
   /** Of calibration. */
   images: number
   /** Whether widths are searched, as they are for averages. */
@@ -84,7 +82,7 @@ const GRADIENT_PASSES = 4
  * All amounts of {@link Amounts} that are multiply-adds are in float passes' time, the others in seconds. `of`: where all of these parts
  * are there.
  */
-type Costs = Partial<Amounts> & { of?: (Part | PublishedPart)[] }
+type Costs = Partial<Amounts> & { of?: AnyPart[] }
 
 /**
  * Once before any codes; for widths; each time that codes are found; each time that they are found in sequence; and once for all sequences.

@@ -5,19 +5,15 @@ import type { Scheme } from '../graph/scheme.js'
 import type { Unit } from './assemble.js'
 import type { Calibration } from './observe.js'
 import { averageBesideFine, findOperands } from './operands.js'
-import { PARTS, type Part, type Without } from './parts.js'
-import { PRESETS, type PublishedPart, type PublishedPreset } from './published/parts.js'
+import type { Part, Without } from './parts.js'
+import { type AnyPart, type Preset, partsOf } from './presets.js'
+import type { PublishedPart } from './published/parts.js'
 import { quantizeAsPublished } from './published/quantize.js'
 import { type DamageStore, type Progress, type QuantizedGraph, Search, widthsTried } from './search.js'
 
 /**
  * A model and its calibration images, ready to be quantized with any preset and any widths.
  */
-
-export type Preset = 'best' | PublishedPreset
-
-/** What a preset is made of, in the order of parts.ts and published/parts.ts. */
-export const partsOf = (preset: Preset): readonly (Part | PublishedPart)[] => (preset === 'best' ? PARTS : PRESETS[preset])
 
 /**
  * Of all weights and of all activations, 2..8; or bounds on the averages of both, with `among` only that of weights (see Widths in
@@ -37,7 +33,7 @@ export interface QuantizerOptions {
    */
   allocation?: Allocation
   /** Parts of the preset that are left out. */
-  without?: readonly (Part | PublishedPart)[]
+  without?: readonly AnyPart[]
   /** Only with `best`, which measures damages. */
   store?: DamageStore
   threads?: number
@@ -53,7 +49,7 @@ const FOR_TIMES: Part[] = ['allocation', 'fisher', 'sequence', 'compensation']
 
 /** Parts of the preset that are left out, those among them that `allocation` does without. */
 export function leftOut({ preset, allocation, without = [] }: Pick<QuantizerOptions, 'preset' | 'allocation' | 'without'>) {
-  const asked: readonly (Part | PublishedPart)[] = [...without, ...(allocation === 'even' ? FOR_TIMES : [])]
+  const asked: readonly AnyPart[] = [...without, ...(allocation === 'even' ? FOR_TIMES : [])]
   return partsOf(preset).filter((part) => asked.includes(part))
 }
 

@@ -20,11 +20,7 @@ export interface ReportOptions {
 /** Layers whose values are drawn. */
 const WORST = 8
 
-/**
- * @returns the text of an HTML file: summary, accuracy (or divergence) against size, bits and error by layer, how the values of the layers
- *   with the largest errors lie before and after rounding, and a table of all layers. Each plot takes the event loop some ten milliseconds
- * @throws Error when the optional package echarts, which draws, is not installed
- */
+/** See model/on-demand.ts. */
 export async function reportHtml(report: QuantizationReport, options: ReportOptions = {}): Promise<string> {
   checkKnown('reportHtml', options, { title: true, points: true })
   const render = await loadCharts()

@@ -46,6 +46,9 @@ try {
   writeFileSync(
     join(app, 'use.cjs'),
     `const required = require('fewbit')
+     // model/on-demand.ts
+     const early = Object.keys(require.cache).filter((file) => /cjs.(onnx|report|model.quantize[.]|quant.search[.])/.test(file))
+     if (early.length > 0) throw new Error('read before they are needed: ' + early.join())
      import('fewbit').then((imported) => {
        const names = (o) => Object.keys(o).filter((name) => !['default', 'module.exports', '__esModule'].includes(name)).sort().join()
        if (!names(required)) throw new Error('nothing is exported')
