@@ -11,6 +11,10 @@
 //   V      [key_depth / 4][channels][4]    a quad of keys of all channels
 //   scores [rows][keys] int32, then e as float in place;  P [rows][key_depth], zeros behind the last key
 //   sums   [rows][channels] int32
+//
+// Rows of q and P are stored in whole vectors: loads have to wait for what was stored with a mask. What reaches into the next
+// row is overwritten by it, and behind the last row of VNNI blocks, which have 6 of the 32 rows that there is room for, lies
+// nothing yet.
 #pragma once
 
 #include <immintrin.h>
@@ -125,10 +129,7 @@ inline void pack_q(const AttentionTask& a, ptrdiff_t stride, int t) {
     for (int c = 0; c < a.depth; c += 64) {
       const __mmask64 mask = c < a.head_width ? first64(a.head_width - c) : __mmask64(0);
       const __m512i levels = _mm512_maskz_sub_epi8(mask, _mm512_maskz_loadu_epi8(mask, x + c), _mm512_set1_epi8(-128));
-      if (a.depth - c >= 64)
-        _mm512_storeu_si512(y + c, levels);
-      else
-        _mm512_mask_storeu_epi8(y + c, first64(a.depth - c), levels);
+      _mm512_storeu_si512(y + c, levels);
     }
   }
 }
@@ -163,7 +164,7 @@ FEWBIT_NOINLINE void weights(const AttentionTask& a, const RowEncoders& encoders
       _mm512_storeu_si512(p + i, encode_p(weight(i), weight(i + 16), weight(i + 32), weight(i + 48)));
     if (const int rest = a.tokens - i; rest > 16) {
       const __m512i bytes = encode64(encode_p, rest, [&](int k) { return weight(i + k); });
-      _mm512_mask_storeu_epi8(p + i, first64(a.key_depth - i), _mm512_maskz_mov_epi8(first64(rest), bytes));
+      _mm512_storeu_si512(p + i, _mm512_maskz_mov_epi8(first64(rest), bytes));
       i += 64;
     } else if (rest > 0) {
       _mm_storeu_si128(reinterpret_cast<__m128i*>(p + i), _mm_maskz_mov_epi8(first16(rest), encode_p(weight(i))));
