@@ -6,7 +6,7 @@
 import { join } from 'node:path'
 import { load } from '../dist/esm/index.js'
 import { EXTRAS } from '../dist/esm/quant/parts.js'
-import { partsOf } from '../dist/esm/quant/quantizer.js'
+import { partsOf } from '../dist/esm/quant/presets.js'
 import { formatPercent } from '../dist/esm/report/terminal.js'
 import { evaluate, meanOf, measureQuantized, modelsOf, readImages } from './accuracy.mjs'
 import { Bench, missing, misused, SHARED, say } from './runner.mjs'

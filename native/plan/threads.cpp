@@ -8,6 +8,9 @@
 #include <sched.h>
 #endif
 #ifdef _WIN32
+#ifndef NOMINMAX
+#define NOMINMAX
+#endif
 #include <windows.h>
 #endif
 #if defined(_MSC_VER) && (defined(_M_X64) || defined(_M_IX86))
@@ -19,8 +22,8 @@ namespace {
 
 constexpr int64_t kSpinNanoseconds = 50 * 1000;
 constexpr int kPausesPerLook = 16;  // at the clock
-// A thread that shares a processor is given it for some milliseconds at a time.
-constexpr int64_t kShortestAlone = 1000 * 1000, kLongestAlone = 8 * kShortestAlone;
+// How long a worker rests that found no processor: tries become a percent or two of the time of who works on.
+constexpr int64_t kShortestRest = 250 * 1000, kLongestRest = 16 * kShortestRest;
 
 void relax() {
 #if defined(_MSC_VER) && (defined(_M_X64) || defined(_M_IX86))
@@ -34,12 +37,15 @@ void relax() {
 #endif
 }
 
-int share_begin(int first, int tasks, int i, int participants) {
-  return first + static_cast<int>(static_cast<int64_t>(tasks - first) * i / participants);
-}
+int share_begin(int tasks, int i, int participants) { return static_cast<int>(static_cast<int64_t>(tasks) * i / participants); }
 
 int64_t now() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+bool on_processor(const std::atomic<int>& processor) {
+  const int mine = this_processor();
+  return mine >= 0 && mine == processor.load(std::memory_order_relaxed);
 }
 
 }  // namespace
@@ -48,7 +54,9 @@ int this_processor() {
 #if defined(__linux__)
   return sched_getcpu();
 #elif defined(_WIN32)
-  return static_cast<int>(GetCurrentProcessorNumber());
+  PROCESSOR_NUMBER processor;
+  GetCurrentProcessorNumberEx(&processor);
+  return processor.Group * 64 + processor.Number;
 #else
   return -1;
 #endif
@@ -57,8 +65,7 @@ int this_processor() {
 bool Parking::SpinTimer::pause(const std::atomic<int>& other) {
   relax();
   if (++pauses % kPausesPerLook) return true;
-  const int processor = this_processor();
-  if (processor >= 0 && processor == other.load(std::memory_order_relaxed)) return false;
+  if (on_processor(other)) return false;
   const int64_t t = now();
   if (!end) end = t + kSpinNanoseconds;
   return t < end;
@@ -88,31 +95,38 @@ int Team::grow(int participants) {
   return participants;
 }
 
-void Team::run(int tasks, int participants, Call call, void* context) {
-  int first = 0;
-  while (alone_nanoseconds_ > 0 && now() < alone_until_)
-    if (call(context, first, 0); ++first == tasks) return;
-  share(first, tasks, participants, call, context);
-  alone_nanoseconds_ = crowded_.exchange(false) ? std::min(std::max(2 * alone_nanoseconds_, kShortestAlone), kLongestAlone) : 0;
-  if (alone_nanoseconds_ > 0) alone_until_ = now() + alone_nanoseconds_;
-  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
-}
-
-void Team::share(int first, int tasks, int participants, Call call, void* context) {
+void Team::run(int tasks, int participants, bool short_tasks, Call call, void* context) {
   participants = grow(participants);
   if (static_cast<int>(shares_.size()) < participants) shares_ = std::vector<Share>(participants);
   for (int i = 0; i < participants; ++i) {
-    shares_[i].next.store(share_begin(first, tasks, i, participants), std::memory_order_relaxed);
-    shares_[i].end = share_begin(first, tasks, i + 1, participants);
+    shares_[i].next.store(share_begin(tasks, i, participants), std::memory_order_relaxed);
+    shares_[i].end = share_begin(tasks, i + 1, participants);
   }
+  short_tasks_ = short_tasks;
   call_ = call;
   context_ = context;
   participants_ = participants;
   caller_processor_.store(this_processor(), std::memory_order_relaxed);
   gate_.open();
-  for (int i = 0; i < participants - 1; ++i) workers_[i]->parking.wake();
+  for (int i = 0; i < participants - 1; ++i)
+    if (!short_tasks || !rests(*workers_[i])) workers_[i]->parking.wake();
   work(0, participants);
   if (!gate_.close()) caller_.wait([this] { return gate_.empty(); }, worker_processor_);
+  if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+}
+
+// Of a worker that was crowded, twice as long each time until it is not. Nobody looks at the clock for others.
+bool Team::rests(Worker& worker) {
+  if (worker.crowded.exchange(false)) {
+    worker.rest = std::min(std::max(2 * worker.rest, kShortestRest), kLongestRest);
+    worker.rests_until = now() + worker.rest;
+  } else if (worker.rests_until == 0) {
+    worker.rest = 0;
+    return false;
+  }
+  if (now() < worker.rests_until) return true;
+  worker.rests_until = 0;
+  return false;
 }
 
 void Team::drain(Share& share, int thread) {
@@ -140,8 +154,7 @@ void Team::loop(Worker* self, int thread) {
     worker_processor_.store(this_processor(), std::memory_order_relaxed);
     const int participants = participants_;
     if (thread < participants) work(thread, participants);
-    const int processor = this_processor();
-    if (processor >= 0 && processor == caller_processor_.load(std::memory_order_relaxed)) crowded_.store(true);
+    if (short_tasks_ && on_processor(caller_processor_)) self->crowded.store(true);
     if (gate_.leave()) caller_.wake();
     if (participants == 0) return;
   }

@@ -72,18 +72,17 @@ class Team {
   // fn(task, thread) for every task in [0, tasks), thread in [0, min(threads, tasks)), the caller being thread 0. Each
   // thread begins with a share of its own, the same part of the range in every region, so that it finds in its caches what
   // it wrote in the region before; who has done its own takes tasks of others, one at a time. When one throws, tasks that
-  // were not started are dropped and the exception comes out here. With one thread or one task nothing is synchronised. Where a
-  // worker finds no processor but the caller's, the caller works alone for some milliseconds. Not reentrant.
+  // were not started are dropped and the exception comes out here. With one thread or one task nothing is synchronised. A worker
+  // that found no processor but the caller's is not woken for some milliseconds; tasks may not wait for each other. Not
+  // reentrant.
   template <class Fn>
   void parallel_for(int tasks, int threads, Fn&& fn) {
-    if (threads <= 1 || tasks <= 1) {
-      for (int task = 0; task < tasks; ++task) fn(task, 0);
-      return;
-    }
-    run(
-        tasks, threads < tasks ? threads : tasks,
-        [](void* context, int task, int thread) { (*static_cast<std::remove_reference_t<Fn>*>(context))(task, thread); },
-        const_cast<void*>(static_cast<const void*>(&fn)));
+    deal(tasks, threads, true, fn);
+  }
+  // The same for tasks of milliseconds, in which threads find processors: all workers are woken.
+  template <class Fn>
+  void parallel_for_long(int tasks, int threads, Fn&& fn) {
+    deal(tasks, threads, false, fn);
   }
 
  private:
@@ -94,12 +93,26 @@ class Team {
   };
   struct Worker {
     Parking parking;
+    // Set at the end of its part of a region of short tasks, when it was on the caller's processor: waking it costs tens of
+    // microseconds then, and it can do nothing that the caller could not.
+    std::atomic<bool> crowded{false};
+    int64_t rest = 0, rests_until = 0;  // nanoseconds; the caller's
     std::thread thread;
   };
 
-  void run(int tasks, int participants, Call call, void* context);
-  // Tasks [first, tasks), on all participants.
-  void share(int first, int tasks, int participants, Call call, void* context);
+  template <class Fn>
+  void deal(int tasks, int threads, bool short_tasks, Fn& fn) {
+    if (threads <= 1 || tasks <= 1) {
+      for (int task = 0; task < tasks; ++task) fn(task, 0);
+      return;
+    }
+    run(
+        tasks, threads < tasks ? threads : tasks, short_tasks,
+        [](void* context, int task, int thread) { (*static_cast<Fn*>(context))(task, thread); },
+        const_cast<void*>(static_cast<const void*>(&fn)));
+  }
+  void run(int tasks, int participants, bool short_tasks, Call call, void* context);
+  bool rests(Worker& worker);
   // The regions one after the other, in one word, so that workers enter one that is open or none: its number in the upper half,
   // whether it is open, and how many workers are inside. Nobody waits for a worker that has not entered: it may have no
   // processor, and the others have done its share.
@@ -142,21 +155,18 @@ class Team {
 
   alignas(64) Gate gate_;
   std::atomic<int> caller_processor_{-1};
-  std::atomic<int> worker_processor_{-1};  // of the worker that entered last
+  std::atomic<int> worker_processor_{-1};  // of the worker that entered last, which may not be the one that is waited for
   // Written while the gate is closed and nobody inside.
   alignas(64) int participants_ = 0;  // 0: the end
   std::vector<Share> shares_;         // of each participant
+  bool short_tasks_ = true;
   Call call_ = nullptr;
   void* context_ = nullptr;
   std::exception_ptr error_;
 
-  // Set by a worker that was on the caller's processor to the end of a region; waking it again costs more than it can give.
-  std::atomic<bool> crowded_{false};
-  int64_t alone_nanoseconds_ = 0, alone_until_ = 0;  // for how long the caller works alone then
-
   std::mutex error_mutex_;
   Parking caller_;
-  int most_threads_ = std::numeric_limits<int>::max();  // less where the process is at its limit
+  int most_threads_ = std::numeric_limits<int>::max();  // less for good where the process was at its limit
   std::vector<std::unique_ptr<Worker>> workers_;        // worker i is thread i + 1
 };
 

@@ -104,33 +104,96 @@ TEST_CASE("parallel_for: who has done its own share takes tasks of others") {
 }
 
 #ifdef __linux__
-TEST_CASE("parallel_for: where a worker has the caller's processor alone, the caller does the next tasks itself") {
+
+namespace {
+
+// Of this thread, which is left to end with them. False where the system refuses.
+bool keep_to(int processor) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (processor < 0 || processor >= CPU_SETSIZE) return false;
+  CPU_SET(processor, &set);
+  return sched_setaffinity(0, sizeof set, &set) == 0;
+}
+
+std::vector<int> allowed_processors() {
+  std::vector<int> allowed;
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return allowed;
+  for (int i = 0; i < CPU_SETSIZE; ++i)
+    if (CPU_ISSET(i, &set)) allowed.push_back(i);
+  return allowed;
+}
+
+// A region in which all threads are at once; each does something first.
+template <class Fn>
+void all_at_once(Team& team, int threads, Fn fn) {
+  std::atomic<int> begun{0};
+  team.parallel_for(threads, threads, [&](int, int thread) {
+    fn(thread);
+    ++begun;
+    CHECK(wait_for([&] { return begun.load() == threads; }));
+  });
+}
+
+}  // namespace
+
+TEST_CASE("a worker that has the caller's processor alone is not woken for short tasks, and is for long ones") {
   constexpr int kRounds = 20;
-  int alone = 0;
-  // In a thread of its own, whose processors nobody else has to get back.
+  int refused = 0, called = 0, called_for_long = 0;
+  // A caller that gives its processor away again and again: a worker that was woken runs then.
+  const auto by_worker = [](int thread, int* count) {
+    if (thread == 1) ++*count;
+    for (int i = 0; i < 100; ++i) std::this_thread::yield();
+  };
   std::thread([&] {
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(sched_getcpu(), &one);
-    REQUIRE(sched_setaffinity(0, sizeof one, &one) == 0);
+    const std::vector<int> processors = allowed_processors();
+    if (processors.empty() || !keep_to(processors[0])) {
+      ++refused;
+      return;
+    }
     for (int round = 0; round < kRounds; ++round) {
       Team team;
-      std::atomic<bool> entered{false};
-      team.parallel_for(2, 2, [&](int, int thread) {
-        if (thread == 1) entered.store(true);
-        CHECK(wait_for([&] { return entered.load(); }));
-      });
-      // A worker that was called would run now: the caller gives its processor away again and again.
-      int by_worker = 0;
-      team.parallel_for(2, 2, [&](int, int thread) {
-        if (thread == 1) ++by_worker;
-        for (int i = 0; i < 100; ++i) std::this_thread::yield();
-      });
-      alone += by_worker == 0;
+      all_at_once(team, 2, [](int) {});
+      int tasks = 0, long_tasks = 0;
+      team.parallel_for(2, 2, [&](int, int thread) { by_worker(thread, &tasks); });
+      team.parallel_for_long(2, 2, [&](int, int thread) { by_worker(thread, &long_tasks); });
+      called += tasks > 0;
+      called_for_long += long_tasks > 0;
     }
   }).join();
-  CHECK(alone > kRounds / 2);  // all, but where something else had the processor for as long as the caller stays alone
+  if (refused) {
+    MESSAGE("skipped: threads cannot be kept to a processor here");
+    return;
+  }
+  // But where something else had the processor for as long as a worker rests, or all the time that it was given away.
+  CHECK(called < kRounds / 2);
+  CHECK(called_for_long > kRounds / 2);
 }
+
+TEST_CASE("a worker that rests does not keep others from working") {
+  std::vector<int> processors = allowed_processors();
+  if (processors.size() < 2) {
+    MESSAGE("skipped: there is one processor");
+    return;
+  }
+  bool kept = true;
+  std::thread([&] {
+    Team team;
+    kept = keep_to(processors[0]);
+    all_at_once(team, 3, [&](int thread) {
+      if (thread > 0) keep_to(processors[thread == 2]);
+    });
+    std::atomic<bool> helped{false};
+    if (kept)
+      team.parallel_for(3, 3, [&](int, int thread) {
+        if (thread == 2) helped.store(true);
+        CHECK(wait_for([&] { return helped.load(); }));
+      });
+  }).join();
+  if (!kept) MESSAGE("skipped: threads cannot be kept to a processor here");
+}
+
 #endif
 
 TEST_CASE("parallel_for brings an exception to the caller and goes on working") {
