@@ -154,7 +154,7 @@ async function readTensors(file: SafetensorsFile, json: unknown): Promise<{ sche
   const codes = new Set(Object.keys(json.weights).map((name) => `${name}.codes`))
   const constants = await file.readTensors(file.names().filter((name) => !codes.has(name)))
   for (const [name, shape] of Object.entries(json.weights)) {
-    // Without steps among the floats, the file says so.
+    // Steps that are not among the floats are nowhere, which the file says.
     const { data: steps } = constants.get(`${name}.steps`) ?? (await file.tensor(`${name}.steps`))
     scheme.weights.set(name, await readWeight(file, name, shape, steps))
     constants.delete(`${name}.steps`)

@@ -158,12 +158,16 @@ interface NamedInfo extends TensorInfo {
   name: string
 }
 
+/** Bytes that are read at once: what keeps one tensor keeps them all. */
+const LONGEST_RUN = 1 << 26
+
 /** Those that are float32, in the order of the file, and those together that lie together. */
 function runs(infos: NamedInfo[]): NamedInfo[][] {
   const found: NamedInfo[][] = []
   let end = -1
-  for (const info of infos.filter(({ dtype }) => dtype === 'F32').sort((a, b) => a.begin - b.begin)) {
-    if (info.begin === end) found[found.length - 1].push(info)
+  for (const info of infos.filter(({ dtype }) => dtype === 'F32').sort((a, b) => a.begin - b.begin || a.end - b.end)) {
+    const run = found[found.length - 1]
+    if (info.begin === end && info.end - run[0].begin <= LONGEST_RUN) run.push(info)
     else found.push([info])
     end = info.end
   }

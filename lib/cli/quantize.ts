@@ -82,7 +82,7 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
     await loadCharts()
   }
   const started = performance.now()
-  const measured: Latency[] = []
+  let measured: Latency | undefined
   const warnings: string[] = []
   const model = await load(checkpoint, { device: given.device, threads: given.threads, signal: terminal.signal })
   try {
@@ -91,7 +91,9 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
         ...settings,
         ...(report !== undefined && { onReport: (made) => writeReport(report, checkpoint, made) }),
         onEstimate: (seconds) => note(`this will take roughly ${formatDuration(seconds)}`),
-        onLatency: (latency) => void measured.push(latency),
+        onLatency: (latency) => {
+          measured = latency
+        },
         onWarning: (message) => {
           warnings.push(message)
           if (!json) note(`warning: ${printable(message)}`)
@@ -106,7 +108,7 @@ async function action(terminal: Terminal, checkpoint: string, given: Options): P
       const { bytes } = await small.save(output)
       const { weightBits, activationBits, architecture, coverage } = small.info()
       const made = small.quantization as Quantization
-      const latency = measured.length > 0 ? latencyOf(small, measured[0]) : null
+      const latency = measured ? latencyOf(small, measured) : null
       if (json) {
         const times = latency === null ? {} : { latency }
         printJson(terminal, {

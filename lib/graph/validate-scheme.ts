@@ -18,6 +18,9 @@ const WIDEST_LAYERNORM = 65536
 /** Between these a float32 needs no other check to be a step. */
 const SMALL_STEP = 1e-30
 const LARGE_STEP = 1e30
+/** And a normal factor. */
+const SMALL_FACTOR = 2 ** -126
+const LARGE_FACTOR = 2 ** 127
 /**
  * Of a factor before GELU, binary digits, and of a step that has such factors. Within these, 1 / step over a factor is a normal number, the
  * step times a factor is finite, and a value over a factor is normal or rounds to level 0: kernels may multiply in any order
@@ -49,7 +52,16 @@ export function validateCode(code: Code, what: string): void {
   checkStep(step, what)
   if (family === 'o2sf' && !factors) throw new Error(`${what}: O-2SF without factors`)
   if (factors?.length === 0) throw new Error(`${what}: no factors`)
-  if (!factors || firstOutside(factors, SMALL_STEP / step, LARGE_STEP / step) < 0) return
+  if (factors) checkFactors(factors, step, what)
+}
+
+/** Each times the step is a step. */
+function checkFactors(factors: Float32Array, step: number, what: string): void {
+  // The many factors give normal numbers, far from both ends; where not all do, each is looked at. Both bounds are positive, and finite as
+  // the float32 that they are rounded to.
+  const low = Math.max(SMALL_STEP / step, SMALL_FACTOR)
+  const high = Math.min(LARGE_STEP / step, LARGE_FACTOR)
+  if (firstOutside(factors, low, high) < 0) return
   for (const factor of factors) checkStep(Math.fround(step * factor), what)
   for (const factor of factors) if (!(factor > 0)) throw new Error(`${what}: the factor ${factor} is not positive`)
 }

@@ -14,8 +14,9 @@ export interface Advice {
   reason: string
 }
 
-/** Below this fraction of the roofline layers are named that take, all that are alike together, this much of the time. */
+/** Layers below this fraction of the roofline are named, all that are alike together, */
 const SLOW = 0.25
+/** where they take more than this of the time. */
 const WORTH_MENTIONING = 0.03
 /** More than that of a product being zeros is named. */
 const WASTE = 0.2

@@ -15,7 +15,9 @@ export function alike(ops: ProfiledOp[]): Layers[] {
   const groups = new Map<string, ProfiledOp[]>()
   for (const op of ops) {
     const key = `${starred(op.name)} ${op.op}`
-    groups.set(key, [...(groups.get(key) ?? []), op])
+    const group = groups.get(key)
+    if (group) group.push(op)
+    else groups.set(key, [op])
   }
   return [...groups.values()].map((group) => together(starred(group[0].name), group))
 }

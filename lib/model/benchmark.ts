@@ -45,9 +45,9 @@ export async function benchmark(model: Model, options: BenchmarkOptions): Promis
     await model.run(pixels, batch, { threads, signal })
     return performance.now() - start
   }
-  let last = 0
-  for (let i = 0; i < WARM_UP; i++) last = await time()
-  const runs = asked ?? Math.max(LEAST_RUNS, Math.min(MOST_RUNS, Math.ceil(LEAST_MS / last)))
+  let least = Number.POSITIVE_INFINITY
+  for (let i = 0; i < WARM_UP; i++) least = Math.min(least, await time())
+  const runs = asked ?? Math.max(LEAST_RUNS, Math.min(MOST_RUNS, Math.ceil(LEAST_MS / least)))
   const times: number[] = []
   for (let i = 0; i < runs; i++) {
     times.push((await time()) / batch)

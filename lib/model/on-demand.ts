@@ -5,7 +5,7 @@ import type { QuantizeOptions } from './quantize-options.js'
 import type { QuantizationReport } from './report.js'
 
 /**
- * Calls whose code is read when they are made first: it is most of the package, and who runs models needs none of it.
+ * Calls whose code is read when they are made first: it is half of the package, and who runs models needs none of it.
  */
 
 /**

@@ -1,5 +1,7 @@
 #include "addon/weights.h"
 
+#include <limits>
+
 #include "addon/arguments.h"
 #include "addon/blob.h"
 #include "format/floats.h"
@@ -90,9 +92,13 @@ Napi::Value padded(const Napi::CallbackInfo& info) {
 Napi::Value first_outside_of(const Napi::CallbackInfo& info) {
   const Bytes values = typed_array(info[0], napi_float32_array, "values");
   if (!info[1].IsNumber() || !info[2].IsNumber()) throw Napi::TypeError::New(info.Env(), "low and high must be numbers");
+  const double low = info[1].As<Napi::Number>().DoubleValue(), high = info[2].As<Napi::Number>().DoubleValue();
+  constexpr double most = std::numeric_limits<float>::max();
+  if (!(-most <= low && low <= most && -most <= high && high <= most))
+    throw Napi::RangeError::New(info.Env(), "low and high must be float32");
   const int64_t found =
       first_outside(reinterpret_cast<const float*>(values.data), static_cast<int64_t>(values.size / sizeof(float)),
-                    info[1].As<Napi::Number>().FloatValue(), info[2].As<Napi::Number>().FloatValue());
+                    static_cast<float>(low), static_cast<float>(high));
   return Napi::Number::New(info.Env(), static_cast<double>(found));
 }
 

@@ -13,8 +13,7 @@
 //   sums   [rows][channels] int32
 //
 // Rows of q and P are stored in whole vectors: loads have to wait for what was stored with a mask. What reaches into the next
-// row is overwritten by it, and behind the last row of VNNI blocks, which have 6 of the 32 rows that there is room for, lies
-// nothing yet.
+// row is overwritten by it; behind the last one there is room (kSpill).
 #pragma once
 
 #include <immintrin.h>
@@ -28,6 +27,9 @@
 
 namespace fewbit {
 namespace {
+
+// By how much a vector of 64 bytes passes the end of a row, whose size is a multiple of 16.
+constexpr ptrdiff_t kSpill = 48;
 
 // One head of one window, and its buffers.
 struct AttentionTask : AttentionHead {
@@ -54,8 +56,8 @@ struct AttentionTask : AttentionHead {
     packed_v = take(ptrdiff_t(key_depth) * channels);
     scores = reinterpret_cast<int32_t*>(take(4 * ptrdiff_t(rows) * keys));
     sums = reinterpret_cast<int32_t*>(take(4 * ptrdiff_t(rows) * channels));
-    packed_q = take(ptrdiff_t(rows) * depth);
-    p = take(ptrdiff_t(rows) * key_depth);
+    packed_q = take(ptrdiff_t(rows) * depth + kSpill);
+    p = take(ptrdiff_t(rows) * key_depth + kSpill);
   }
 };
 

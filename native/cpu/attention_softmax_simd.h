@@ -119,7 +119,7 @@ FEWBIT_NOINLINE void logits_of_scores(const AttentionHead& a, int t, int rows, c
 }
 
 // Logits to e, in place, and 1 / z of each row.
-FEWBIT_NOINLINE void exponentials_of_logits(const AttentionHead& a, int rows, const float* m, float* inverse_z) {
+FEWBIT_NOINLINE void logits_to_exponentials(const AttentionHead& a, int rows, const float* m, float* inverse_z) {
   const F32x16 step = set16(a.logit_step);
   F32x16 zs[kMostRows];
   for (int r = 0; r < rows; ++r) {
@@ -136,7 +136,7 @@ FEWBIT_NOINLINE void exponentials_of_logits(const AttentionHead& a, int rows, co
   for (int r = 0; r < rows; ++r) inverse_z[r] = 1.0f / tree16(zs[r]);
 }
 
-// The same on logits of queries t..t + rows; beyond: what the scores of each hold beyond S.
+// What exponentials() does, on logits of queries t..t + rows; `beyond` as above.
 inline void exponentials_of_logits(const AttentionHead& a, int t, int rows, const int32_t* beyond, float* inverse_z) {
   float m[kMostRows];
   const auto logits = [&](auto bias, auto rounded) {
@@ -153,7 +153,7 @@ inline void exponentials_of_logits(const AttentionHead& a, int t, int rows, cons
     logits(No(), Yes());
   else
     logits(No(), No());
-  exponentials_of_logits(a, rows, m, inverse_z);
+  logits_to_exponentials(a, rows, m, inverse_z);
 }
 
 }  // namespace

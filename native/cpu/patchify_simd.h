@@ -15,7 +15,7 @@ constexpr int kAheadBytes = 4096;
 
 inline void fetch_ahead(const float* x) {
   for (size_t line = 0; line < kPixels * sizeof(float); line += 64)
-    _mm_prefetch(reinterpret_cast<const char*>(x) + kAheadBytes + line, _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(x) + kAheadBytes + line), _MM_HINT_T0);
 }
 
 // The bytes of as many patches as have kPixels pixels in a row, to the rows of those patches.

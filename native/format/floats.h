@@ -1,4 +1,4 @@
-// Checks of many floats at once: plain loops in JavaScript take fifty times as long until they are compiled.
+// Checks of many floats at once.
 #pragma once
 
 #include <cstdint>

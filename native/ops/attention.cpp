@@ -16,7 +16,8 @@ size_t attention_codes_scratch(int tokens, int head_width) {
   const size_t s = round_up(tokens, 64), c = round_up(head_width, 64);
   const size_t k_and_v = 2 * s * c;
   const size_t rows = 32 * (c + 4 * s + s + 4 * c);  // q, scores, P, output sums
-  return 2 * k_and_v + rows;
+  const size_t spill = 2 * 64;                       // behind q and P
+  return 2 * k_and_v + rows + spill;
 }
 
 size_t attention_f32_scratch(int tokens, int head_width) {

@@ -236,7 +236,8 @@ bool Executor::run(Team& team, const RunArguments& arguments, const std::atomic<
   int first = 0;
   for (int size; (size = images_apart(arguments.images - first, threads)) > 0 && !passes.stopped();) {
     const int count = (arguments.images - first) / size / threads * threads;
-    team.parallel_for_long(count, threads, [&](int pass, int thread) { make_pass(passes, first + pass * size, size, thread, 1); });
+    team.parallel_for_long(count, threads,
+                           [&](int pass, int thread) { make_pass(passes, first + pass * size, size, thread, 1); });
     first += count * size;
   }
   for (; first < arguments.images && !passes.stopped(); first += plan_.batch)

@@ -2,6 +2,7 @@
 
 #ifdef __linux__
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdint>
 #endif
@@ -12,15 +13,15 @@ namespace fewbit {
 // Of x86-64, and of other processors with pages of 4 KiB.
 constexpr uintptr_t kLargePage = uintptr_t{1} << 21;
 
-constexpr uintptr_t kSmallPage = 4096;
 // MADV_POPULATE_WRITE of Linux 5.14, which older headers lack.
 constexpr int kPopulateWrite = 23;
 
 void make_pages(void* data, size_t size) {
   const auto begin = reinterpret_cast<uintptr_t>(data);
-  const uintptr_t first = (begin + kSmallPage - 1) / kSmallPage * kSmallPage;
-  const uintptr_t last = (begin + size) / kSmallPage * kSmallPage;
-  // Where pages are larger, or the kernel older, it refuses, and pages come when they are touched.
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t first = (begin + page - 1) / page * page;
+  const uintptr_t last = (begin + size) / page * page;
+  // An older kernel refuses, and pages come when they are touched.
   if (first < last) madvise(reinterpret_cast<void*>(first), last - first, kPopulateWrite);
 }
 

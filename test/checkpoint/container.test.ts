@@ -241,6 +241,22 @@ describe('refuses', () => {
     ['a mask that is too short', editCode('norm', { factors: { count: 9, shift: 1, mask: 'AA==' } }), 'a mask of 1 bytes for 9 factors'],
     ['a mask without shift', editCode('norm', { factors: { count: 8, mask: 'AA==' } }), 'norm: its factors have no shift'],
     ['a mask of a huge shift', editCode('norm', { factors: { count: 8, shift: 1000, mask: '/w==' } }), 'not a positive float32'],
+    [
+      'a huge shift of a tiny step',
+      editCode('norm', { step: 1e-10, factors: { count: 8, shift: 1000, mask: '/w==' } }),
+      'not a positive float32',
+    ],
+    [
+      'infinite factors of a tiny step',
+      editCode('norm', { step: 1e-10, factors: 'AACAfwAAgH8AAIB/AACAfwAAgH8AAIB/AACAfwAAgH8=' }),
+      'not a positive float32',
+    ],
+    [
+      'factors 0 of a huge step',
+      editCode('norm', { step: 1e16, factors: 'AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=' }),
+      'not a positive float32',
+    ],
+    ['a factor that is no number', editCode('norm', { factors: 'AACAPwAAgD8AAIA/AACAPwAAgD8AAIA/AACAPwAAwH8=' }), 'not a positive float32'],
     ['a step of 0', editCode('norm', { step: 0 }), 'the step 0 is not a positive float32'],
     [
       'a code of an edge that no node has',

@@ -49,7 +49,16 @@ try {
      // model/on-demand.ts
      const early = Object.keys(require.cache).filter((file) => /cjs.(onnx|report|model.quantize[.]|quant.search[.])/.test(file))
      if (early.length > 0) throw new Error('read before they are needed: ' + early.join())
-     import('fewbit').then((imported) => {
+     const refused = async (call) => {
+       const error = await call().then(() => null, (error) => error)
+       if (!/has no option nope/.test(error?.message)) throw error ?? new Error('an unknown option was taken')
+     }
+     import('fewbit').then(async (imported) => {
+       for (const { quantize, exportOnnx, reportHtml } of [required, imported]) {
+         await refused(() => quantize('x', { nope: 1 }))
+         await refused(() => exportOnnx('x', { nope: 1 }))
+         await refused(() => reportHtml({}, { nope: 1 }))
+       }
        const names = (o) => Object.keys(o).filter((name) => !['default', 'module.exports', '__esModule'].includes(name)).sort().join()
        if (!names(required)) throw new Error('nothing is exported')
        if (names(required) !== names(imported)) throw new Error('exports differ: ' + names(required) + ' / ' + names(imported))
