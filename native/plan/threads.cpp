@@ -22,9 +22,8 @@ namespace {
 
 constexpr int64_t kSpinNanoseconds = 50 * 1000;
 constexpr int kPausesPerLook = 16;  // at the clock
-// How long a worker rests that found no processor: tries become less than a tenth of the time of who works on, and a processor
-// that gets free is found soon.
-constexpr int64_t kShortestRest = 250 * 1000, kLongestRest = 4 * kShortestRest;
+// How long a worker rests that found no processor: tries become a percent or two of the time of who works on.
+constexpr int64_t kShortestRest = 250 * 1000, kLongestRest = 16 * kShortestRest;
 
 void relax() {
 #if defined(_MSC_VER) && (defined(_M_X64) || defined(_M_IX86))
@@ -44,7 +43,13 @@ int64_t now() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// The processor that this thread runs on; -1 where that cannot be told.
+bool on_processor(const std::atomic<int>& processor) {
+  const int mine = this_processor();
+  return mine >= 0 && mine == processor.load(std::memory_order_relaxed);
+}
+
+}  // namespace
+
 int this_processor() {
 #if defined(__linux__)
   return sched_getcpu();
@@ -57,11 +62,10 @@ int this_processor() {
 #endif
 }
 
-}  // namespace
-
-bool Parking::SpinTimer::pause() {
+bool Parking::SpinTimer::pause(const std::atomic<int>& other) {
   relax();
   if (++pauses % kPausesPerLook) return true;
+  if (on_processor(other)) return false;
   const int64_t t = now();
   if (!end) end = t + kSpinNanoseconds;
   return t < end;
@@ -107,7 +111,7 @@ void Team::run(int tasks, int participants, bool short_tasks, Call call, void* c
   for (int i = 0; i < participants - 1; ++i)
     if (!short_tasks || !rests(*workers_[i])) workers_[i]->parking.wake();
   work(0, participants);
-  if (!gate_.close()) caller_.wait([this] { return gate_.empty(); });
+  if (!gate_.close()) caller_.wait([this] { return gate_.empty(); }, worker_processor_);
   if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
@@ -145,14 +149,12 @@ void Team::work(int thread, int participants) {
 void Team::loop(Worker* self, int thread) {
   uint32_t seen = 0;
   for (;;) {
-    self->parking.wait([&] { return gate_.is_open(seen); });
+    self->parking.wait([&] { return gate_.is_open(seen); }, caller_processor_);
     if (!gate_.enter(&seen)) continue;
+    worker_processor_.store(this_processor(), std::memory_order_relaxed);
     const int participants = participants_;
     if (thread < participants) work(thread, participants);
-    if (short_tasks_) {
-      const int processor = this_processor();
-      if (processor >= 0 && processor == caller_processor_.load(std::memory_order_relaxed)) self->crowded.store(true);
-    }
+    if (short_tasks_ && on_processor(caller_processor_)) self->crowded.store(true);
     if (gate_.leave()) caller_.wake();
     if (participants == 0) return;
   }

@@ -15,14 +15,18 @@
 
 namespace fewbit {
 
+// The processor that this thread runs on; -1 where that cannot be told.
+int this_processor();
+
 // Lets one thread wait for something that others announce: first spinning, because regions of a plan follow each other
 // within microseconds and waking a thread costs tens of them, then asleep.
 class Parking {
  public:
-  // ready reads what wakers wrote with seq_cst; see wake().
+  // ready reads what wakers wrote with seq_cst; see wake(). `other` is the processor of who announces: on the same one, spinning
+  // would only hold it up.
   template <class Ready>
-  void wait(Ready ready) {
-    while (!spin(ready)) {
+  void wait(Ready ready, const std::atomic<int>& other) {
+    while (!spin(ready, other)) {
       std::unique_lock<std::mutex> lock(mutex_);
       asleep_.store(true);  // seq_cst, before ready is looked at
       // What a thread was woken for may be over. The next comes within microseconds, so it spins again and sleeps only then.
@@ -41,14 +45,14 @@ class Parking {
 
  private:
   template <class Ready>
-  bool spin(Ready ready) {
+  bool spin(Ready ready, const std::atomic<int>& other) {
     SpinTimer timer;
     while (!ready())
-      if (!timer.pause()) return false;
+      if (!timer.pause(other)) return false;
     return true;
   }
   struct SpinTimer {
-    bool pause();  // false when the time for spinning is over
+    bool pause(const std::atomic<int>& other);  // false when spinning is over
     int pauses = 0;
     int64_t end = 0;
   };
@@ -69,7 +73,7 @@ class Team {
   // thread begins with a share of its own, the same part of the range in every region, so that it finds in its caches what
   // it wrote in the region before; who has done its own takes tasks of others, one at a time. When one throws, tasks that
   // were not started are dropped and the exception comes out here. With one thread or one task nothing is synchronised. A worker
-  // that found no processor but the caller's is not woken for up to a millisecond; tasks may not wait for each other. Not
+  // that found no processor but the caller's is not woken for some milliseconds; tasks may not wait for each other. Not
   // reentrant.
   template <class Fn>
   void parallel_for(int tasks, int threads, Fn&& fn) {
@@ -151,6 +155,8 @@ class Team {
 
   alignas(64) Gate gate_;
   std::atomic<int> caller_processor_{-1};
+  std::atomic<int> worker_processor_{-1};  // of the worker that entered last, which may not be the one that is waited for
+  // Written while the gate is closed and nobody inside.
   alignas(64) int participants_ = 0;  // 0: the end
   std::vector<Share> shares_;         // of each participant
   bool short_tasks_ = true;
