@@ -32,6 +32,7 @@ export type Known<Options> = Record<keyof Options, true>
 
 /** @throws TypeError for an option that `call` does not have, which would be passed over in silence */
 export function checkKnown<Options extends object>(call: string, options: Options, known: Known<Options>): void {
+  if (!isObject(options)) throw new TypeError(`the options of ${call} must be an object, not ${kindOf(options)}`)
   for (const key of Object.keys(options)) {
     if (!Object.hasOwn(known, key)) throw new TypeError(`${call} has no option ${key}; its options are ${Object.keys(known).join(', ')}`)
   }

@@ -61,7 +61,12 @@ export function* waste(op: PlanOp): Generator<string> {
     const [inputs, outputs] = [op.x.width, op.y.width]
     const stored = packedBytes(outputs, inputs, 8)
     if (1 - (inputs * outputs) / stored > WASTE) {
-      yield `${inputs} inputs and ${outputs} outputs are padded with zeros to multiples of 32 and 16`
+      const sides = [
+        { count: inputs, what: 'inputs', multiple: 32 },
+        { count: outputs, what: 'outputs', multiple: 16 },
+      ].filter(({ count, multiple }) => count % multiple !== 0)
+      const padded = sides.map(({ count, multiple }) => Math.ceil(count / multiple) * multiple)
+      yield `${sides.map(({ count, what }) => `${count} ${what}`).join(' and ')} are padded with zeros to ${padded.join(' and ')}`
     }
   }
 }

@@ -132,6 +132,7 @@ it.each<[string, (options: never) => Promise<unknown>, string]>([
   ['reportHtml', (options) => reportHtml({} as never, options), 'title, points'],
 ])('%s refuses an option that it does not know, and lists those that there are', async (call, run, options) => {
   await expect(run({ thread: 3 } as never)).rejects.toThrow(new TypeError(`${call} has no option thread; its options are ${options}`))
+  await expect(run(null as never)).rejects.toThrow(new TypeError(`the options of ${call} must be an object, not null`))
 })
 
 it('refuses datasets that do not fit together', async () => {

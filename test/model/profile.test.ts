@@ -48,7 +48,7 @@ test('layers are named whose path has no kernel for them, or whose blocks are mo
   const scheme = simpleScheme(graph, normals(1, SMALL_SHAPE.channels * SMALL_SHAPE.imageHeight * SMALL_SHAPE.imageWidth))
   const { plan } = lower(graph, scheme)
   const reasonsOn = (path: NativePath['name']) => new Map(plan.ops.map((op) => [op.name, [...slowPaths(op, path), ...waste(op)]]))
-  const padded = '36 inputs and 3 outputs are padded with zeros to multiples of 32 and 16'
+  const padded = '36 inputs and 3 outputs are padded with zeros to 64 and 16'
   for (const { path, runs } of devices()) {
     if (path === null || path === 'portable' || !runs) continue
     expect(reasonsOn(path).get('layers.0.attention')).toEqual([])
