@@ -43,13 +43,16 @@ void normalise(const LayerNorm& op, const EncoderF32x16& encode, ptrdiff_t t) {
   for_columns(op.width, [&](int c, const Lanes& columns) {
     const F32x16 gamma = load(op.gamma + c, columns), beta = load(op.beta + c, columns);
     const F32x16 inverse = encode.inverse_steps(c);
+    F32x16 y[kRows];
 #pragma GCC unroll 4
-    for (int i = 0; i < kRows; ++i) {
-      const F32x16 y = fma(mul(sub(load(x + i * op.x_stride + c, columns), mean[i]), r[i]), gamma, beta);
-      if (op.y_float)
-        store(op.y_float + (t + i) * op.y_float_stride + c, columns, y);
-      else
-        store(op.y_codes + (t + i) * op.y_codes_stride + c, columns, encode(y, inverse));
+    for (int i = 0; i < kRows; ++i) y[i] = fma(mul(sub(load(x + i * op.x_stride + c, columns), mean[i]), r[i]), gamma, beta);
+    if (op.y_float) {
+#pragma GCC unroll 4
+      for (int i = 0; i < kRows; ++i) store(op.y_float + (t + i) * op.y_float_stride + c, columns, y[i]);
+    } else if constexpr (kRows == 4) {
+      store_encoded(encode, y, inverse, op.y_codes + t * op.y_codes_stride + c, op.y_codes_stride, columns);
+    } else {
+      store(op.y_codes + t * op.y_codes_stride + c, columns, encode(y[0], inverse));
     }
   });
 }

@@ -215,6 +215,8 @@ struct EncoderF32x16 {
         table_(code.table),
         inverse_steps_(code.inverse_steps) {}
 
+  bool by_table() const { return table_ != nullptr; }
+
   // The inverse steps of 16 columns. Outputs that do not exist are read too: there is padding.
   F32x16 inverse_steps(ptrdiff_t column) const {
     return inverse_steps_ ? load(inverse_steps_ + column) : F32x16{inverse_step_, inverse_step_};
@@ -257,6 +259,12 @@ struct EncoderF32x16 {
   const uint8_t* table_;
   const float* inverse_steps_;
 };
+
+// Bytes of the same columns of four rows.
+inline void store_encoded(const EncoderF32x16& encode, const F32x16 (&y)[4], const F32x16& inverse, uint8_t* to, ptrdiff_t stride,
+                          const Lanes& lanes) {
+  for (int i = 0; i < 4; ++i) store(to + i * stride, lanes, encode(y[i], inverse));
+}
 
 }  // namespace
 }  // namespace fewbit

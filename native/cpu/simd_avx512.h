@@ -165,6 +165,8 @@ struct EncoderF32x16 {
         table_(code.table),
         inverse_steps_(code.inverse_steps) {}
 
+  bool by_table() const { return table_ != nullptr; }
+
   // The inverse steps of 16 columns. Outputs that do not exist are read too: there is padding.
   __m512 inverse_steps(ptrdiff_t column) const {
     return inverse_steps_ ? _mm512_loadu_ps(inverse_steps_ + column) : inverse_step_;
@@ -229,6 +231,16 @@ struct EncoderF32x16 {
   const uint8_t* table_;
   const float* inverse_steps_;
 };
+
+// Bytes of the same columns of four rows, which with a table is one look-up for all.
+inline void store_encoded(const EncoderF32x16& encode, const F32x16 (&y)[4], F32x16 inverse, uint8_t* to, ptrdiff_t stride,
+                          Lanes lanes) {
+  const __m512i bytes = encode.scaled(mul(y[0], inverse), mul(y[1], inverse), mul(y[2], inverse), mul(y[3], inverse));
+  store(to, lanes, _mm512_castsi512_si128(bytes));
+  store(to + stride, lanes, _mm512_extracti32x4_epi32(bytes, 1));
+  store(to + 2 * stride, lanes, _mm512_extracti32x4_epi32(bytes, 2));
+  store(to + 3 * stride, lanes, _mm512_extracti32x4_epi32(bytes, 3));
+}
 
 }  // namespace
 }  // namespace fewbit
