@@ -195,9 +195,13 @@ void linear_codes_avx512(const LinearCodes& op, int task, void* scratch) {
   for (int row = tile.row_begin; row < tile.row_end; row += kFinishedRows) {
     const int end = tile.row_end - row < kFinishedRows ? tile.row_end : row + kFinishedRows;
     next.fetch_part();
-    for (int t = row; t < end; t += kRows)
-      multiply_of(end - t < kRows ? end - t : kRows, panels)(op.x + t * op.x_stride, op.x_stride, weight, ceil_div(op.inputs, 4),
-                                                             acc + (t - row) * kTileOutputs);
+    // Blocks of nearly as many rows each: the sums of one row alone are too few for the latency.
+    for (int t = row, blocks = ceil_div(end - row, kRows); blocks > 0; --blocks) {
+      const int rows = ceil_div(end - t, blocks);
+      multiply_of(rows, panels)(op.x + t * op.x_stride, op.x_stride, weight, ceil_div(op.inputs, 4),
+                                acc + (t - row) * kTileOutputs);
+      t += rows;
+    }
     finish(row, end - row, acc);
   }
 }
