@@ -30,10 +30,24 @@ export function kindOf(value: unknown): string {
 /** Every option that there is: a name that is missing here does not compile. */
 export type Known<Options> = Record<keyof Options, true>
 
-/** @throws TypeError for an option that `call` does not have, which would be passed over in silence */
-export function checkKnown<Options extends object>(call: string, options: Options, known: Known<Options>): void {
+/**
+ * @throws TypeError for an option that `call` does not have, which would be passed over in silence, a signal that is none, and what is no
+ *   function where something is reported
+ */
+export function checkOptionsOf<Options extends object>(call: string, options: Options, known: Known<Options>): void {
   if (!isObject(options)) throw new TypeError(`the options of ${call} must be an object, not ${kindOf(options)}`)
   for (const key of Object.keys(options)) {
     if (!Object.hasOwn(known, key)) throw new TypeError(`${call} has no option ${key}; its options are ${Object.keys(known).join(', ')}`)
   }
+  for (const [key, value] of Object.entries(options)) {
+    if (value === undefined || value === null) continue
+    if (key === 'signal' && !isSignal(value)) throw new TypeError(`${call}: signal must be an AbortSignal, not ${kindOf(value)}`)
+    if (/^on[A-Z]/.test(key) && typeof value !== 'function') throw new TypeError(`${call}: ${key} must be a function, not ${kindOf(value)}`)
+  }
+}
+
+/** By what it can do: a signal of another realm is one, too. */
+function isSignal(value: unknown): boolean {
+  const { throwIfAborted, addEventListener } = value as Partial<AbortSignal>
+  return typeof throwIfAborted === 'function' && typeof addEventListener === 'function'
 }

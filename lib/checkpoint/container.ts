@@ -133,9 +133,17 @@ async function parse(file: SafetensorsFile): Promise<Container> {
   checkAllRead(graph)
   validateScheme(graph, scheme)
   checkAllUsed(graph, scheme)
+  checkNoneLeft(graph)
   const labels = part('labels')
   checkLabels(graph, labels)
   return { kind: 'container', what: file.what, graph, scheme, preprocessing: part('preprocessing'), labels, report: part('report') }
+}
+
+/** @throws Error that names a constant which no node reads */
+function checkNoneLeft({ nodes, constants }: Graph): void {
+  const read = new Set(nodes.flatMap(constantsOf))
+  const left = [...constants.keys()].find((name) => !read.has(name))
+  if (left !== undefined) throw new Error(`nothing reads the tensor ${left}`)
 }
 
 function checkLabels(graph: Graph, labels: unknown): asserts labels is string[] {
@@ -154,20 +162,21 @@ async function readTensors(file: SafetensorsFile, json: unknown): Promise<{ sche
   const codes = new Set(Object.keys(json.weights).map((name) => `${name}.codes`))
   const constants = await file.readTensors(file.names().filter((name) => !codes.has(name)))
   for (const [name, shape] of Object.entries(json.weights)) {
-    // Steps that are not among the floats are nowhere, which the file says.
-    const { data: steps } = constants.get(`${name}.steps`) ?? (await file.tensor(`${name}.steps`))
+    const steps = constants.get(`${name}.steps`)
+    if (!steps) throw new Error(`there is no tensor ${name}.steps`)
     scheme.weights.set(name, await readWeight(file, name, shape, steps))
     constants.delete(`${name}.steps`)
   }
   return { scheme, constants }
 }
 
-async function readWeight(file: SafetensorsFile, name: string, json: unknown, steps: Float32Array): Promise<WeightCode> {
+async function readWeight(file: SafetensorsFile, name: string, json: unknown, steps: Tensor): Promise<WeightCode> {
   if (!Array.isArray(json) || json.length !== 3) throw new Error(`${name}: expected [bits, outputs, inputs]`)
   const [bits, outputs, inputs] = json
+  if (file.info(`${name}.steps`)?.dtype !== 'F32' || steps.shape.length !== 1) throw new Error(`${name}: its steps are not a row of F32`)
   if (file.info(`${name}.codes`)?.dtype !== 'U8') throw new Error(`${name}: its codes are missing or not U8`)
   const blob = await file.blob(`${name}.codes`)
-  const code = storedWeight(blob, { bits, outputs, inputs, steps })
+  const code = storedWeight(blob, { bits, outputs, inputs, steps: steps.data })
   validateWeightSizes(code, name)
   try {
     checkPadding(blob, code)

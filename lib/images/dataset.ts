@@ -1,7 +1,7 @@
 /** Images with or without labels, by index, from wherever they lie. */
 import { readdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { checkKnown, kindOf } from '../values.js'
+import { checkOptionsOf, kindOf } from '../values.js'
 import { isCifarBatch, openCifar } from './datasets/cifar.js'
 import { attempt, fileDataset, isImageFile } from './datasets/files.js'
 import { openFolder } from './datasets/folder.js'
@@ -62,7 +62,7 @@ export interface DatasetOptions {
  * @throws Error when it cannot be read, is empty, or does not fit the model's classes
  */
 export async function openDataset(path: string, options: DatasetOptions = {}): Promise<Dataset> {
-  checkKnown('openDataset', options, { split: true, labels: true })
+  checkOptionsOf('openDataset', options, { split: true, labels: true })
   const found = await attempt(path, () => stat(path))
   if (found.isFile()) return openFile(path, options)
   if (!found.isDirectory()) throw new Error(`${path} is neither a file nor a folder`)

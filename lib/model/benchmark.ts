@@ -1,5 +1,5 @@
 import { checkSeed, randomValues } from '../random.js'
-import { checkKnown, type Known } from '../values.js'
+import { checkOptionsOf, type Known } from '../values.js'
 import { RUN_OPTIONS } from './known-options.js'
 import type { Model, RunOptions } from './model.js'
 import { median } from './statistics.js'
@@ -32,7 +32,7 @@ const LEAST_MS = 500
 
 /** @throws RangeError for options out of range, TypeError for unknown ones */
 export async function benchmark(model: Model, options: BenchmarkOptions): Promise<BenchmarkResult> {
-  checkKnown('benchmark', options, KNOWN)
+  checkOptionsOf('benchmark', options, KNOWN)
   const { batch = 1, runs: asked, seed = 0, threads, signal, onProgress } = options
   for (const [name, value] of Object.entries({ batch, runs: asked ?? LEAST_RUNS })) {
     if (!Number.isInteger(value) || value < 1) throw new RangeError(`${name} must be a positive integer, not ${value}`)

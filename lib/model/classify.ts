@@ -1,6 +1,6 @@
 import { memoryDataset } from '../images/dataset.js'
 import type { ImageInput } from '../images/image.js'
-import { checkKnown, type Known } from '../values.js'
+import { checkOptionsOf, type Known } from '../values.js'
 import { forEachBatch } from './batches.js'
 import { RUN_OPTIONS } from './known-options.js'
 import type { Model, RunOptions } from './model.js'
@@ -21,7 +21,7 @@ export interface Classification {
 }
 
 export async function classify(model: Model, images: ImageInput[], options: ClassifyOptions): Promise<Classification[][]> {
-  checkKnown('classify', options, KNOWN)
+  checkOptionsOf('classify', options, KNOWN)
   const { top = 5 } = options
   if (!Number.isInteger(top) || top < 1) throw new RangeError(`top must be a positive integer, not ${top}`)
   const results: Classification[][] = []

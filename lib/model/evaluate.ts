@@ -1,5 +1,5 @@
 import { checkDataset, type Dataset, openDataset } from '../images/dataset.js'
-import { checkKnown } from '../values.js'
+import { checkOptionsOf } from '../values.js'
 import { forEachBatch } from './batches.js'
 import { checkLabels } from './calibration.js'
 import { RUN_OPTIONS } from './known-options.js'
@@ -19,7 +19,7 @@ export interface Evaluation {
 }
 
 export async function evaluate(model: Model, data: string | Dataset, options: RunOptions): Promise<Evaluation> {
-  checkKnown('evaluate', options, RUN_OPTIONS)
+  checkOptionsOf('evaluate', options, RUN_OPTIONS)
   const dataset = typeof data === 'string' ? await openDataset(data, { split: 'test', labels: model.labels }) : data
   checkDataset(dataset, 'data')
   const { labels, length: images } = dataset

@@ -5,7 +5,7 @@ import { dynamicLinear, floatLinear, type LinearForm, qdqLinear, type Range } fr
 import { observe } from '../quant/observe.js'
 import { findOperands } from '../quant/operands.js'
 import { VERSION } from '../runtime/devices.js'
-import { checkKnown, type Known, kindOf } from '../values.js'
+import { checkOptionsOf, type Known, kindOf } from '../values.js'
 import { drawCalibration, readCalibration } from './calibration.js'
 import { load } from './load.js'
 import type { Model } from './model.js'
@@ -56,7 +56,7 @@ export async function exportOnnx(source: string | Model, options: OnnxOptions = 
 
 /** @throws TypeError for options that are unknown or do not go together */
 function checkOptions(options: OnnxOptions): void {
-  checkKnown('exportOnnx', options, KNOWN)
+  checkOptionsOf('exportOnnx', options, KNOWN)
   const { format = 'float', calibrate } = options
   if (!ONNX_FORMATS.includes(format)) {
     throw new TypeError(`format must be ${ONNX_FORMATS.map((each) => `'${each}'`).join(' or ')}, not '${format}'`)

@@ -6,7 +6,7 @@ import { checkPreprocessing, type Preprocessing, preprocessingFromConfig } from 
 import { buildGraph } from '../models/index.js'
 import { randomGraph } from '../models/random.js'
 import { checkSeed } from '../random.js'
-import { checkKnown, type Known, kindOf } from '../values.js'
+import { checkOptionsOf, type Known, kindOf } from '../values.js'
 import { checkDevice } from './device.js'
 import { DEVICE_OPTIONS } from './known-options.js'
 import { type DeviceOptions, Model, type ModelParts } from './model.js'
@@ -25,7 +25,7 @@ const KNOWN: Known<LoadOptions> = { ...DEVICE_OPTIONS, signal: true }
  * @throws Error that says which file, tensor or setting is missing, broken or not supported; TypeError for an unknown option
  */
 export async function load(source: string | Uint8Array, options: LoadOptions = {}): Promise<Model> {
-  checkKnown('load', options, KNOWN)
+  checkOptionsOf('load', options, KNOWN)
   const { signal, ...device } = options
   if (typeof source !== 'string' && !isBytes(source)) {
     throw new TypeError(`load takes a checkpoint's folder, a .fewbit file or the bytes of one, not ${kindOf(source)}`)
@@ -43,7 +43,7 @@ export async function load(source: string | Uint8Array, options: LoadOptions = {
  * for timing.
  */
 export async function randomModel(architecture: string, options: LoadOptions & { seed?: number } = {}): Promise<Model> {
-  checkKnown('randomModel', options, { ...KNOWN, seed: true })
+  checkOptionsOf('randomModel', options, { ...KNOWN, seed: true })
   const { seed = 0, signal, ...device } = options
   checkDevice(device)
   checkSeed(seed)

@@ -8,7 +8,7 @@ import type { ImageInput } from '../images/image.js'
 import type { Preprocessing } from '../images/preprocess.js'
 import { chooseDevice, choosePath, type DeviceName } from '../runtime/devices.js'
 import { Session } from '../runtime/session.js'
-import { checkKnown } from '../values.js'
+import { checkOptionsOf } from '../values.js'
 import { type Advice, adviceLines, slowLayers } from './advice.js'
 import { type BenchmarkOptions, type BenchmarkResult, benchmark } from './benchmark.js'
 import { type Classification, type ClassifyOptions, classify } from './classify.js'
@@ -100,7 +100,7 @@ export class Model {
    *   option, here as in all calls
    */
   async run(pixels: Float32Array, images: number, options: RunOptions = {}): Promise<Float32Array> {
-    checkKnown('run', options, RUN_OPTIONS)
+    checkOptionsOf('run', options, RUN_OPTIONS)
     const { channels, height, width } = this.input
     const expected = images * channels * height * width
     if (!Number.isInteger(images) || images < 1) throw new RangeError(`images must be a positive integer, not ${images}`)

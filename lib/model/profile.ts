@@ -5,7 +5,7 @@ import { checkSeed, randomValues } from '../random.js'
 import type { NativePath, Plan, PlanOp } from '../runtime/addon-types.js'
 import { measurePeaks, type Peaks, readSpeed } from '../runtime/peaks.js'
 import { Session } from '../runtime/session.js'
-import { checkKnown, type Known } from '../values.js'
+import { checkOptionsOf, type Known } from '../values.js'
 import { type Advice, adviceFor } from './advice.js'
 import { RUN_OPTIONS } from './known-options.js'
 import type { Model } from './model.js'
@@ -62,7 +62,7 @@ const WARM_UP = 3
 
 /** @throws RangeError for options out of range, TypeError for unknown ones */
 export async function profile(model: Model, options: ProfileOptions = {}): Promise<Profile> {
-  checkKnown('profile', options, KNOWN)
+  checkOptionsOf('profile', options, KNOWN)
   const { batch = 1, runs = 20, seed = 0, signal } = options
   for (const [name, value] of Object.entries({ batch, runs })) {
     if (!Number.isInteger(value) || value < 1) throw new RangeError(`${name} must be a positive integer, not ${value}`)

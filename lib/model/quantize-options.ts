@@ -7,7 +7,7 @@ import { NARROWEST, PRESETS } from '../quant/published/parts.js'
 import type { Allocation, PublicWidths } from '../quant/quantizer.js'
 import type { Progress } from '../quant/search.js'
 import { checkSeed } from '../random.js'
-import { checkKnown, type Known, kindOf, show } from '../values.js'
+import { checkOptionsOf, type Known, kindOf, show } from '../values.js'
 import { checkDevice } from './device.js'
 import { DEVICE_OPTIONS } from './known-options.js'
 import type { DeviceOptions } from './model.js'
@@ -121,7 +121,7 @@ const FLOOR_FROM = 3
 
 /** @throws TypeError for options that are unknown or do not go together, RangeError for values out of range */
 export function checkOptions(options: QuantizeOptions): void {
-  checkKnown('quantize', options, KNOWN)
+  checkOptionsOf('quantize', options, KNOWN)
   if (options.calibrate === undefined) throw new TypeError('calibrate is required: images that are like those the model will see')
   checkDevice(options)
   checkChoices(options)

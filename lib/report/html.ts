@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { MeasuredLayer, QuantizationReport, ReportPoint } from '../model/report.js'
 import type { OperandReport } from '../quant/layers.js'
-import { checkKnown } from '../values.js'
+import { checkOptionsOf } from '../values.js'
 import { loadCharts } from './charts.js'
 import { bitsPlot, distributionPlot, errorPlot, type Plot, sizePlot } from './plots.js'
 import { formatBytes, formatCode, formatCount, formatMs, formatPercent, formatPreset, printable } from './terminal.js'
@@ -22,7 +22,7 @@ const WORST = 8
 
 /** See model/on-demand.ts. */
 export async function reportHtml(report: QuantizationReport, options: ReportOptions = {}): Promise<string> {
-  checkKnown('reportHtml', options, { title: true, points: true })
+  checkOptionsOf('reportHtml', options, { title: true, points: true })
   const render = await loadCharts()
   const draw = async ({ chart, size }: Plot): Promise<string> => {
     await nextTurn()

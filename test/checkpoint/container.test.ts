@@ -257,6 +257,7 @@ describe('refuses', () => {
       'not a positive float32',
     ],
     ['a factor that is no number', editCode('norm', { factors: 'AACAPwAAgD8AAIA/AACAPwAAgD8AAIA/AACAPwAAwH8=' }), 'not a positive float32'],
+    ['a field that nobody knows', editCode('norm', { zero: 3 }), 'the code of norm has a field "zero" that this version does not know'],
     ['a step of 0', editCode('norm', { step: 0 }), 'the step 0 is not a positive float32'],
     [
       'a code of an edge that no node has',
@@ -287,6 +288,21 @@ describe('refuses', () => {
     ['missing codes', (old) => old.filter(({ name }) => name !== 'head.weight.codes'), 'head.weight: its codes are missing'],
     ['missing steps', (old) => old.filter(({ name }) => name !== 'head.weight.steps'), 'there is no tensor head.weight.steps'],
     ['a missing bias', (old) => old.filter(({ name }) => name !== 'head.bias'), 'head: reads the constant head.bias, which is missing'],
+    [
+      'a tensor that nothing reads',
+      (old) => [...old, { name: 'spare', dtype: 'F32', shape: [1], data: new Float32Array(1) }],
+      'nothing reads the tensor spare',
+    ],
+    [
+      'steps in half width',
+      (old) => old.map((t) => (t.name === 'head.weight.steps' ? { ...t, dtype: 'F16', data: new Uint16Array(11).fill(0x3c00) } : t)),
+      'head.weight: its steps are not a row of F32',
+    ],
+    [
+      'steps in columns',
+      (old) => old.map((t) => (t.name === 'head.weight.steps' ? { ...t, shape: [11, 1] } : t)),
+      'head.weight: its steps are not a row of F32',
+    ],
     [
       'codes cut short',
       (old) => old.map((t) => (t.name === 'head.weight.codes' ? { ...t, shape: [64], data: new Uint8Array(64) } : t)),

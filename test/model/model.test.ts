@@ -135,6 +135,14 @@ it.each<[string, (options: never) => Promise<unknown>, string]>([
   await expect(run(null as never)).rejects.toThrow(new TypeError(`the options of ${call} must be an object, not null`))
 })
 
+it('refuses signals and reports that are something else', async () => {
+  await expect(load(DIGITS, { signal: 5 as never })).rejects.toThrow(new TypeError('load: signal must be an AbortSignal, not a number'))
+  await expect(float.evaluate(test, { signal: new AbortController() as never })).rejects.toThrow('evaluate: signal must be an AbortSignal')
+  await expect(float.benchmark({ onProgress: 'log' as never })).rejects.toThrow(
+    new TypeError('benchmark: onProgress must be a function, not a string'),
+  )
+})
+
 it('refuses datasets that do not fit together', async () => {
   await expect(float.evaluate({ ...test, length: 0 })).rejects.toThrow('data: the length of a dataset must be an integer from 1 on, not 0')
   await expect(float.evaluate({ ...test, labels: new Int32Array(3) })).rejects.toThrow('there are 200 images but 3 labels')
