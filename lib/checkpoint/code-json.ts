@@ -78,7 +78,7 @@ function factorsFromJson(json: unknown, name: string): Float32Array {
   if (typeof json === 'string') {
     const bytes = Buffer.from(json, 'base64')
     if (bytes.length % 4 !== 0) throw new Error(`${name}: its factors are ${bytes.length} bytes, not float32`)
-    return Float32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i))
+    return new Float32Array(new Uint8Array(bytes).buffer)
   }
   if (!isObject(json)) throw new Error(`${name}: its factors are neither floats nor a mask`)
   const { count, shift } = json

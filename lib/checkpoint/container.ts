@@ -1,7 +1,7 @@
 import { checkPadding, storedWeight } from '../graph/constants.js'
 import { constantsOf, type Graph, type Tensor } from '../graph/graph.js'
 import type { Scheme, WeightCode } from '../graph/scheme.js'
-import { checkAllRead, constantShapes, validateGraph } from '../graph/validate.js'
+import { checkAllRead, checkOutput, constantShapes, validateGraph } from '../graph/validate.js'
 import { checkAllUsed, validateScheme, validateWeightSizes } from '../graph/validate-scheme.js'
 import { isObject, type JsonObject, show } from '../values.js'
 import { codeFromJson, codeToJson } from './code-json.js'
@@ -56,8 +56,7 @@ function encode(parts: ContainerParts): { tensors: TensorToWrite[]; metadata: Re
   const { graph, scheme, preprocessing, labels, report = null } = parts
   validateGraph(graph, scheme)
   checkAllRead(graph)
-  validateScheme(graph, scheme)
-  checkAllUsed(graph, scheme)
+  checkAllUsed(validateScheme(graph, scheme), scheme)
   checkLabels(graph, labels)
   const used = new Set(graph.nodes.flatMap(constantsOf))
   const tensors: TensorToWrite[] = []
@@ -129,10 +128,9 @@ async function parse(file: SafetensorsFile): Promise<Container> {
   file.map()
   const { scheme, constants } = await readTensors(file, part('scheme'))
   const graph: Graph = { ...graphFromJson(part('graph'), constantShapes({ constants }, scheme)), constants }
-  validateGraph(graph, scheme)
+  checkOutput(graph)
   checkAllRead(graph)
-  validateScheme(graph, scheme)
-  checkAllUsed(graph, scheme)
+  checkAllUsed(validateScheme(graph, scheme), scheme)
   checkNoneLeft(graph)
   const labels = part('labels')
   checkLabels(graph, labels)

@@ -42,6 +42,9 @@ const FIELDS: Record<StoredOp, Record<string, FieldType>> = {
   mean: { input: 'edge' },
 }
 
+/** The same as lists, which are made once. */
+const FIELD_LISTS = new Map(Object.entries(FIELDS).map(([op, fields]) => [op, Object.entries(fields)]))
+
 /** @throws Error that names a node which is part of a gradient */
 export function graphToJson({ architecture, nodes, edges, input, output }: Graph): JsonObject {
   const unstored = nodes.find(({ op }) => !Object.hasOwn(FIELDS, op))
@@ -80,11 +83,12 @@ export function graphFromJson(json: unknown, shapeOf: ConstantShape): Omit<Graph
 function nodeFromJson(json: unknown, index: number): Node {
   if (!isObject(json) || typeof json.name !== 'string') throw new Error(`node ${index} of the graph has no name`)
   const { name, op } = json
-  if (typeof op !== 'string' || !Object.hasOwn(FIELDS, op)) throw new Error(`${name}: unknown operation ${show(op)}`)
+  const fields = FIELD_LISTS.get(op as string)
+  if (!fields) throw new Error(`${name}: unknown operation ${show(op)}`)
   const output = json.output ?? name
   if (typeof output !== 'string') throw new Error(`${name}: output is not a string`)
   const node: JsonObject = { name, op, output }
-  for (const [key, type] of Object.entries(FIELDS[op as StoredOp])) {
+  for (const [key, type] of fields) {
     const value = json[key] === undefined ? implied(name, key) : json[key]
     if (!hasType(value, type)) throw new Error(`${name}: ${key} is ${show(value)}, expected ${type}`)
     if (value !== undefined) node[key] = value

@@ -124,7 +124,7 @@ function parseTensor(entry: unknown, dataStart: number, fileBytes: number): Tens
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 
 function checkCoverage(tensors: Map<string, TensorInfo>, dataStart: number, fileBytes: number, what: string): void {
-  const sorted = [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end)
+  const sorted = [...tensors].sort((a, b) => a[1].begin - b[1].begin || a[1].end - b[1].end)
   let covered = dataStart
   for (const [name, { begin, end }] of sorted) {
     if (begin < covered) throw new Error(`${what}: tensor ${show(name)} overlaps another`)

@@ -3,7 +3,7 @@ import { packedLength } from './constants.js'
 import { originOf, READS_ONE_STEP, takeFineFirst, WRITES_ONE_STEP } from './coverage.js'
 import { isPlain } from './encoder.js'
 import { type Graph, inputsOf, type Node } from './graph.js'
-import { type OperandKind, operandsOf } from './operands.js'
+import { type Operand, type OperandKind, operandsOf } from './operands.js'
 import { type Code, probabilitiesOf, type Scheme, type WeightCode } from './scheme.js'
 import { isDimension } from './validate.js'
 
@@ -106,12 +106,14 @@ export function validateWeightSizes(code: WeightCode, what: string): void {
 /**
  * Every operand of the graph has a valid code.
  *
+ * @returns the operands
  * @throws Error that names the operand at fault
  */
-export function validateScheme(graph: Graph, scheme: Scheme): void {
+export function validateScheme(graph: Graph, scheme: Scheme): Operand[] {
   if (scheme.coverage !== 'partial' && scheme.coverage !== 'full') throw new Error(`unknown coverage ${scheme.coverage}`)
-  const takers = takeFineFirst(graph)
-  for (const { kind, layer, name } of operandsOf(graph, scheme)) {
+  const operands = operandsOf(graph, scheme)
+  let takers: Set<string> | undefined
+  for (const { kind, layer, name } of operands) {
     const what = `${layer}: ${kind} ${name}`
     if (kind === 'weight') {
       const code = scheme.weights.get(name)
@@ -131,18 +133,22 @@ export function validateScheme(graph: Graph, scheme: Scheme): void {
     if (kind === 'gelu input') validatePreActivation(code, what)
     if (kind === 'logits' && levels[0] !== -128) throw new Error(`${what}: a code of logits is uniform from -128 to 127`)
     if (kind === 'probabilities' && levels[0] < 0) throw new Error(`${what}: a code of probabilities has no negative levels`)
-    if (code.fineFirst !== undefined) validateFineFirst(code, kind, kind !== 'gelu input' && takers.has(name), what)
+    if (code.fineFirst !== undefined) {
+      takers ??= takeFineFirst(graph)
+      validateFineFirst(code, kind, kind !== 'gelu input' && takers.has(name), what)
+    }
     if (code.relative && kind !== 'probabilities') throw new Error(`${what}: only codes of probabilities are relative`)
     // Attention reads bytes with offset 128.
     const inAttention = kind === 'query' || kind === 'key' || kind === 'value'
     if (inAttention && levels[levels.length - 1] > 127) throw new Error(`${what}: levels above 127 do not fit attention`)
   }
   validateFactors(graph, scheme)
+  return operands
 }
 
 /** @throws Error that names a code of no operand, which would be loaded for nothing */
-export function checkAllUsed(graph: Graph, scheme: Scheme): void {
-  const used = new Set(operandsOf(graph, scheme).map(({ kind, name }) => `${kind === 'weight' ? 'weight' : 'edge'} ${name}`))
+export function checkAllUsed(operands: Operand[], scheme: Scheme): void {
+  const used = new Set(operands.map(({ kind, name }) => `${kind === 'weight' ? 'weight' : 'edge'} ${name}`))
   const weights = [...scheme.weights.keys()].map((name) => `weight ${name}`)
   const edges = [...scheme.edges.keys()].map((name) => `edge ${name}`)
   const unused = [...weights, ...edges].find((coded) => !used.has(coded))

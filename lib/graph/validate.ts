@@ -244,9 +244,14 @@ export function validateGraph(graph: Graph, scheme?: Scheme | null, classifier =
     }
   }
   for (const name of inferred.keys()) if (!graph.edges.has(name)) throw new Error(`the shape of the edge ${name} is missing`)
-  const output = graph.edges.get(graph.output)
-  if (!output) throw new Error(`the edge of the logits, ${graph.output}, is missing`)
-  if (classifier && output.rows !== 1) throw new Error(`the edge of the logits, ${graph.output}, has ${output.rows} rows instead of one`)
+  checkOutput(graph, classifier)
+}
+
+/** What {@link validateGraph} checks, of a graph whose edges {@link inferEdges} made: all else holds then. */
+export function checkOutput({ edges, output }: Pick<Graph, 'edges' | 'output'>, classifier = true): void {
+  const edge = edges.get(output)
+  if (!edge) throw new Error(`the edge of the logits, ${output}, is missing`)
+  if (classifier && edge.rows !== 1) throw new Error(`the edge of the logits, ${output}, has ${edge.rows} rows instead of one`)
 }
 
 /** @throws Error that names the last node whose output nothing reads: it would be computed for every image */

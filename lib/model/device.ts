@@ -7,7 +7,7 @@ import type { DeviceOptions } from './model.js'
  *   here, or for a wrong number of threads
  */
 export function checkDevice({ device, threads, isa }: DeviceOptions): void {
-  chooseThreads(threads)
+  if (threads !== undefined) chooseThreads(threads)
   choosePath(isa)
   chooseDevice(device)
 }

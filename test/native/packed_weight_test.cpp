@@ -61,6 +61,7 @@ TEST_CASE("packed weights: every code stands where the header says, and comes ba
       sum_weight(packed.data(), outputs, inputs, bits, sums.data());
       CHECK(sums == want);
       CHECK(is_padded(packed.data(), outputs, inputs, bits));
+      CHECK(has_padding(outputs, inputs) == (packed.size() != codes.size() * bits / 8));
     }
   }
 }
