@@ -144,10 +144,15 @@ void attention_codes_avx2(const AttentionCodes& op, int task, void* scratch) {
     const int rows = t + kRows < a.tokens ? kRows : a.tokens - t;
     pack_q(a, op.q_stride, t);
     multiply(a.packed_q, a.depth, a.packed_k, a.keys, a.head_width, a.scores);
-    if (a.logits)
-      exponentials_of_logits(a, t, rows, beyond, inverse_z);
-    else
-      exponentials(a, rows, inverse_z);
+    if (a.logits) {
+      float m[kRows];
+      logits_of_scores(a, t, rows, beyond, m);
+      exponentials<OfLogits>(a, rows, m, inverse_z);
+    } else {
+      int32_t m[kRows];
+      maxima(a, rows, m);
+      exponentials<OfScores>(a, rows, m, inverse_z);
+    }
     weights(a, encoders_p, t, rows, inverse_z, output_scales);
     multiply(a.p, a.key_depth, a.packed_v, a.channels, a.tokens, a.sums);
     store_output(a, encoders, op.y_stride, t, rows, output_scales);

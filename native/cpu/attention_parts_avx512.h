@@ -144,35 +144,52 @@ inline __m512i encode64(const EncoderF32x16& encode, int n, Value value) {
   return encode(part(0), part(16), part(32), part(48));
 }
 
-// The sum of a row of P.
-inline int32_t sum_of_codes(const uint8_t* p, int key_depth) {
-  const __m128i ones = _mm_set1_epi8(1);
-  __m128i sums = _mm_setzero_si128();
-  for (int i = 0; i < key_depth; i += 16)
-    sums = _mm_dpbusd_epi32(sums, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i)), ones);
-  return sum_of_four(sums);
+// Values of all keys to a row of P; value(i) gives 16 of them from key i on. Returns lanes that add up to the sum of the codes.
+template <class Value>
+inline __m512i encode_keys(const AttentionTask& a, const EncoderF32x16& encode, uint8_t* p, Value value) {
+  const __m512i ones = _mm512_set1_epi8(1);
+  __m512i sums = _mm512_setzero_si512();
+  int i = 0;
+  for (; i + 64 <= a.tokens; i += 64) {
+    const __m512i bytes = encode(value(i), value(i + 16), value(i + 32), value(i + 48));
+    _mm512_storeu_si512(p + i, bytes);
+    sums = _mm512_dpbusd_epi32(sums, bytes, ones);
+  }
+  if (const int rest = a.tokens - i; rest > 16) {
+    const __m512i bytes = _mm512_maskz_mov_epi8(first64(rest), encode64(encode, rest, [&](int k) { return value(i + k); }));
+    _mm512_storeu_si512(p + i, bytes);
+    sums = _mm512_dpbusd_epi32(sums, bytes, ones);
+    i += 64;
+  } else if (rest > 0) {
+    const __m128i bytes = _mm_maskz_mov_epi8(first16(rest), encode(value(i)));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p + i), bytes);
+    sums = _mm512_dpbusd_epi32(sums, _mm512_zextsi128_si512(bytes), ones);
+    i += 16;
+  }
+  for (; i < a.key_depth; i += 16) _mm_storeu_si128(reinterpret_cast<__m128i*>(p + i), _mm_setzero_si128());
+  return sums;
 }
 
-// e times a factor of its row to P of queries t..t + rows.
-FEWBIT_NOINLINE void weights(const AttentionTask& a, const RowEncoders& encoders_p, int t, int rows, const float* factors) {
+// e times a factor of its row to P of queries t..t + rows; sums as encode_keys gives them.
+FEWBIT_NOINLINE void weights(const AttentionTask& a, const RowEncoders& encoders_p, int t, int rows, const float* factors,
+                             __m512i* sums) {
   for (int r = 0; r < rows; ++r) {
-    const EncoderF32x16& encode_p = encoders_p.of(attention_row(a.row_of, t + r));
     const int32_t* e = a.scores + ptrdiff_t(r) * a.keys;
-    uint8_t* p = a.p + ptrdiff_t(r) * a.key_depth;
     const __m512 scale = _mm512_set1_ps(factors[r]);
-    const auto weight = [&](int i) { return _mm512_mul_ps(_mm512_load_ps(e + i), scale); };
-    int i = 0;
-    for (; i + 64 <= a.tokens; i += 64)
-      _mm512_storeu_si512(p + i, encode_p(weight(i), weight(i + 16), weight(i + 32), weight(i + 48)));
-    if (const int rest = a.tokens - i; rest > 16) {
-      const __m512i bytes = encode64(encode_p, rest, [&](int k) { return weight(i + k); });
-      _mm512_storeu_si512(p + i, _mm512_maskz_mov_epi8(first64(rest), bytes));
-      i += 64;
-    } else if (rest > 0) {
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(p + i), _mm_maskz_mov_epi8(first16(rest), encode_p(weight(i))));
-      i += 16;
-    }
-    for (; i < a.key_depth; i += 16) _mm_storeu_si128(reinterpret_cast<__m128i*>(p + i), _mm_setzero_si128());
+    sums[r] = encode_keys(a, encoders_p.of(attention_row(a.row_of, t + r)), a.p + ptrdiff_t(r) * a.key_depth,
+                          [&](int i) { return _mm512_mul_ps(_mm512_load_ps(e + i), scale); });
+  }
+}
+
+// Scores or logits to P in one pass, of relative codes, which need no z.
+template <class Exponential>
+FEWBIT_NOINLINE void relative_weights(const AttentionTask& a, const RowEncoders& encoders_p, int t, int rows,
+                                      const typename Exponential::Greatest* m, __m512i* sums) {
+  for (int r = 0; r < rows; ++r) {
+    const Exponential e(a, m[r]);
+    const int32_t* s = a.scores + ptrdiff_t(r) * a.keys;
+    sums[r] = encode_keys(a, encoders_p.of(attention_row(a.row_of, t + r)), a.p + ptrdiff_t(r) * a.key_depth,
+                          [&](int i) { return e(s + i); });
   }
 }
 
@@ -185,21 +202,36 @@ inline int32_t excess(const AttentionTask& a, int r) {
   return sum_of_four(sums);
 }
 
-// Scores to P of queries t..t + rows, and what the sums of products with each are multiplied with.
+// Scores or logits to P of queries t..t + rows, and what the sums of products with each are multiplied with.
+template <class Exponential>
+inline void softmax(const AttentionTask& a, const RowEncoders& encoders_p, int t, int rows,
+                    const typename Exponential::Greatest* m, float* output_scales) {
+  __m512i sums[kMostRows];
+  // A table and the constants of an exponential do not fit the registers together.
+  if (a.relative && !encoders_p.usual.by_table()) {
+    relative_weights<Exponential>(a, encoders_p, t, rows, m, sums);
+  } else {
+    float factors[kMostRows];
+    exponentials<Exponential>(a, rows, m, factors);
+    for (int r = 0; r < rows && a.relative; ++r) factors[r] = 1.0f;
+    weights(a, encoders_p, t, rows, factors, sums);
+  }
+  for (int r = 0; r < rows; ++r)
+    output_scales[r] = a.relative ? relative_scale(a.output_scale, _mm512_reduce_add_epi32(sums[r])) : a.output_scale;
+}
+
+// The same from scores.
 inline void softmax(const AttentionTask& a, const RowEncoders& encoders_p, int t, int rows, float* output_scales) {
-  float inverse_z[kMostRows];
   if (a.logits) {
     int32_t beyond[kMostRows];
+    float m[kMostRows];
     for (int r = 0; r < rows; ++r) beyond[r] = excess(a, r);
-    exponentials_of_logits(a, t, rows, beyond, inverse_z);
-  } else {
-    exponentials(a, rows, inverse_z);
+    logits_of_scores(a, t, rows, beyond, m);
+    return softmax<OfLogits>(a, encoders_p, t, rows, m, output_scales);
   }
-  for (int r = 0; r < rows && a.relative; ++r) inverse_z[r] = 1.0f;
-  weights(a, encoders_p, t, rows, inverse_z);
-  for (int r = 0; r < rows; ++r)
-    output_scales[r] =
-        a.relative ? relative_scale(a.output_scale, sum_of_codes(a.p + ptrdiff_t(r) * a.key_depth, a.key_depth)) : a.output_scale;
+  int32_t m[kMostRows];
+  maxima(a, rows, m);
+  softmax<OfScores>(a, encoders_p, t, rows, m, output_scales);
 }
 
 // Sums to bytes of queries t..t + rows.

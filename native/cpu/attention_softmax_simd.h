@@ -52,38 +52,16 @@ struct AttentionHead {
 // work of the others.
 constexpr int kMostRows = 32;
 
-// Scores to e, in place, and 1 / z of each row, all keys alike. A lane behind the last key takes no part in the maximum and
-// adds +0 to the sum.
-FEWBIT_NOINLINE void exponentials(const AttentionHead& a, int rows, float* inverse_z) {
+// The greatest score of each row. A lane behind the last key takes no part.
+FEWBIT_NOINLINE void maxima(const AttentionHead& a, int rows, int32_t* m) {
   const int last = (a.tokens - 1) & ~15;
   const Mask16 rest = Lanes(a.tokens - last).mask();
-  int32_t m[kMostRows];
-
   for (int r = 0; r < rows; ++r) {
     const int32_t* s = a.scores + ptrdiff_t(r) * a.keys;
     I32x16 most = select(rest, load(s + last), set16(INT32_MIN));
     for (int i = 0; i < last; i += 16) most = max(most, load(s + i));
     m[r] = reduce_max(most);
   }
-
-  const F32x16 logit_scale = set16(a.logit_scale);
-  F32x16 zs[kMostRows];
-  for (int r = 0; r < rows; ++r) {
-    const int32_t* s = a.scores + ptrdiff_t(r) * a.keys;
-    float* y = reinterpret_cast<float*>(a.scores) + ptrdiff_t(r) * a.keys;
-    const I32x16 m16 = set16(m[r]);
-    const auto e = [&](int i) { return exp_nonpositive(mul(to_floats(sub(load(s + i), m16)), logit_scale)); };
-    F32x16 z = set16(0.0f);
-    for (int i = 0; i < last; i += 16) {
-      const F32x16 e16 = e(i);
-      z = add(z, e16);
-      store(y + i, e16);
-    }
-    const F32x16 e16 = select(rest, e(last), set16(0.0f));
-    store(y + last, e16);
-    zs[r] = add(z, e16);
-  }
-  for (int r = 0; r < rows; ++r) inverse_z[r] = 1.0f / tree16(zs[r]);
 }
 
 // Scores to logits, in place, of queries t..t + rows, and the greatest of each row; beyond: what the scores of each hold beyond
@@ -118,27 +96,8 @@ FEWBIT_NOINLINE void logits_of_scores(const AttentionHead& a, int t, int rows, c
   }
 }
 
-// Logits to e, in place, and 1 / z of each row.
-FEWBIT_NOINLINE void logits_to_exponentials(const AttentionHead& a, int rows, const float* m, float* inverse_z) {
-  const F32x16 step = set16(a.logit_step);
-  F32x16 zs[kMostRows];
-  for (int r = 0; r < rows; ++r) {
-    float* y = reinterpret_cast<float*>(a.scores) + ptrdiff_t(r) * a.keys;
-    const F32x16 m16 = set16(m[r]);
-    F32x16 z = set16(0.0f);
-    for (int i = 0; i < a.tokens; i += 16) {
-      const F32x16 e16 = exp_nonpositive(mul(sub(load(y + i), m16), step));
-      z = add(z, e16);
-      store(y + i, e16);
-    }
-    zs[r] = z;
-  }
-  for (int r = 0; r < rows; ++r) inverse_z[r] = 1.0f / tree16(zs[r]);
-}
-
-// What exponentials() does, on logits of queries t..t + rows; `beyond` as above.
-inline void exponentials_of_logits(const AttentionHead& a, int t, int rows, const int32_t* beyond, float* inverse_z) {
-  float m[kMostRows];
+// The same for what an op has.
+inline void logits_of_scores(const AttentionHead& a, int t, int rows, const int32_t* beyond, float* m) {
   const auto logits = [&](auto bias, auto rounded) {
     (a.regions ? logits_of_scores<bias.value, rounded.value, true>
                : logits_of_scores<bias.value, rounded.value, false>)(a, t, rows, beyond, m);
@@ -153,7 +112,53 @@ inline void exponentials_of_logits(const AttentionHead& a, int t, int rows, cons
     logits(No(), Yes());
   else
     logits(No(), No());
-  logits_to_exponentials(a, rows, m, inverse_z);
+}
+
+// e of 16 keys of a row whose greatest score, or logit, is m.
+class OfScores {
+ public:
+  using Greatest = int32_t;
+  OfScores(const AttentionHead& a, int32_t m) : m_(set16(m)), scale_(set16(a.logit_scale)) {}
+  F32x16 operator()(const int32_t* s) const { return exp_nonpositive(mul(to_floats(sub(load(s), m_)), scale_)); }
+
+ private:
+  I32x16 m_;
+  F32x16 scale_;
+};
+
+class OfLogits {
+ public:
+  using Greatest = float;
+  OfLogits(const AttentionHead& a, float m) : m_(set16(m)), step_(set16(a.logit_step)) {}
+  F32x16 operator()(const int32_t* x) const {
+    return exp_nonpositive(mul(sub(load(reinterpret_cast<const float*>(x)), m_), step_));
+  }
+
+ private:
+  F32x16 m_, step_;
+};
+
+// Scores or logits to e, in place, and 1 / z of each row. A lane behind the last key adds +0 to the sum.
+template <class Exponential>
+FEWBIT_NOINLINE void exponentials(const AttentionHead& a, int rows, const typename Exponential::Greatest* m, float* inverse_z) {
+  const int last = (a.tokens - 1) & ~15;
+  const Mask16 rest = Lanes(a.tokens - last).mask();
+  F32x16 zs[kMostRows];
+  for (int r = 0; r < rows; ++r) {
+    const Exponential e(a, m[r]);
+    const int32_t* s = a.scores + ptrdiff_t(r) * a.keys;
+    float* y = reinterpret_cast<float*>(a.scores) + ptrdiff_t(r) * a.keys;
+    F32x16 z = set16(0.0f);
+    for (int i = 0; i < last; i += 16) {
+      const F32x16 e16 = e(s + i);
+      z = add(z, e16);
+      store(y + i, e16);
+    }
+    const F32x16 e16 = select(rest, e(s + last), set16(0.0f));
+    store(y + last, e16);
+    zs[r] = add(z, e16);
+  }
+  for (int r = 0; r < rows; ++r) inverse_z[r] = 1.0f / tree16(zs[r]);
 }
 
 }  // namespace
