@@ -11,6 +11,11 @@ export function isObject(value: unknown): value is JsonObject {
 /** A finite number from 0 on. */
 export const isAmount = (value: unknown): value is number => typeof value === 'number' && Number.isFinite(value) && value >= 0
 
+/** @throws Error for a field that is not known, which would be passed over in silence; `what` names the object */
+export function checkFields(json: JsonObject, known: readonly string[], what: string): void {
+  for (const key in json) if (!known.includes(key)) throw new Error(`${what} has a field ${show(key)} that this version does not know`)
+}
+
 /** Characters of a value in a message. */
 const LONGEST = 100
 

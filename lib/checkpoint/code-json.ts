@@ -1,13 +1,13 @@
 import type { Code } from '../graph/scheme.js'
 import { validateCode } from '../graph/validate-scheme.js'
-import { isObject, type JsonObject, show } from '../values.js'
+import { checkFields, isObject, type JsonObject, show } from '../values.js'
 
 /**
  * Codes of edges as JSON. Levels of a uniform code follow from the lowest; others are bytes above the lowest. Factors 1 and 2^m are a bit
  * each, all others float32, in base64.
  */
 
-const FIELDS = new Set(['bits', 'step', 'low', 'family', 'levels', 'factors', 'relative', 'fineFirst'])
+const FIELDS = ['bits', 'step', 'low', 'family', 'levels', 'factors', 'relative', 'fineFirst']
 const CONSECUTIVE = ['uniform', 'o2sf']
 /** Levels of uniform codes by bits and lowest level: a model has a hundred codes and a handful of these. */
 const uniformLevels = new Map<string, number[]>()
@@ -29,8 +29,7 @@ export function codeToJson({ bits, family, levels, step, factors, relative, fine
 /** @throws Error that starts with `name` */
 export function codeFromJson(json: unknown, name: string): Code {
   if (!isObject(json)) throw new Error(`the code of ${name} is not an object`)
-  const unknown = Object.keys(json).find((key) => !FIELDS.has(key))
-  if (unknown !== undefined) throw new Error(`the code of ${name} has a field ${show(unknown)} that this version does not know`)
+  checkFields(json, FIELDS, `the code of ${name}`)
   const { bits, step, low, family = 'uniform', relative, fineFirst } = json
   if (typeof bits !== 'number' || typeof step !== 'number' || typeof low !== 'number') {
     throw new Error(`the code of ${name} lacks bits, step or low`)

@@ -3,7 +3,7 @@ import { constantsOf, type Graph, type Tensor } from '../graph/graph.js'
 import type { Scheme, WeightCode } from '../graph/scheme.js'
 import { checkAllRead, checkOutput, constantShapes, validateGraph } from '../graph/validate.js'
 import { checkAllUsed, validateScheme, validateWeightSizes } from '../graph/validate-scheme.js'
-import { isObject, type JsonObject, show } from '../values.js'
+import { checkFields, isObject, type JsonObject, show } from '../values.js'
 import { codeFromJson, codeToJson } from './code-json.js'
 import { graphFromJson, graphToJson } from './graph-json.js'
 import { parseJson } from './json.js'
@@ -131,16 +131,16 @@ async function parse(file: SafetensorsFile): Promise<Container> {
   checkOutput(graph)
   checkAllRead(graph)
   checkAllUsed(validateScheme(graph, scheme), scheme)
-  checkNoneLeft(graph)
+  checkNoneLeft(graph, scheme)
   const labels = part('labels')
   checkLabels(graph, labels)
   return { kind: 'container', what: file.what, graph, scheme, preprocessing: part('preprocessing'), labels, report: part('report') }
 }
 
-/** @throws Error that names a constant which no node reads */
-function checkNoneLeft({ nodes, constants }: Graph): void {
+/** @throws Error that names a tensor of floats which no node reads, or which is there beside its codes */
+function checkNoneLeft({ nodes, constants }: Graph, { weights }: Scheme): void {
   const read = new Set(nodes.flatMap(constantsOf))
-  const left = [...constants.keys()].find((name) => !read.has(name))
+  const left = [...constants.keys()].find((name) => !read.has(name) || weights.has(name))
   if (left !== undefined) throw new Error(`nothing reads the tensor ${left}`)
 }
 
@@ -153,6 +153,7 @@ function checkLabels(graph: Graph, labels: unknown): asserts labels is string[] 
 /** What is no code of the scheme and no steps is a constant. */
 async function readTensors(file: SafetensorsFile, json: unknown): Promise<{ scheme: Scheme; constants: Map<string, Tensor> }> {
   if (!isObject(json) || !isObject(json.weights) || !isObject(json.edges)) throw new Error('the scheme lacks weights or edges')
+  checkFields(json, ['coverage', 'weights', 'edges'], 'the scheme')
   const { coverage = 'partial' } = json
   if (coverage !== 'partial' && coverage !== 'full') throw new Error(`unknown coverage ${show(coverage)} of the scheme`)
   const scheme: Scheme = { weights: new Map(), edges: new Map(), coverage }

@@ -1,6 +1,6 @@
 import type { Edge, Graph, Node } from '../graph/graph.js'
 import { type ConstantShape, inferEdges, isDimension } from '../graph/validate.js'
-import { isObject, type JsonObject, show } from '../values.js'
+import { checkFields, isObject, type JsonObject, show } from '../values.js'
 
 /**
  * A graph as JSON. Names that follow from the name of a node are left out (its output, `<name>.weight`, `<name>.bias`), and so are all
@@ -44,6 +44,7 @@ const FIELDS: Record<StoredOp, Record<string, FieldType>> = {
 
 /** The same as lists, which are made once. */
 const FIELD_LISTS = new Map(Object.entries(FIELDS).map(([op, fields]) => [op, Object.entries(fields)]))
+const NODE_FIELDS = new Map(Object.entries(FIELDS).map(([op, fields]) => [op, ['name', 'op', 'output', ...Object.keys(fields)]]))
 
 /** @throws Error that names a node which is part of a gradient */
 export function graphToJson({ architecture, nodes, edges, input, output }: Graph): JsonObject {
@@ -85,6 +86,7 @@ function nodeFromJson(json: unknown, index: number): Node {
   const { name, op } = json
   const fields = FIELD_LISTS.get(op as string)
   if (!fields) throw new Error(`${name}: unknown operation ${show(op)}`)
+  checkFields(json, NODE_FIELDS.get(op as string) as string[], `the node ${name}`)
   const output = json.output ?? name
   if (typeof output !== 'string') throw new Error(`${name}: output is not a string`)
   const node: JsonObject = { name, op, output }

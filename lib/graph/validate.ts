@@ -247,7 +247,10 @@ export function validateGraph(graph: Graph, scheme?: Scheme | null, classifier =
   checkOutput(graph, classifier)
 }
 
-/** What {@link validateGraph} checks, of a graph whose edges {@link inferEdges} made: all else holds then. */
+/**
+ * What is left of {@link validateGraph} for a graph whose edges {@link inferEdges} made of an image of some size, and whose constants have
+ * as many elements as their shapes say.
+ */
 export function checkOutput({ edges, output }: Pick<Graph, 'edges' | 'output'>, classifier = true): void {
   const edge = edges.get(output)
   if (!edge) throw new Error(`the edge of the logits, ${output}, is missing`)

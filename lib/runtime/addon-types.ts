@@ -271,9 +271,9 @@ export interface Addon {
   /** native/format/packed_weight.h. codes: row-major [outputs][inputs], signed. */
   packWeight(codes: Int8Array, outputs: number, inputs: number, bits: number): Uint8Array
   unpackWeight(packed: Uint8Array, outputs: number, inputs: number, bits: number): Int8Array
-  /** For each output the sum of its codes. Throws when the mapped file was changed, as the next does. */
+  /** For each output the sum of its codes. Throws when the mapped file was changed. */
   sumWeight(packed: NativeBlob, outputs: number, inputs: number, bits: number): Int32Array
-  /** Whether the padding is zero; reads little else. */
+  /** Whether the padding is zero; reads little else. Throws when the mapped file was changed, where there is any. */
   isPadded(packed: NativeBlob, outputs: number, inputs: number, bits: number): boolean
   /** The index of the first value that is not in [low, high], as NaN is not; -1: there is none. Bounds are rounded to float32. */
   firstOutside(values: Float32Array, low: number, high: number): number

@@ -9,7 +9,7 @@
 //   q      [rows][depth]                   zeros behind head_width
 //   K      [depth / 4][keys][4]            row of a product's right side: a quad of channels of all keys
 //   V      [key_depth / 4][channels][4]    a quad of keys of all channels
-//   scores [rows][keys] int32, then e as float in place;  P [rows][key_depth], zeros behind the last key
+//   scores [rows][keys] int32, then, where z is asked for, e as float in place;  P [rows][key_depth], zeros behind the last key
 //   sums   [rows][channels] int32
 //
 // Rows of q and P are stored in whole vectors: loads have to wait for what was stored with a mask. What reaches into the next
@@ -202,7 +202,7 @@ inline int32_t excess(const AttentionTask& a, int r) {
   return sum_of_four(sums);
 }
 
-// Scores or logits to P of queries t..t + rows, and what the sums of products with each are multiplied with.
+// Scores (or, in their place, logits) to P of queries t..t + rows, and what the sums of products with each are multiplied with.
 template <class Exponential>
 inline void softmax(const AttentionTask& a, const RowEncoders& encoders_p, int t, int rows,
                     const typename Exponential::Greatest* m, float* output_scales) {
@@ -220,7 +220,7 @@ inline void softmax(const AttentionTask& a, const RowEncoders& encoders_p, int t
     output_scales[r] = a.relative ? relative_scale(a.output_scale, _mm512_reduce_add_epi32(sums[r])) : a.output_scale;
 }
 
-// The same from scores.
+// The same from scores, by way of logits where an op has some.
 inline void softmax(const AttentionTask& a, const RowEncoders& encoders_p, int t, int rows, float* output_scales) {
   if (a.logits) {
     int32_t beyond[kMostRows];

@@ -12,7 +12,7 @@
 namespace fewbit {
 namespace {
 
-// One head of one window. A block of scores is [rows][keys] int32, then e as float in place.
+// One head of one window. A block of scores is [rows][keys] int32, then logits or e as float in place.
 struct AttentionHead {
   int tokens, head_width;
   int keys;  // tokens rounded up, a multiple of 16

@@ -192,10 +192,12 @@ void linear_codes_avx512(const LinearCodes& op, int task, void* scratch) {
   }
   const WeightRows weight = weight_rows(op, tile.output_begin, panels, scratch);
   NextWeights next(op, tile);
-  for (int row = tile.row_begin; row < tile.row_end; row += kFinishedRows) {
-    const int end = tile.row_end - row < kFinishedRows ? tile.row_end : row + kFinishedRows;
+  for (int row = tile.row_begin, end; row < tile.row_end; row = end) {
+    end = tile.row_end - row < kFinishedRows ? tile.row_end : row + kFinishedRows;
+    // Fewer rows than a block are not left alone, and blocks have nearly as many rows each: the sums of one row are too few for
+    // the latency.
+    if (const int rest = tile.row_end - end; rest > 0 && rest < kRows) end -= kRows;
     next.fetch_part();
-    // Blocks of nearly as many rows each: the sums of one row alone are too few for the latency.
     for (int t = row, blocks = ceil_div(end - row, kRows); blocks > 0; --blocks) {
       const int rows = ceil_div(end - t, blocks);
       multiply_of(rows, panels)(op.x + t * op.x_stride, op.x_stride, weight, ceil_div(op.inputs, 4),

@@ -50,6 +50,7 @@ void unpack_weight(const uint8_t* packed, int outputs, int inputs, int bits, int
 // sums[o] = sum over the inputs of row o, [outputs].
 void sum_weight(const uint8_t* packed, int outputs, int inputs, int bits, int32_t* sums);
 
+// Whether there is any: blocks reach beyond the outputs or the inputs.
 static constexpr bool has_padding(int outputs, int inputs) { return outputs % kBlockOutputs || inputs % kBlockInputs; }
 
 // Whether the padding is zero, on which kernels count. Reads the blocks that have some and no others.

@@ -257,6 +257,11 @@ describe('refuses', () => {
       'not a positive float32',
     ],
     ['a factor that is no number', editCode('norm', { factors: 'AACAPwAAgD8AAIA/AACAPwAAgD8AAIA/AACAPwAAwH8=' }), 'not a positive float32'],
+    [
+      'a field of a node that nobody knows',
+      edit('graph', (graph: { nodes: object[] }) => ({ ...graph, nodes: graph.nodes.map((node) => ({ ...node, dropout: 0.1 })) })),
+      'has a field "dropout" that this version does not know',
+    ],
     ['a field that nobody knows', editCode('norm', { zero: 3 }), 'the code of norm has a field "zero" that this version does not know'],
     ['a step of 0', editCode('norm', { step: 0 }), 'the step 0 is not a positive float32'],
     [
@@ -292,6 +297,11 @@ describe('refuses', () => {
       'a tensor that nothing reads',
       (old) => [...old, { name: 'spare', dtype: 'F32', shape: [1], data: new Float32Array(1) }],
       'nothing reads the tensor spare',
+    ],
+    [
+      'a weight beside its codes',
+      (old) => [...old, { name: 'head.weight', dtype: 'F32', shape: [11, 36], data: new Float32Array(11 * 36) }],
+      'nothing reads the tensor head.weight',
     ],
     [
       'steps in half width',

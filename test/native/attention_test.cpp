@@ -223,6 +223,9 @@ TEST_CASE("attention codes: extreme and equal bytes") {
       check({1, 2, tokens, width, 255, false, false, CodesCase::extreme, 1.0f}, 5);
       check({1, 2, tokens, width, 255, false, false, CodesCase::extreme, 1000.0f}, 6);  // exp below -87
       check({1, 2, tokens, width, 255, true, true, CodesCase::equal, 1.0f}, 7);
+      for (float temperature : {1.0f, 1000.0f})
+        check({1, 2, tokens, width, 255, false, false, CodesCase::extreme, temperature, {}, 0, true}, 8);
+      check({1, 2, tokens, width, 255, false, false, CodesCase::extreme, 1.0f, {}, 0.1f, true}, 9);
     }
 }
 

@@ -23,7 +23,7 @@ void linear_codes_avxvnni(const LinearCodes& op, int task, void* scratch);
 namespace {
 
 // The edges of tiles, blocks and vectors.
-const int kRowEdges[] = {1, 5, 6, 7, 15, 16, 17, 31, 32, 33, 95, 96, 97, 111, 112, 113, 197};
+const int kRowEdges[] = {1, 2, 3, 5, 6, 7, 15, 16, 17, 25, 31, 32, 33, 95, 96, 97, 111, 112, 113, 197};
 const int kInputEdges[] = {1, 3, 4, 31, 32, 33, 63, 64, 65, 96, 160, 192};
 const int kOutputEdges[] = {1, 15, 16, 17, 33, 37, 63, 64, 65, 130};
 

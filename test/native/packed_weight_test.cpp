@@ -32,7 +32,7 @@ int read_weight(const std::vector<uint8_t>& packed, int inputs, int bits, int ou
 TEST_CASE("packed weights: every code stands where the header says, and comes back") {
   std::mt19937 random(7);
   for (int bits = 2; bits <= 8; ++bits) {
-    for (const auto& size : {std::pair{1, 1}, {16, 32}, {17, 33}, {15, 31}, {37, 70}, {48, 64}, {3, 129}}) {
+    for (const auto& size : {std::pair{1, 1}, {16, 32}, {17, 33}, {16, 33}, {17, 32}, {15, 31}, {37, 70}, {48, 64}, {3, 129}}) {
       const int outputs = size.first, inputs = size.second;
       CAPTURE(bits);
       CAPTURE(outputs);
