@@ -5,6 +5,7 @@ import { dynamicLinear, floatLinear, type LinearForm, qdqLinear, type Range } fr
 import { observe } from '../quant/observe.js'
 import { findOperands } from '../quant/operands.js'
 import { VERSION } from '../runtime/devices.js'
+import { chooseThreads } from '../runtime/threads.js'
 import { checkOptionsOf, type Known, kindOf } from '../values.js'
 import { drawCalibration, readCalibration } from './calibration.js'
 import { load } from './load.js'
@@ -54,10 +55,11 @@ export async function exportOnnx(source: string | Model, options: OnnxOptions = 
   return encodeOnnx(graph, builder, VERSION)
 }
 
-/** @throws TypeError for options that are unknown or do not go together */
+/** @throws TypeError for options that are unknown or do not go together, RangeError for a wrong number of threads */
 function checkOptions(options: OnnxOptions): void {
   checkOptionsOf('exportOnnx', options, KNOWN)
-  const { format = 'float', calibrate } = options
+  const { format = 'float', calibrate, threads } = options
+  if (threads !== undefined) chooseThreads(threads)
   if (!ONNX_FORMATS.includes(format)) {
     throw new TypeError(`format must be ${ONNX_FORMATS.map((each) => `'${each}'`).join(' or ')}, not '${format}'`)
   }

@@ -8,7 +8,7 @@ import type { ImageInput } from '../images/image.js'
 import type { Preprocessing } from '../images/preprocess.js'
 import { chooseDevice, choosePath, type DeviceName } from '../runtime/devices.js'
 import { Session } from '../runtime/session.js'
-import { checkOptionsOf } from '../values.js'
+import { checkOptionsOf, kindOf } from '../values.js'
 import { type Advice, adviceLines, slowLayers } from './advice.js'
 import { type BenchmarkOptions, type BenchmarkResult, benchmark } from './benchmark.js'
 import { type Classification, type ClassifyOptions, classify } from './classify.js'
@@ -104,6 +104,7 @@ export class Model {
     const { channels, height, width } = this.input
     const expected = images * channels * height * width
     if (!Number.isInteger(images) || images < 1) throw new RangeError(`images must be a positive integer, not ${images}`)
+    if (!ArrayBuffer.isView(pixels)) throw new TypeError(`pixels must be a Float32Array, not ${kindOf(pixels)}`)
     if (pixels.length !== expected) {
       throw new RangeError(`${images} images of ${channels}x${height}x${width} are ${expected} values, but pixels has ${pixels.length}`)
     }

@@ -30,7 +30,7 @@ it('closes the file when it is aborted', async () => {
   const throwIfAborted = () => {
     if (++looks > 1) throw reason
   }
-  await expect(load(DIGITS, { signal: { throwIfAborted } as AbortSignal })).rejects.toBe(reason)
+  await expect(load(DIGITS, { signal: Object.assign(new AbortController().signal, { throwIfAborted }) })).rejects.toBe(reason)
   expect(handles.map(({ fd }) => fd)).toEqual([-1])
 })
 

@@ -135,6 +135,11 @@ it.each<[string, (options: never) => Promise<unknown>, string]>([
   await expect(run(null as never)).rejects.toThrow(new TypeError(`the options of ${call} must be an object, not null`))
 })
 
+it('refuses pixels that are none', async () => {
+  await expect(float.run(undefined as never, 1)).rejects.toThrow(new TypeError('pixels must be a Float32Array, not undefined'))
+  await expect(float.run([0] as never, 1)).rejects.toThrow(new TypeError('pixels must be a Float32Array, not an array'))
+})
+
 it('refuses signals and reports that are something else', async () => {
   await expect(load(DIGITS, { signal: 5 as never })).rejects.toThrow(new TypeError('load: signal must be an AbortSignal, not a number'))
   await expect(float.evaluate(test, { signal: new AbortController() as never })).rejects.toThrow('evaluate: signal must be an AbortSignal')

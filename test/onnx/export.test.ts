@@ -151,6 +151,7 @@ describe('exportOnnx', () => {
 
   test.each([
     ['an unknown option', { fromat: 'float' }, /no option fromat; its options are format/],
+    ['threads that are none', { threads: 0 }, /threads must be an integer from 1 to 256, not 0/],
     ['an unknown format', { format: 'int4' }, /'float' or 'int8-dynamic' or 'int8-qdq', not 'int4'/],
     [
       'a format that has to be calibrated',
