@@ -13,7 +13,7 @@ namespace fewbit {
 namespace {
 
 constexpr int kRows = 6;
-constexpr int kFinishedRows = 24;  // at once: their sums are 6 KiB, which stay in the first-level cache
+constexpr int kMostFinishedBlocks = 4;  // at once: their sums are 6 KiB, which stay in the first-level cache
 constexpr int kPanels = kTileOutputs / 16;
 
 inline __m512i broadcast_dword(const uint8_t* x) {
@@ -160,12 +160,12 @@ WeightRows weight_rows(const LinearCodes& op, int output, int panels, void* scra
 // of a whole tile. What is there already costs a hundredth of it.
 class NextWeights {
  public:
-  NextWeights(const LinearCodes& op, const Tile& tile) {
+  NextWeights(const LinearCodes& op, const Tile& tile, int parts) {
     const ptrdiff_t panel = panel_bytes(op.inputs, op.weight_bits);
     const int outputs = op.outputs - tile.output_end < kTileOutputs ? op.outputs - tile.output_end : kTileOutputs;
     line_ = op.weight + tile.output_end / kBlockOutputs * panel;
     end_ = line_ + ceil_div(outputs, kBlockOutputs) * panel;
-    part_ = (end_ - line_) / ceil_div(tile.row_end - tile.row_begin, kFinishedRows) + kRowBytes;
+    part_ = (end_ - line_) / parts + kRowBytes;
   }
 
   void fetch_part() {
@@ -178,33 +178,39 @@ class NextWeights {
   ptrdiff_t part_;
 };
 
+// Floats go out behind each block, so that the store buffer empties while the next one is multiplied: four blocks are 96 lines,
+// about what it holds, and where they miss the caches the core waits for it. Codes are a quarter of that, and GELU loads its
+// constants once for four blocks.
+inline int finished_blocks(const LinearCodes& op) { return op.y_float && !has_activation(op) ? 1 : kMostFinishedBlocks; }
+
 }  // namespace
 
 void linear_codes_avx512(const LinearCodes& op, int task, void* scratch) {
   const Tile tile = linear_tile(op, task);
   const int panels = ceil_div(tile.output_end - tile.output_begin, 16);
   const TileFinisher finish(op, tile);
-  alignas(64) int32_t acc[kFinishedRows * kTileOutputs];
-  if (const int rows = tile.row_end - tile.row_begin; rows <= kFewRows && panels == kPanels && op.weight_bits < 8) {
+  alignas(64) int32_t acc[kMostFinishedBlocks * kRows * kTileOutputs];
+  const int rows = tile.row_end - tile.row_begin;
+  if (rows <= kFewRows && panels == kPanels && op.weight_bits < 8) {
     const uint8_t* x = op.x + tile.row_begin * op.x_stride;
     (rows == 1 ? multiply_packed<1> : multiply_packed<2>)(op, x, tile.output_begin, acc);
     return finish(tile.row_begin, rows, acc);
   }
   const WeightRows weight = weight_rows(op, tile.output_begin, panels, scratch);
-  NextWeights next(op, tile);
-  for (int row = tile.row_begin, end; row < tile.row_end; row = end) {
-    end = tile.row_end - row < kFinishedRows ? tile.row_end : row + kFinishedRows;
-    // Fewer rows than a block are not left alone, and blocks have nearly as many rows each: the sums of one row are too few for
-    // the latency.
-    if (const int rest = tile.row_end - end; rest > 0 && rest < kRows) end -= kRows;
+  const int at_once = finished_blocks(op);
+  int blocks = ceil_div(rows, kRows);
+  NextWeights next(op, tile, ceil_div(blocks, at_once));
+  for (int row = tile.row_begin; blocks > 0;) {
     next.fetch_part();
-    for (int t = row, blocks = ceil_div(end - row, kRows); blocks > 0; --blocks) {
-      const int rows = ceil_div(end - t, blocks);
-      multiply_of(rows, panels)(op.x + t * op.x_stride, op.x_stride, weight, ceil_div(op.inputs, 4),
-                                acc + (t - row) * kTileOutputs);
-      t += rows;
+    const int first = row;
+    for (int i = 0; i < at_once && blocks > 0; ++i, --blocks) {
+      // Nearly as many rows each: the sums of one that is left alone are too few for the latency.
+      const int block_rows = ceil_div(tile.row_end - row, blocks);
+      multiply_of(block_rows, panels)(op.x + row * op.x_stride, op.x_stride, weight, ceil_div(op.inputs, 4),
+                                      acc + (row - first) * kTileOutputs);
+      row += block_rows;
     }
-    finish(row, end - row, acc);
+    finish(first, row - first, acc);
   }
 }
 
