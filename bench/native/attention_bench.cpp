@@ -76,11 +76,16 @@ void bench_attention(const Path& path, int tokens, int heads, int head_width, do
   codes.y = y.get(), codes.y_stride = width;
   const char* const kinds[] = {"codes, uniform",        "codes, by tables",
                                "codes, relative",       "codes, relative, by tables",
-                               "codes, logits rounded", "codes, logits rounded, by tables"};
-  for (int kind = 0; kind < 6; ++kind) {
+                               "codes, logits rounded", "codes, logits rounded, by tables",
+                               "codes, as in Swin",     "codes, as in Swin, by tables"};
+  Aligned<float> bias(size_t(heads) * tokens * tokens), by_key(size_t(heads) * tokens * bias_by_key_row(tokens));
+  for (int i = 0; i < heads * tokens * tokens; ++i) bias.get()[i] = normal(random);
+  exchange_bias(bias.get(), heads, tokens, by_key.get());
+  for (int kind = 0; kind < 8; ++kind) {
     codes.encode_p = {0.0f, 0, 255, 0, kind % 2 ? table.get() : nullptr};
     codes.encode = {1.0f, -128, 127, 128, kind % 2 ? table.get() : nullptr};
-    codes.relative = kind / 2 == 1;
+    codes.relative = kind / 2 % 2 == 1;
+    if (kind == 6) codes.windows.bias = bias.get(), codes.windows.bias_by_key = by_key.get();
     codes.logit_step = kind >= 4 ? 0.125f : 0.0f;
     codes.logit_inverse_step = kind >= 4 ? 8.0f : 0.0f;
     const double seconds = best_seconds([&] {

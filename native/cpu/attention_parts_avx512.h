@@ -72,7 +72,7 @@ inline int32_t sum_of_four(__m128i sums) {
 
 // 16 bytes each of the rows of tokens s..s + 3, those that exist, as the four lanes of a vector. kTable: by row_of.
 template <bool kTable>
-inline __m512i load_rows4(const AttentionTask& a, const uint8_t* x, ptrdiff_t stride, int s, __mmask16 mask) {
+inline __m512i load_rows4(const AttentionHead& a, const uint8_t* x, ptrdiff_t stride, int s, __mmask16 mask) {
   const auto row = [&](int i) {
     if (s + i >= a.tokens) return _mm_setzero_si128();
     return _mm_maskz_loadu_epi8(mask, x + (kTable ? a.row_of[s + i] : s + i) * stride);
@@ -83,18 +83,20 @@ inline __m512i load_rows4(const AttentionTask& a, const uint8_t* x, ptrdiff_t st
   return _mm512_inserti32x4(rows, row(3), 3);
 }
 
-// 16 keys x 16 channels at a time: a 16 x 4 transposition of quads.
+// 16 tokens x 16 channels at a time: a 16 x 4 transposition of quads.
 template <bool kTable>
-FEWBIT_NOINLINE void pack_k(const AttentionTask& a, ptrdiff_t stride) {
+FEWBIT_NOINLINE void pack_columns(const AttentionHead& a, const uint8_t* x, ptrdiff_t stride, int depth, int columns, uint8_t* packed,
+                                  bool flip) {
   // Quads 0 and 1 (2 and 3) of the eight keys in two vectors.
   const __m512i even = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
   const __m512i odd = _mm512_add_epi32(even, _mm512_set1_epi32(2));
-  const ptrdiff_t row = 4 * ptrdiff_t(a.keys);
-  for (int s = 0; s < a.keys; s += 16)
-    for (int c = 0; c < a.depth; c += 16) {
-      uint8_t* y = a.packed_k + c / 4 * row + 4 * s;
+  const ptrdiff_t row = 4 * ptrdiff_t(columns);
+  for (int s = 0; s < columns; s += 16)
+    for (int c = 0; c < depth; c += 16) {
+      uint8_t* y = packed + c / 4 * row + 4 * s;
       const __mmask16 mask = c < a.head_width ? first16(a.head_width - c) : __mmask16(0);
-      const auto rows4 = [&](int s) { return load_rows4<kTable>(a, a.k + c, stride, s, mask); };
+      const __m512i sign = flip ? _mm512_broadcast_i32x4(_mm_maskz_set1_epi8(mask, -128)) : _mm512_setzero_si512();
+      const auto rows4 = [&](int s) { return _mm512_xor_si512(sign, load_rows4<kTable>(a, x + c, stride, s, mask)); };
       const __m512i z0 = rows4(s), z1 = rows4(s + 4), z2 = rows4(s + 8), z3 = rows4(s + 12);
       const __m512i low01 = _mm512_permutex2var_epi32(z0, even, z1), high01 = _mm512_permutex2var_epi32(z2, even, z3);
       const __m512i low23 = _mm512_permutex2var_epi32(z0, odd, z1), high23 = _mm512_permutex2var_epi32(z2, odd, z3);
@@ -104,23 +106,29 @@ FEWBIT_NOINLINE void pack_k(const AttentionTask& a, ptrdiff_t stride) {
       _mm512_store_si512(y + 3 * row, _mm512_shuffle_i64x2(low23, high23, 0xEE));
     }
 }
+inline void pack_columns(const AttentionHead& a, const uint8_t* x, ptrdiff_t stride, int depth, int columns, uint8_t* packed, bool flip) {
+  (a.row_of ? pack_columns<true> : pack_columns<false>)(a, x, stride, depth, columns, packed, flip);
+}
 
 // Four keys x 16 channels at a time: byte 4 n + j of the result is byte n of lane j.
 template <bool kTable>
-FEWBIT_NOINLINE void pack_v(const AttentionTask& a, ptrdiff_t stride) {
+FEWBIT_NOINLINE void pack_values(const AttentionHead& a, ptrdiff_t stride, int key_depth, int channels, uint8_t* packed) {
   const __m512i n = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
   const __m512i order = _mm512_add_epi32(_mm512_mullo_epi32(n, _mm512_set1_epi32(0x01010101)), _mm512_set1_epi32(0x30201000));
-  for (int s = 0; s < a.key_depth; s += 4)
-    for (int c = 0; c < a.channels; c += 16) {
+  for (int s = 0; s < key_depth; s += 4)
+    for (int c = 0; c < channels; c += 16) {
       const __mmask16 mask = c < a.head_width ? first16(a.head_width - c) : __mmask16(0);
       const __m512i quads = _mm512_permutexvar_epi8(order, load_rows4<kTable>(a, a.v + c, stride, s, mask));
-      _mm512_store_si512(a.packed_v + (ptrdiff_t(s) * a.channels + 4 * c), _mm512_xor_si512(quads, _mm512_set1_epi8(-128)));
+      _mm512_store_si512(packed + (ptrdiff_t(s) * channels + 4 * c), _mm512_xor_si512(quads, _mm512_set1_epi8(-128)));
     }
+}
+inline void pack_values(const AttentionHead& a, ptrdiff_t stride, int key_depth, int channels, uint8_t* packed) {
+  (a.row_of ? pack_values<true> : pack_values<false>)(a, stride, key_depth, channels, packed);
 }
 
 inline void pack_keys(const AttentionTask& a, ptrdiff_t k_stride, ptrdiff_t v_stride) {
-  (a.row_of ? pack_k<true> : pack_k<false>)(a, k_stride);
-  (a.row_of ? pack_v<true> : pack_v<false>)(a, v_stride);
+  pack_columns(a, a.k, k_stride, a.depth, a.keys, a.packed_k, false);
+  pack_values(a, v_stride, a.key_depth, a.channels, a.packed_v);
 }
 
 // Queries t..t + rows as signed bytes. Rows behind the last query repeat it: their results are computed and dropped.
@@ -234,16 +242,20 @@ inline void softmax(const AttentionTask& a, const RowEncoders& encoders_p, int t
   softmax<OfScores>(a, encoders_p, t, rows, m, output_scales);
 }
 
+// 16 outputs of a query before they are rounded.
+inline __m512 output_of_sums(const int32_t* sums, __m512 scale) {
+  return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(sums)), scale);
+}
+
 // Sums to bytes of queries t..t + rows.
-FEWBIT_NOINLINE void store_output(const AttentionTask& a, const RowEncoders& encoders, ptrdiff_t stride, int t, int rows,
-                                  const float* output_scales) {
-  for (int r = 0; r < rows; ++r) {
+FEWBIT_NOINLINE void store_rows(const AttentionHead& a, const int32_t* sums, ptrdiff_t channels, const RowEncoders& encoders,
+                                ptrdiff_t stride, int t, int rows, const float* output_scales) {
+  for (int r = 0; r < rows; ++r, sums += channels) {
     const __m512 scale = _mm512_set1_ps(output_scales[r]);
-    const int32_t* o = a.sums + ptrdiff_t(r) * a.channels;
     const ptrdiff_t row = attention_row(a.row_of, t + r);
     const EncoderF32x16& encode = encoders.of(row);
     uint8_t* y = a.y + row * stride;
-    const auto value = [&](int c) { return _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_load_si512(o + c)), scale); };
+    const auto value = [&](int c) { return output_of_sums(sums + c, scale); };
     int c = 0;
     for (; c + 64 <= a.head_width; c += 64)
       _mm512_storeu_si512(y + c, encode(value(c), value(c + 16), value(c + 32), value(c + 48)));
@@ -252,6 +264,25 @@ FEWBIT_NOINLINE void store_output(const AttentionTask& a, const RowEncoders& enc
     else if (rest > 0)
       _mm_mask_storeu_epi8(y + c, first16(rest), encode(value(c)));
   }
+}
+
+// The same of heads of 32 channels whose rows have one code: two rows are a vector of bytes.
+FEWBIT_NOINLINE void store_pairs(const AttentionHead& a, const int32_t* sums, const EncoderF32x16& code, ptrdiff_t stride, int t,
+                                 int rows, const float* output_scales) {
+  const EncoderF32x16 encode = code;
+  const auto to = [&](int r) { return reinterpret_cast<__m256i*>(a.y + attention_row(a.row_of, t + r) * stride); };
+  for (int r = 0; r < rows; r += 2, sums += 64) {
+    const int next = r + 1 < rows ? r + 1 : r;
+    const __m512 scale = _mm512_set1_ps(output_scales[r]), next_scale = _mm512_set1_ps(output_scales[next]);
+    const __m512i bytes = encode(output_of_sums(sums, scale), output_of_sums(sums + 16, scale),
+                                 output_of_sums(sums + 32, next_scale), output_of_sums(sums + 48, next_scale));
+    if (next > r) _mm256_storeu_si256(to(next), _mm512_extracti64x4_epi64(bytes, 1));
+    _mm256_storeu_si256(to(r), _mm512_castsi512_si256(bytes));
+  }
+}
+
+inline void store_output(const AttentionTask& a, const RowEncoders& encoders, ptrdiff_t stride, int t, int rows, const float* output_scales) {
+  store_rows(a, a.sums, a.channels, encoders, stride, t, rows, output_scales);
 }
 
 }  // namespace

@@ -19,7 +19,8 @@ struct AttentionHead {
   const uint8_t *q, *k, *v;
   uint8_t* y;
   const int32_t* row_of;   // null, or the row of each token
-  const float* bias;       // null, or [tokens][tokens]
+  const float* bias;         // null, or [tokens][tokens]
+  const float* bias_by_key;  // null, or [tokens][keys]
   const uint8_t* regions;  // null when no two differ
   bool logits;             // softmax of float logits
   bool relative;
@@ -33,6 +34,7 @@ struct AttentionHead {
     const int b = place.image, h = place.head;
     row_of = place.rows;
     bias = place.bias;
+    bias_by_key = bias && op.windows.bias_by_key ? op.windows.bias_by_key + ptrdiff_t(h) * tokens * bias_by_key_row(tokens) : nullptr;
     regions = parting_regions(place.regions, tokens);
     logits = attention_has_logits(op);
     relative = op.relative;

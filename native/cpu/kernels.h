@@ -35,6 +35,7 @@ struct Kernels {
   void (*layernorm_gradient)(const LayerNormGradient& op, int task, void* scratch);
   void (*attention_gradient)(const AttentionGradient& op, int task, void* scratch);
   void (*product_sum)(const ProductSum& op, int task, void* scratch);
+  bool bias_by_key;  // attention_codes reads AttentionWindows::bias_by_key
 };
 
 struct Path {

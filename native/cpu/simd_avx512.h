@@ -154,6 +154,12 @@ inline __m512 gelu_slope(__m512 x) {
   return _mm512_mask_sub_ps(r, positive, _mm512_set1_ps(1.0f), r);
 }
 
+// Byte j of dword n is that of lane n of argument j, which is below 256.
+inline __m512i join_bytes(__m512i i0, __m512i i1, __m512i i2, __m512i i3) {
+  const __m512i i01 = _mm512_or_si512(i0, _mm512_slli_epi32(i1, 8));
+  return _mm512_ternarylogic_epi32(i01, _mm512_slli_epi32(i2, 16), _mm512_slli_epi32(i3, 24), 0xFE);
+}
+
 // encode() of ops/numeric.h. Make one outside the loops; it holds the table in registers or on the stack.
 struct EncoderF32x16 {
   explicit EncoderF32x16(const Encoder& code)
@@ -201,6 +207,23 @@ struct EncoderF32x16 {
         _mm512_permutexvar_epi32(order, _mm512_packus_epi16(_mm512_and_si512(i01, byte), _mm512_and_si512(i23, byte)));
     const __m512i high =
         _mm512_permutexvar_epi32(order, _mm512_packus_epi16(_mm512_srli_epi16(i01, 8), _mm512_srli_epi16(i23, 8)));
+    return look_up(low, _mm512_test_epi8_mask(high, high));
+  }
+
+  // 64 bytes as well: byte j of dword n is that of lane n of value j.
+  __m512i quads(__m512 y0, __m512 y1, __m512 y2, __m512 y3) const {
+    const __m512i i0 = index(_mm512_mul_ps(y0, inverse_step_)), i1 = index(_mm512_mul_ps(y1, inverse_step_)),
+                  i2 = index(_mm512_mul_ps(y2, inverse_step_)), i3 = index(_mm512_mul_ps(y3, inverse_step_));
+    if (!table_) return join_bytes(i0, i1, i2, i3);
+    return look_up(i0, i1, i2, i3);
+  }
+
+  // The same of indices into the table.
+  __m512i look_up(__m512i i0, __m512i i1, __m512i i2, __m512i i3) const {
+    const __m512i even = _mm512_set1_epi32(0x00FF00FF);
+    const __m512i i02 = _mm512_or_si512(i0, _mm512_slli_epi32(i2, 16)), i13 = _mm512_or_si512(i1, _mm512_slli_epi32(i3, 16));
+    const __m512i low = _mm512_ternarylogic_epi32(even, i02, _mm512_slli_epi32(i13, 8), 0xCA);
+    const __m512i high = _mm512_ternarylogic_epi32(even, _mm512_srli_epi32(i02, 8), i13, 0xCA);
     return look_up(low, _mm512_test_epi8_mask(high, high));
   }
 

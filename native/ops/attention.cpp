@@ -15,9 +15,18 @@ constexpr size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1)
 size_t attention_codes_scratch(int tokens, int head_width) {
   const size_t s = round_up(tokens, 64), c = round_up(head_width, 64);
   const size_t k_and_v = 2 * s * c;
-  const size_t rows = 32 * (c + 4 * s + s + 4 * c);  // q, scores, P, output sums
+  const size_t rows = 64 * (c + 4 * s + s + 4 * c);  // q, scores, P, output sums
   const size_t spill = 2 * 64;                       // behind q and P
   return 2 * k_and_v + rows + spill;
+}
+
+void exchange_bias(const float* bias, int heads, int tokens, float* by_key) {
+  const ptrdiff_t row = bias_by_key_row(tokens);
+  for (ptrdiff_t h = 0; h < heads; ++h, bias += ptrdiff_t(tokens) * tokens)
+    for (ptrdiff_t s = 0; s < tokens; ++s, by_key += row) {
+      for (ptrdiff_t t = 0; t < tokens; ++t) by_key[t] = bias[t * tokens + s];
+      for (ptrdiff_t t = tokens; t < row; ++t) by_key[t] = 0;
+    }
 }
 
 size_t attention_f32_scratch(int tokens, int head_width) {

@@ -17,6 +17,9 @@ struct AttentionWindows {
   const int32_t* rows = nullptr;
   // Null, or [heads][tokens][tokens], finite: bias[h][t][s] is added to the logit of query t and key s in every window.
   const float* bias = nullptr;
+  // Of AttentionCodes, wherever there is bias: the same with queries and keys exchanged, as exchange_bias writes it, for kernels
+  // that have queries in the lanes of a vector.
+  const float* bias_by_key = nullptr;
   // Null, or [count][tokens]: tokens of one window in different regions do not attend to each other (the weight is 0).
   const uint8_t* regions = nullptr;
 };
@@ -115,6 +118,10 @@ static inline bool attention_has_logits(const AttentionCodes& op) {
 static constexpr float relative_scale(float output_scale, int32_t sum) {
   return output_scale * (1.0f / float(sum > 1 ? sum : 1));
 }
+
+// bias to [heads][tokens][tokens rounded up to 16]: that of query t and key s of head h at (h * tokens + s) * row + t.
+static constexpr int bias_by_key_row(int tokens) { return (tokens + 15) / 16 * 16; }
+void exchange_bias(const float* bias, int heads, int tokens, float* by_key);
 
 // Scratch a thread needs, 64-byte aligned.
 size_t attention_codes_scratch(int tokens, int head_width);

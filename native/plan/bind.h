@@ -82,6 +82,9 @@ int tokens(const Op& op) {
   return op.q.rows / (op.windows ? op.windows->count : 1);
 }
 
+// Biases with queries and keys exchanged into a plan that is valid, for kernels that ask for them.
+void exchange_biases(Plan* plan);
+
 LinearCodes bind(const LinearCodesOp& plan, const Pass& pass, const Rows& rows);
 LinearF32 bind(const LinearF32Op& plan, const Pass& pass, const Rows& rows);
 LayerNorm bind(const LayerNormOp& plan, const Pass& pass, const Rows& rows);

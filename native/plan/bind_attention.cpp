@@ -9,6 +9,7 @@ AttentionWindows windows(const Pass& pass, const std::optional<PlanWindows>& pla
   windows.count = plan->count;
   windows.rows = plan->rows.empty() ? nullptr : plan->rows.data();
   windows.bias = plan->bias ? pointer(pass, *plan->bias) : nullptr;
+  windows.bias_by_key = plan->bias_by_key ? reinterpret_cast<const float*>(plan->bias_by_key->data()) : nullptr;
   windows.regions = plan->regions ? pointer<uint8_t>(pass, *plan->regions) : nullptr;
   return windows;
 }
@@ -45,6 +46,18 @@ Op bind_float_attention(const Kind& plan, const Pass& pass) {
 }
 
 }  // namespace
+
+void exchange_biases(Plan* plan) {
+  for (PlanOp& op : plan->ops) {
+    auto* const attention = std::get_if<AttentionCodesOp>(&op.op);
+    if (!attention || !attention->windows || !attention->windows->bias) continue;
+    PlanWindows& windows = *attention->windows;
+    const int heads = attention->heads, count = tokens(*attention);
+    windows.bias_by_key.emplace(size_t(heads) * count * bias_by_key_row(count) * sizeof(float));
+    const uint8_t* bias = plan->blobs[windows.bias->blob]->data() + windows.bias->offset;
+    exchange_bias(reinterpret_cast<const float*>(bias), heads, count, reinterpret_cast<float*>(windows.bias_by_key->data()));
+  }
+}
 
 AttentionCodes bind(const AttentionCodesOp& plan, const Pass& pass) {
   AttentionCodes op{};

@@ -163,8 +163,9 @@ std::vector<const MappedFile*> files_of(const Plan& plan) {
   return files;
 }
 
-Plan validated(Plan plan) {
+Plan prepared(Plan plan, const Kernels& kernels) {
   validate(plan);
+  if (kernels.bias_by_key) exchange_biases(&plan);
   return plan;
 }
 
@@ -204,7 +205,7 @@ struct Executor::Passes {
 };
 
 Executor::Executor(Plan plan, const Kernels& kernels, int threads)
-    : plan_(validated(std::move(plan))),
+    : plan_(prepared(std::move(plan), kernels)),
       kernels_(kernels),
       thread_scratch_(scratch_of(plan_)),
       files_(files_of(plan_)),

@@ -87,6 +87,8 @@ struct PlanWindows {
   int count;
   std::vector<int32_t> rows;  // empty, or [count][tokens]
   std::optional<Constant> bias, regions;
+  // Bias with queries and keys exchanged, where kernels ask for it (Kernels::bias_by_key).
+  std::optional<Blob> bias_by_key = {};
 };
 
 // Of the codes of logits; see AttentionCodes.

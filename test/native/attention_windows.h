@@ -31,6 +31,9 @@ class WindowTables {
       bias_.resize(heads * tokens * tokens);
       for (float& b : bias_) b = uniform(random);
       op.bias = bias_.data();
+      bias_by_key_.resize(heads * tokens * bias_by_key_row(tokens));
+      exchange_bias(bias_.data(), heads, tokens, bias_by_key_.data());
+      op.bias_by_key = bias_by_key_.data();
     }
     if (w.regions) {
       regions_.resize(w.count * tokens);
@@ -42,7 +45,7 @@ class WindowTables {
 
  private:
   std::vector<int32_t> rows_;
-  std::vector<float> bias_;
+  std::vector<float> bias_, bias_by_key_;
   std::vector<uint8_t> regions_;
 };
 
