@@ -3,7 +3,7 @@
 // 32 queries at a time; both products in blocks of 2 x 2 tiles (32 rows x 32 columns): tiles 0..3 are sums, 4 and 5 rows of
 // the left operand, 6 and 7 of the right. Depth is padded to whole tiles of 64 summands, columns to 32, so one configuration
 // with full tiles serves all sizes. The products of a head are a tenth of its time here: softmax is the rest.
-#include "cpu/attention_parts_avx512.h"
+#include "cpu/attention_rows_avx512.h"
 #include "cpu/implementations.h"
 #include "cpu/tile_amx.h"
 
@@ -16,6 +16,22 @@ namespace {
 constexpr int kRows = 32;
 constexpr int kColumns = 32;
 constexpr int kSummands = 64;
+
+struct AttentionTask : QueryRows {
+  int channels;  // a multiple of 32
+  uint8_t *packed_k, *packed_v;
+  int32_t* sums;
+
+  AttentionTask(const AttentionCodes& op, int task, void* scratch)
+      : QueryRows(AttentionHead(op, task, kColumns), kRows, round_up(op.head_width, kSummands), round_up(op.tokens, kSummands)),
+        channels(round_up(op.head_width, kColumns)) {
+    ScratchParts parts(scratch);
+    packed_k = parts.take<uint8_t>(ptrdiff_t(depth) * keys);
+    packed_v = parts.take<uint8_t>(ptrdiff_t(key_depth) * channels);
+    sums = parts.take<int32_t>(ptrdiff_t(rows) * channels);
+    take_rows(parts);
+  }
+};
 
 // y [32][columns] = x [32][depth] times b [depth / 4][columns][4]; x is signed and b unsigned, or the other way round.
 template <bool kSignedX>
@@ -53,22 +69,23 @@ void multiply(const uint8_t* x, int depth, const uint8_t* b, int columns, int32_
 }  // namespace
 
 void attention_codes_amx(const AttentionCodes& op, int task, void* scratch) {
-  const AttentionTask a(op, task, kRows, kColumns, kSummands, scratch);
+  const AttentionTask a(op, task, scratch);
   Encoder code_p = op.encode_p;
   code_p.inverse_step = a.p_inverse_step;
   const RowEncoders encoders_p(code_p), encoders(op.encode);
   TileConfig config;
   for (int tile = 0; tile < 8; ++tile) config.set(tile, 16, 64);
   tile_load_config(config);
-  pack_keys(a, op.k_stride, op.v_stride);
+  pack_columns(a, a.k, op.k_stride, a.depth, a.keys, a.packed_k, false);
+  pack_values(a, op.v_stride, a.key_depth, a.channels, a.packed_v);
   float output_scales[kRows];
   for (int t = 0; t < a.tokens; t += kRows) {
     const int rows = t + kRows < a.tokens ? kRows : a.tokens - t;
-    pack_q(a, op.q_stride, t);
+    pack_q(a, op.q_stride, t, kRows);
     multiply<true>(a.packed_q, a.depth, a.packed_k, a.keys, a.scores);
     softmax(a, encoders_p, t, rows, output_scales);
     multiply<false>(a.p, a.key_depth, a.packed_v, a.channels, a.sums);
-    store_output(a, encoders, op.y_stride, t, rows, output_scales);
+    store_rows(a, a.sums, a.channels, encoders, op.y_stride, t, rows, output_scales);
   }
   tile_release();
 }

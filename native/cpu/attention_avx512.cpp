@@ -3,10 +3,13 @@
 //   vpdpbusd zmm: 16 x 4 products, two a cycle (Zen 4: one). A block of 6 rows x 4 vectors keeps 24 sums in registers and reads 4
 //   vectors and 6 broadcasts for 24 products.
 //
-// Scores stand key by key, [keys][queries], since keys are the rows that are broadcast; P as quads of keys, [keys / 4][queries][4],
-// of which a quad is broadcast for the second product. So many queries go together as leave their scores in the first-level cache.
+// Scores stand key by key, [keys][queries], since keys are the rows that are broadcast; P as quads of keys, [keys /
+// 4][queries][4], of which a quad is broadcast for the second product. So many queries go together as leave their scores in the
+// first-level cache.
+#include <cstring>
+
 #include "cpu/attention_lanes_avx512.h"
-#include "cpu/attention_parts_avx512.h"
+#include "cpu/attention_rows_avx512.h"
 #include "cpu/implementations.h"
 
 namespace fewbit {
@@ -15,12 +18,14 @@ namespace {
 constexpr int kRows = 6;
 constexpr int kVectors = 4;
 // Of scores that stay in the first-level cache beside K.
-constexpr ptrdiff_t kScoreBytes = 28 << 10;
+constexpr int kScoreBytes = 28 << 10;
+// As many queries behind the last whole vector, if they are fewer than vectors, do not get a vector of their own.
+constexpr int kFewQueries = 5;
 
 using Multiply = void (*)(const uint8_t*, ptrdiff_t, ptrdiff_t, const uint8_t*, ptrdiff_t, int, int32_t*, ptrdiff_t);
 
-// y[r][0..16 V) = sum over steps of the quad at x + r x_row + step x_step times the quads b[step][..]: x unsigned, b signed. Every
-// loop over the sums is unrolled: gcc 12 keeps them in memory otherwise.
+// y[r][0..16 V) = sum over steps of the quad at x + r x_row + step x_step times the quads b[step][..]: x unsigned, b signed.
+// Every loop over the sums is unrolled: gcc 12 keeps them in memory otherwise.
 template <int R, int V>
 void multiply(const uint8_t* x, ptrdiff_t x_row, ptrdiff_t x_step, const uint8_t* b, ptrdiff_t b_step, int steps, int32_t* y,
               ptrdiff_t y_stride) {
@@ -83,33 +88,45 @@ void multiply(const uint8_t* x, ptrdiff_t x_row, ptrdiff_t x_step, int rows, con
 
 // One head of one window, and its buffers.
 struct LaneTask : AttentionHead {
-  int depth, channels, quads;  // bytes of a row of K, a multiple of 16; columns of V, too; of keys
-  int vectors;                 // of queries that go together
-  uint8_t *rows_k, *packed_q, *packed_v, *p;
-  int32_t* sums;
+  int lane_queries;   // those that stand in lanes; the others, behind them, are few
+  int vectors;        // of queries at once, at most
+  int depth, quads;   // bytes of a row of K, a multiple of 16; quads of keys
+  int channels;       // head_width rounded up to 16
+  uint8_t* rows_k;    // [tokens][depth]
+  uint8_t* packed_q;  // [depth / 4][keys][4]
+  uint8_t* packed_v;  // [quads][channels][4]
+  uint8_t* p;         // [quads][queries][4]
+  int32_t* sums;      // [queries][channels]
+  QueryRows few;
 
   LaneTask(const AttentionCodes& op, int task, void* scratch)
       : AttentionHead(op, task, kLanes),
+        lane_queries(tokens - few_queries(tokens)),
+        vectors(block_vectors(tokens)),
         depth(round_up(head_width, 16)),
+        quads(ceil_div(tokens, 4)),
         channels(round_up(head_width, 16)),
-        quads(ceil_div(tokens, 4)) {
-    const int all = keys / kLanes;
-    const int most = clamp_int(static_cast<int>(kScoreBytes / (4 * kLanes) / tokens), 1, kVectors);
-    vectors = ceil_div(all, ceil_div(all, most));
-    uint8_t* next = static_cast<uint8_t*>(scratch);
-    const auto take = [&next](ptrdiff_t bytes) {
-      uint8_t* const begin = next;
-      next += (bytes + 63) / 64 * 64;
-      return begin;
-    };
-    packed_q = take(ptrdiff_t(depth) * keys);
-    packed_v = take(ptrdiff_t(4) * quads * channels);
-    scores = reinterpret_cast<int32_t*>(take(ptrdiff_t(4) * kLanes * vectors * tokens));
-    p = take(ptrdiff_t(4) * kLanes * vectors * quads);
-    sums = reinterpret_cast<int32_t*>(take(ptrdiff_t(4) * kLanes * vectors * channels));
-    rows_k = take(ptrdiff_t(tokens) * depth + kSpill);
+        few(*this, kFewQueries, depth, round_up(tokens, 16)) {
+    const ptrdiff_t queries = kLanes * vectors;
+    ScratchParts parts(scratch);
+    packed_q = parts.take<uint8_t>(ptrdiff_t(depth) * keys);
+    packed_v = parts.take<uint8_t>(4 * ptrdiff_t(quads) * channels);
+    scores = parts.take<int32_t>(queries * tokens);
+    p = parts.take<uint8_t>(4 * queries * quads);
+    sums = parts.take<int32_t>(queries * channels);
+    rows_k = parts.take<uint8_t>(ptrdiff_t(tokens) * depth + kSpill);
+    few.take_rows(parts);
   }
-  static int clamp_int(int x, int low, int high) { return x < low ? low : x > high ? high : x; }
+
+  static int few_queries(int tokens) {
+    const int vectors = tokens / kLanes, rest = tokens % kLanes;
+    return rest <= kFewQueries && rest < vectors ? rest : 0;
+  }
+
+  static int block_vectors(int tokens) {
+    const int vectors = kScoreBytes / (4 * kLanes) / tokens;
+    return vectors < 1 ? 1 : vectors < kVectors ? vectors : kVectors;
+  }
 };
 
 FEWBIT_NOINLINE void copy_k(const LaneTask& a, ptrdiff_t stride) {
@@ -125,6 +142,7 @@ FEWBIT_NOINLINE void copy_k(const LaneTask& a, ptrdiff_t stride) {
   }
 }
 
+// What the scores of 16 queries from t on hold beyond S: 128 times the sums of their levels.
 inline __m512i excess(const LaneTask& a, int t) {
   __m512i sums = _mm512_setzero_si512();
   const uint8_t* q = a.packed_q + 4 * t;
@@ -133,29 +151,120 @@ inline __m512i excess(const LaneTask& a, int t) {
   return sums;
 }
 
+// Lane j: the sum of the lanes of vector j.
+inline __m512i lane_sums(__m512i (&v)[16]) {
+  for (int i = 0; i < 8; ++i)
+    v[i] = _mm512_add_epi32(_mm512_unpacklo_epi32(v[2 * i], v[2 * i + 1]), _mm512_unpackhi_epi32(v[2 * i], v[2 * i + 1]));
+  for (int i = 0; i < 4; ++i)
+    v[i] = _mm512_add_epi32(_mm512_unpacklo_epi64(v[2 * i], v[2 * i + 1]), _mm512_unpackhi_epi64(v[2 * i], v[2 * i + 1]));
+  const auto fold = [](__m512i a, __m512i b) {
+    return _mm512_add_epi32(_mm512_shuffle_i32x4(a, b, 0x88), _mm512_shuffle_i32x4(a, b, 0xDD));
+  };
+  return fold(fold(v[0], v[1]), fold(v[2], v[3]));
+}
+
+// Scores of queries by themselves, 16 keys at a time. Behind the last key stands that of the last.
+FEWBIT_NOINLINE void scores_of_few(const LaneTask& a, int rows) {
+  const ptrdiff_t depth = a.depth;
+  for (int r = 0; r < rows; ++r)
+    for (int s = 0; s < a.keys; s += kLanes) {
+      __m512i sums[kLanes] = {};
+      for (int c = 0; c < depth; c += 64) {
+        const __mmask64 mask = first64(a.depth - c);
+        const __m512i q = _mm512_maskz_loadu_epi8(mask, a.few.packed_q + r * depth + c);
+#pragma GCC unroll 16
+        for (int i = 0; i < kLanes; ++i) {
+          const uint8_t* k = a.rows_k + (s + i < a.tokens ? s + i : a.tokens - 1) * depth + c;
+          sums[i] = _mm512_dpbusd_epi32(sums[i], _mm512_maskz_loadu_epi8(mask, k), q);
+        }
+      }
+      _mm512_store_si512(a.few.scores + ptrdiff_t(r) * a.keys + s, lane_sums(sums));
+    }
+}
+
+// Sums to bytes of queries t..t + rows, of heads of 32 channels whose rows have one code: two rows are a vector of bytes.
+FEWBIT_NOINLINE void store_pairs(const AttentionHead& a, const int32_t* sums, const EncoderF32x16& code, ptrdiff_t stride, int t,
+                                 int rows, const float* output_scales) {
+  const EncoderF32x16 encode = code;
+  const auto to = [&](int r) { return reinterpret_cast<__m256i*>(a.y + attention_row(a.row_of, t + r) * stride); };
+  for (int r = 0; r < rows; r += 2, sums += 64) {
+    const int next = r + 1 < rows ? r + 1 : r;
+    const __m512 scale = _mm512_set1_ps(output_scales[r]), next_scale = _mm512_set1_ps(output_scales[next]);
+    const __m512i bytes = encode(output_of_sums(sums, scale), output_of_sums(sums + 16, scale),
+                                 output_of_sums(sums + 32, next_scale), output_of_sums(sums + 48, next_scale));
+    if (next > r) _mm256_storeu_si256(to(next), _mm512_extracti64x4_epi64(bytes, 1));
+    _mm256_storeu_si256(to(r), _mm512_castsi512_si256(bytes));
+  }
+}
+
+// An op with the codes of its rows, and a task of it that is packed.
+class LaneRun {
+ public:
+  LaneRun(const AttentionCodes& op, int task, void* scratch)
+      : op_(op), a_(op, task, scratch), code_p_(head_code(op, a_)), encoders_p_(code_p_), encoders_(op.encode) {
+    copy_k(a_, op.k_stride);
+    pack_columns(a_, a_.q, op.q_stride, a_.depth, a_.keys, a_.packed_q, true);
+    pack_values(a_, op.v_stride, 4 * a_.quads, a_.channels, a_.packed_v);
+  }
+
+  // `vectors` of queries from t on.
+  void in_lanes(int t, int vectors) {
+    const int lanes = kLanes * vectors;
+    multiply(a_.rows_k, a_.depth, 4, a_.tokens, a_.packed_q + 4 * t, 4 * ptrdiff_t(a_.keys), vectors, ceil_div(a_.head_width, 4),
+             a_.scores, lanes);
+    for (int n = 0; n < lanes; n += kLanes) {
+      const __m512i beyond = a_.logits ? excess(a_, t + n) : _mm512_setzero_si512();
+      const QueryLanes queries{a_, t + n, lanes, a_.scores + n, a_.p + 4 * n, beyond};
+      _mm512_store_ps(output_scales_ + n, softmax(queries, code_p_, encoders_p_));
+    }
+    finish(a_.p, 4, 4 * lanes, t, a_.tokens - t < lanes ? a_.tokens - t : lanes);
+  }
+
+  void few(int t) {
+    const int rows = a_.tokens - t;
+    pack_q(a_.few, op_.q_stride, t, rows);
+    scores_of_few(a_, rows);
+    softmax(a_.few, encoders_p_, t, rows, output_scales_);
+    finish(a_.few.p, a_.few.key_depth, 4, t, rows);
+  }
+
+  const LaneTask& task() const { return a_; }
+
+ private:
+  static Encoder head_code(const AttentionCodes& op, const LaneTask& a) {
+    Encoder code = op.encode_p;
+    code.inverse_step = a.p_inverse_step;
+    return code;
+  }
+
+  // The second product, whose quads of P stand at p + row p_row + step p_step.
+  void finish(const uint8_t* p, ptrdiff_t p_row, ptrdiff_t p_step, int t, int rows) {
+    multiply(p, p_row, p_step, rows, a_.packed_v, 4 * ptrdiff_t(a_.channels), a_.channels / 16, a_.quads, a_.sums, a_.channels);
+    if (a_.head_width == 32 && !encoders_.every)
+      store_pairs(a_, a_.sums, encoders_.usual, op_.y_stride, t, rows, output_scales_);
+    else
+      store_rows(a_, a_.sums, a_.channels, encoders_, op_.y_stride, t, rows, output_scales_);
+  }
+
+  const AttentionCodes& op_;
+  const LaneTask a_;
+  const Encoder code_p_;
+  const RowEncoders encoders_p_, encoders_;
+  alignas(64) float output_scales_[kVectors * kLanes];
+};
+
 }  // namespace
 
 void attention_codes_avx512(const AttentionCodes& op, int task, void* scratch) {
-  const LaneTask a(op, task, scratch);
-  Encoder code_p = op.encode_p;
-  code_p.inverse_step = a.p_inverse_step;
-  const RowEncoders encoders_p(code_p), encoders(op.encode);
-  copy_k(a, op.k_stride);
-  pack_columns(a, a.q, op.q_stride, a.depth, a.keys, a.packed_q, true);
-  pack_values(a, op.v_stride, 4 * a.quads, a.channels, a.packed_v);
-  float output_scales[kVectors * kLanes];
-  for (int t = 0, vectors; t < a.tokens; t += kLanes * vectors) {
-    const int left = ceil_div(a.tokens - t, kLanes);
-    vectors = ceil_div(left, ceil_div(left, a.vectors));
-    const int lanes = kLanes * vectors;
-    multiply(a.rows_k, a.depth, 4, a.tokens, a.packed_q + 4 * t, 4 * ptrdiff_t(a.keys), vectors, ceil_div(a.head_width, 4), a.scores, lanes);
-    for (int n = 0; n < vectors; ++n)
-      _mm512_storeu_ps(output_scales + kLanes * n, softmax(QueryLanes{a, t + kLanes * n, lanes, a.scores + kLanes * n, a.p + 64 * n, a.logits ? excess(a, t + kLanes * n) : __m512i()}, code_p, encoders_p));
-    const int rows = a.tokens - t < lanes ? a.tokens - t : lanes;
-    multiply(a.p, 4, 4 * lanes, rows, a.packed_v, 4 * ptrdiff_t(a.channels), a.channels / 16, a.quads, a.sums, a.channels);
-    if (a.head_width == 32 && !encoders.every) store_pairs(a, a.sums, encoders.usual, op.y_stride, t, rows, output_scales);
-    else store_rows(a, a.sums, a.channels, encoders, op.y_stride, t, rows, output_scales);
+  LaneRun run(op, task, scratch);
+  const LaneTask& a = run.task();
+  int t = 0;
+  for (int blocks = ceil_div(ceil_div(a.lane_queries, kLanes), a.vectors); blocks > 0; --blocks) {
+    const int vectors = ceil_div(ceil_div(a.lane_queries - t, kLanes), blocks);
+    run.in_lanes(t, vectors);
+    t += kLanes * vectors;
   }
+  if (t < a.tokens) run.few(t);
 }
 
 }  // namespace fewbit

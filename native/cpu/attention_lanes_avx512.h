@@ -6,10 +6,7 @@
 //   P      [keys / 4][queries][4]    zeros behind the last key
 #pragma once
 
-#include "cpu/simd_avx512.h"
-
-#include "cpu/attention_softmax_simd.h"
-#include "cpu/row_encoders_simd.h"
+#include "cpu/attention_parts_avx512.h"
 
 namespace fewbit {
 namespace {
@@ -60,9 +57,7 @@ class TableWeights {
   }
 
  private:
-  I32x16 index(F32x16 y) const {
-    return _mm512_cvt_roundps_epi32(mul(y, scale_), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-  }
+  I32x16 index(F32x16 y) const { return _mm512_cvt_roundps_epi32(mul(y, scale_), _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC); }
   const EncoderF32x16& encode_;
   F32x16 scale_;
 };

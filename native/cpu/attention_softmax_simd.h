@@ -18,11 +18,11 @@ struct AttentionHead {
   int keys;  // tokens rounded up, a multiple of 16
   const uint8_t *q, *k, *v;
   uint8_t* y;
-  const int32_t* row_of;   // null, or the row of each token
+  const int32_t* row_of;     // null, or the row of each token
   const float* bias;         // null, or [tokens][tokens]
   const float* bias_by_key;  // null, or [tokens][keys]
-  const uint8_t* regions;  // null when no two differ
-  bool logits;             // softmax of float logits
+  const uint8_t* regions;    // null when no two differ
+  bool logits;               // softmax of float logits
   bool relative;
   float logit_scale, logit_inverse_step, logit_step, output_scale;
   float p_inverse_step;
@@ -34,7 +34,8 @@ struct AttentionHead {
     const int b = place.image, h = place.head;
     row_of = place.rows;
     bias = place.bias;
-    bias_by_key = bias && op.windows.bias_by_key ? op.windows.bias_by_key + ptrdiff_t(h) * tokens * bias_by_key_row(tokens) : nullptr;
+    bias_by_key =
+        bias && op.windows.bias_by_key ? op.windows.bias_by_key + ptrdiff_t(h) * tokens * bias_by_key_row(tokens) : nullptr;
     regions = parting_regions(place.regions, tokens);
     logits = attention_has_logits(op);
     relative = op.relative;

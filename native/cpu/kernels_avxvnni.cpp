@@ -4,9 +4,9 @@
 namespace fewbit {
 
 const Kernels* kernels_avxvnni() {
-  static constexpr Kernels kernels = {linear_codes_avxvnni,    linear_f32_avx2, attention_codes_avx2,
-                                      attention_f32_avx2,      layernorm_avx2,  layernorm_codes_avx2,
-                                      patchify_avx2,           pointwise_avx2,  layernorm_gradient_portable,
+  static constexpr Kernels kernels = {linear_codes_avxvnni,    linear_f32_avx2,  attention_codes_avx2,
+                                      attention_f32_avx2,      layernorm_avx2,   layernorm_codes_avx2,
+                                      patchify_avx2,           pointwise_avx2,   layernorm_gradient_portable,
                                       attention_gradient_avx2, product_sum_avx2, false};
   return &kernels;
 }
