@@ -23,13 +23,13 @@ struct AttentionTask : QueryRows {
   int32_t* sums;
 
   AttentionTask(const AttentionCodes& op, int task, void* scratch)
-      : QueryRows(AttentionHead(op, task, kColumns), kRows, round_up(op.head_width, kSummands), round_up(op.tokens, kSummands)),
-        channels(round_up(op.head_width, kColumns)) {
-    ScratchParts parts(scratch);
+      : QueryRows(AttentionHead(op, task, kColumns), kRows, round_up(op.head_width, kSummands), round_up(op.tokens, kSummands),
+                  scratch),
+        channels(round_up(head_width, kColumns)) {
+    ScratchParts parts(rest);
     packed_k = parts.take<uint8_t>(ptrdiff_t(depth) * keys);
     packed_v = parts.take<uint8_t>(ptrdiff_t(key_depth) * channels);
     sums = parts.take<int32_t>(ptrdiff_t(rows) * channels);
-    take_rows(parts);
   }
 };
 
@@ -81,7 +81,7 @@ void attention_codes_amx(const AttentionCodes& op, int task, void* scratch) {
   float output_scales[kRows];
   for (int t = 0; t < a.tokens; t += kRows) {
     const int rows = t + kRows < a.tokens ? kRows : a.tokens - t;
-    pack_q(a, op.q_stride, t, kRows);
+    pack_q(a, op.q_stride, t);
     multiply<true>(a.packed_q, a.depth, a.packed_k, a.keys, a.scores);
     softmax(a, encoders_p, t, rows, output_scales);
     multiply<false>(a.p, a.key_depth, a.packed_v, a.channels, a.sums);

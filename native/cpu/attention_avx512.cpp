@@ -17,8 +17,7 @@ namespace {
 
 constexpr int kRows = 6;
 constexpr int kVectors = 4;
-// Of scores that stay in the first-level cache beside K.
-constexpr int kScoreBytes = 28 << 10;
+static_assert(kVectors * 16 == kMostLaneQueries, "scratch");
 // As many queries behind the last whole vector, if they are fewer than vectors, do not get a vector of their own.
 constexpr int kFewQueries = 5;
 
@@ -97,7 +96,7 @@ struct LaneTask : AttentionHead {
   uint8_t* packed_v;  // [quads][channels][4]
   uint8_t* p;         // [quads][queries][4]
   int32_t* sums;      // [queries][channels]
-  QueryRows few;
+  uint8_t* rest;      // scratch for the few
 
   LaneTask(const AttentionCodes& op, int task, void* scratch)
       : AttentionHead(op, task, kLanes),
@@ -105,17 +104,16 @@ struct LaneTask : AttentionHead {
         vectors(block_vectors(tokens)),
         depth(round_up(head_width, 16)),
         quads(ceil_div(tokens, 4)),
-        channels(round_up(head_width, 16)),
-        few(*this, kFewQueries, depth, round_up(tokens, 16)) {
+        channels(round_up(head_width, 16)) {
     const ptrdiff_t queries = kLanes * vectors;
     ScratchParts parts(scratch);
+    rows_k = parts.take<uint8_t>(ptrdiff_t(tokens) * depth + kSpill);
     packed_q = parts.take<uint8_t>(ptrdiff_t(depth) * keys);
     packed_v = parts.take<uint8_t>(4 * ptrdiff_t(quads) * channels);
     scores = parts.take<int32_t>(queries * tokens);
     p = parts.take<uint8_t>(4 * queries * quads);
     sums = parts.take<int32_t>(queries * channels);
-    rows_k = parts.take<uint8_t>(ptrdiff_t(tokens) * depth + kSpill);
-    few.take_rows(parts);
+    rest = parts.take<uint8_t>(0);
   }
 
   static int few_queries(int tokens) {
@@ -124,7 +122,7 @@ struct LaneTask : AttentionHead {
   }
 
   static int block_vectors(int tokens) {
-    const int vectors = kScoreBytes / (4 * kLanes) / tokens;
+    const int vectors = kLaneScoreBytes / (4 * kLanes) / tokens;
     return vectors < 1 ? 1 : vectors < kVectors ? vectors : kVectors;
   }
 };
@@ -164,21 +162,21 @@ inline __m512i lane_sums(__m512i (&v)[16]) {
 }
 
 // Scores of queries by themselves, 16 keys at a time. Behind the last key stands that of the last.
-FEWBIT_NOINLINE void scores_of_few(const LaneTask& a, int rows) {
+FEWBIT_NOINLINE void scores_of_few(const LaneTask& a, const QueryRows& few) {
   const ptrdiff_t depth = a.depth;
-  for (int r = 0; r < rows; ++r)
+  for (int r = 0; r < few.rows; ++r)
     for (int s = 0; s < a.keys; s += kLanes) {
       __m512i sums[kLanes] = {};
       for (int c = 0; c < depth; c += 64) {
         const __mmask64 mask = first64(a.depth - c);
-        const __m512i q = _mm512_maskz_loadu_epi8(mask, a.few.packed_q + r * depth + c);
+        const __m512i q = _mm512_maskz_loadu_epi8(mask, few.packed_q + r * depth + c);
 #pragma GCC unroll 16
         for (int i = 0; i < kLanes; ++i) {
           const uint8_t* k = a.rows_k + (s + i < a.tokens ? s + i : a.tokens - 1) * depth + c;
           sums[i] = _mm512_dpbusd_epi32(sums[i], _mm512_maskz_loadu_epi8(mask, k), q);
         }
       }
-      _mm512_store_si512(a.few.scores + ptrdiff_t(r) * a.keys + s, lane_sums(sums));
+      _mm512_store_si512(few.scores + ptrdiff_t(r) * a.keys + s, lane_sums(sums));
     }
 }
 
@@ -220,12 +218,13 @@ class LaneRun {
     finish(a_.p, 4, 4 * lanes, t, a_.tokens - t < lanes ? a_.tokens - t : lanes);
   }
 
-  void few(int t) {
-    const int rows = a_.tokens - t;
-    pack_q(a_.few, op_.q_stride, t, rows);
-    scores_of_few(a_, rows);
-    softmax(a_.few, encoders_p_, t, rows, output_scales_);
-    finish(a_.few.p, a_.few.key_depth, 4, t, rows);
+  // The queries from t on, which are few.
+  FEWBIT_NOINLINE void in_rows(int t) {
+    const QueryRows few(a_, a_.tokens - t, a_.depth, round_up(a_.tokens, 16), a_.rest);
+    pack_q(few, op_.q_stride, t);
+    scores_of_few(a_, few);
+    softmax(few, encoders_p_, t, few.rows, output_scales_);
+    finish(few.p, few.key_depth, 4, t, few.rows);
   }
 
   const LaneTask& task() const { return a_; }
@@ -264,7 +263,7 @@ void attention_codes_avx512(const AttentionCodes& op, int task, void* scratch) {
     run.in_lanes(t, vectors);
     t += kLanes * vectors;
   }
-  if (t < a.tokens) run.few(t);
+  if (t < a.tokens) run.in_rows(t);
 }
 
 }  // namespace fewbit

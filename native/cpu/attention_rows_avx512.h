@@ -17,15 +17,16 @@ struct QueryRows : AttentionHead {
   int rows;              // queries at once
   int depth, key_depth;  // padded sizes, multiples of 16
   uint8_t *packed_q, *p;
+  uint8_t* rest;  // of scratch
 
-  QueryRows(const AttentionHead& head, int rows, int depth, int key_depth)
-      : AttentionHead(head), rows(rows), depth(depth), key_depth(key_depth) {}
-
-  // scores, q and P.
-  void take_rows(ScratchParts& parts) {
+  // scratch: for scores, q and P.
+  QueryRows(const AttentionHead& head, int rows, int depth, int key_depth, void* scratch)
+      : AttentionHead(head), rows(rows), depth(depth), key_depth(key_depth) {
+    ScratchParts parts(scratch);
     scores = parts.take<int32_t>(ptrdiff_t(rows) * keys);
     packed_q = parts.take<uint8_t>(ptrdiff_t(rows) * depth + kSpill);
     p = parts.take<uint8_t>(ptrdiff_t(rows) * key_depth + kSpill);
+    rest = parts.take<uint8_t>(0);
   }
 };
 
@@ -34,9 +35,9 @@ inline int32_t sum_of_four(__m128i sums) {
   return _mm_cvtsi128_si32(_mm_add_epi32(sums, _mm_shuffle_epi32(sums, 0xB1)));
 }
 
-// `rows` queries from t on as signed bytes. Rows behind the last query repeat it: their results are computed and dropped.
-inline void pack_q(const QueryRows& a, ptrdiff_t stride, int t, int rows) {
-  for (int r = 0; r < rows; ++r) {
+// Queries from t on as signed bytes. Rows behind the last query repeat it: their results are computed and dropped.
+inline void pack_q(const QueryRows& a, ptrdiff_t stride, int t) {
+  for (int r = 0; r < a.rows; ++r) {
     const uint8_t* x = a.q + attention_row(a.row_of, t + r < a.tokens ? t + r : a.tokens - 1) * stride;
     uint8_t* y = a.packed_q + ptrdiff_t(r) * a.depth;
     for (int c = 0; c < a.depth; c += 64) {

@@ -1,6 +1,8 @@
 // Scratch sizes: the largest that any path asks for.
 #include "ops/attention.h"
 
+#include <algorithm>
+
 #include "ops/attention_gradient.h"
 
 namespace fewbit {
@@ -10,14 +12,15 @@ constexpr size_t round_up(size_t n, size_t multiple) { return (n + multiple - 1)
 
 }  // namespace
 
-// The AMX path is the largest: its tiles pad channels and tokens to 64 and queries to 32 (attention_avx512.h). Portable code
-// holds K and V as int16 and a few rows.
+// AMX pads channels and tokens to 64 and queries to 32. VNNI has copies of q, k and v, scores and P of so many queries as stay in
+// a cache, or of 16, and up to five queries by themselves. Portable code holds K and V as int16 and a few rows.
 size_t attention_codes_scratch(int tokens, int head_width) {
   const size_t s = round_up(tokens, 64), c = round_up(head_width, 64);
-  const size_t k_and_v = 2 * s * c;
-  const size_t rows = 64 * (c + 4 * s + s + 4 * c);  // q, scores, P, output sums
-  const size_t spill = 2 * 64;                       // behind q and P
-  return 2 * k_and_v + rows + spill;
+  const size_t tiles = 32 * (c + 4 * s + s + 4 * c);  // q, scores, P, output sums
+  const size_t lane_scores = std::max<size_t>(16 * 4 * s, kLaneScoreBytes);
+  const size_t lanes = lane_scores + lane_scores / 4 + kMostLaneQueries * 4 * c + 5 * (c + 4 * s + s);
+  const size_t parts = 16 * 64;  // each from a multiple of 64 bytes on, and what rows of bytes reach beyond the last
+  return 4 * s * c + std::max(tiles, lanes) + parts;
 }
 
 void exchange_bias(const float* bias, int heads, int tokens, float* by_key) {

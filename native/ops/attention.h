@@ -123,6 +123,10 @@ static constexpr float relative_scale(float output_scale, int32_t sum) {
 static constexpr int bias_by_key_row(int tokens) { return (tokens + 15) / 16 * 16; }
 void exchange_bias(const float* bias, int heads, int tokens, float* by_key);
 
+// Where queries stand in lanes: bytes of scores that stay in the first-level cache beside K, and the most queries at once.
+constexpr int kLaneScoreBytes = 28 << 10;
+constexpr int kMostLaneQueries = 64;
+
 // Scratch a thread needs, 64-byte aligned.
 size_t attention_codes_scratch(int tokens, int head_width);
 size_t attention_f32_scratch(int tokens, int head_width);

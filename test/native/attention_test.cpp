@@ -24,7 +24,8 @@ void attention_codes_amx(const AttentionCodes& op, int task, void* scratch);
 namespace {
 
 // The edges of vectors, quads, row blocks and tiles, and the token counts of real models.
-const int kTokens[] = {1, 2, 3, 4, 5, 6, 7, 12, 15, 16, 17, 31, 32, 33, 47, 50, 63, 64, 65, 66, 127, 128, 129};
+const int kTokens[] = {1,  2,  3,  4,  5,  6,  7,  12,  15,  16,  17,  31,  32,  33, 47,
+                       49, 50, 51, 63, 64, 65, 66, 117, 118, 127, 128, 129, 150, 230};
 const int kWidths[] = {1, 3, 4, 5, 15, 16, 17, 20, 32, 33, 48, 63, 64, 65, 80, 128, 130};
 
 struct Implementation {
