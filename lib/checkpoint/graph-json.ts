@@ -42,9 +42,13 @@ const FIELDS: Record<StoredOp, Record<string, FieldType>> = {
   mean: { input: 'edge' },
 }
 
-/** The same as lists, which are made once. */
-const FIELD_LISTS = new Map(Object.entries(FIELDS).map(([op, fields]) => [op, Object.entries(fields)]))
-const NODE_FIELDS = new Map(Object.entries(FIELDS).map(([op, fields]) => [op, ['name', 'op', 'output', ...Object.keys(fields)]]))
+/** The same as lists, which are made once; `names` are all fields that a node of an operation has. */
+const FIELD_LISTS = new Map(
+  Object.entries(FIELDS).map(([op, fields]) => [
+    op,
+    { types: Object.entries(fields), names: ['name', 'op', 'output', ...Object.keys(fields)] },
+  ]),
+)
 
 /** @throws Error that names a node which is part of a gradient */
 export function graphToJson({ architecture, nodes, edges, input, output }: Graph): JsonObject {
@@ -71,9 +75,11 @@ function nodeToJson(node: Node): JsonObject {
  */
 export function graphFromJson(json: unknown, shapeOf: ConstantShape): Omit<Graph, 'constants'> {
   if (!isObject(json)) throw new Error('the graph is not an object')
+  checkFields(json, ['architecture', 'input', 'output', 'nodes'], 'the graph')
   const { architecture, input, output, nodes } = json
   if (typeof architecture !== 'string' || typeof output !== 'string') throw new Error('the graph lacks its architecture or output')
   if (!isObject(input) || typeof input.name !== 'string') throw new Error('the graph lacks its input')
+  checkFields(input, ['name', 'rows', 'width'], 'the input of the graph')
   if (!isDimension(input.rows as number) || !isDimension(input.width as number)) throw new Error('the image of the graph has no size')
   if (!Array.isArray(nodes)) throw new Error('the graph has no nodes')
   const parsed = nodes.map(nodeFromJson)
@@ -86,11 +92,11 @@ function nodeFromJson(json: unknown, index: number): Node {
   const { name, op } = json
   const fields = FIELD_LISTS.get(op as string)
   if (!fields) throw new Error(`${name}: unknown operation ${show(op)}`)
-  checkFields(json, NODE_FIELDS.get(op as string) as string[], `the node ${name}`)
+  checkFields(json, fields.names, `the node ${name}`)
   const output = json.output ?? name
   if (typeof output !== 'string') throw new Error(`${name}: output is not a string`)
   const node: JsonObject = { name, op, output }
-  for (const [key, type] of fields) {
+  for (const [key, type] of fields.types) {
     const value = json[key] === undefined ? implied(name, key) : json[key]
     if (!hasType(value, type)) throw new Error(`${name}: ${key} is ${show(value)}, expected ${type}`)
     if (value !== undefined) node[key] = value
@@ -105,6 +111,9 @@ function implied(name: string, key: string): string | undefined {
   return key === 'beta' ? `${name}.bias` : undefined
 }
 
+const WINDOWS = ['map', 'window', 'shift']
+const hasNoOther = (value: JsonObject, fields: string[]): boolean => Object.keys(value).every((key) => fields.includes(key))
+
 const isPair = (value: unknown): boolean => Array.isArray(value) && value.length === 2 && value.every(Number.isSafeInteger)
 
 function hasType(value: unknown, type: FieldType): boolean {
@@ -118,7 +127,7 @@ function hasType(value: unknown, type: FieldType): boolean {
     case 'name or nothing':
       return value === undefined || typeof value === 'string'
     case 'windows or nothing':
-      return value === undefined || (isObject(value) && ['map', 'window', 'shift'].every((key) => isPair(value[key])))
+      return value === undefined || (isObject(value) && WINDOWS.every((key) => isPair(value[key])) && hasNoOther(value, WINDOWS))
     case 'optional constant':
       return value === null || typeof value === 'string'
     default:

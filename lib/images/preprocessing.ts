@@ -1,5 +1,5 @@
 /** The recipe that makes a model's input of an image: plain data, stored in a .fewbit file as it is. */
-import { show } from '../values.js'
+import { checkFields, isObject, type JsonObject, show } from '../values.js'
 import { RESAMPLE_BY_NUMBER, type Resample } from './filters.js'
 
 export interface Preprocessing {
@@ -29,6 +29,18 @@ function isSide(value: unknown): value is number {
   return Number.isInteger(value) && (value as number) >= 1 && (value as number) <= MAX_INPUT
 }
 
+/** Of a recipe; all that it means is known, or images would be made otherwise than the model wants. */
+const FIELDS = ['resize', 'resample', 'crop', 'rescale', 'mean', 'std', 'channels', 'height', 'width']
+const PARTS = { resize: ['mode', 'height', 'width', 'edge'], crop: ['height', 'width', 'rounding'] }
+
+function checkAllKnown(recipe: JsonObject, source: string): void {
+  checkFields(recipe, FIELDS, source)
+  for (const [field, known] of Object.entries(PARTS)) {
+    const part = recipe[field]
+    if (isObject(part)) checkFields(part, known, `${source}: ${field}`)
+  }
+}
+
 /**
  * Refuses a recipe that cannot work, as a damaged file may hold one.
  *
@@ -40,8 +52,9 @@ export function checkPreprocessing(value: unknown, source = 'preprocessing'): Pr
   const fail = (field: string, wanted: string, found: unknown): never => {
     throw new Error(`${source}: ${field} must be ${wanted}, not ${show(found)}`)
   }
-  if (typeof value !== 'object' || value === null) return fail('preprocessing', 'an object', value)
-  const p = value as Preprocessing
+  if (!isObject(value)) return fail('preprocessing', 'an object', value)
+  checkAllKnown(value, source)
+  const p = value as unknown as Preprocessing
   const sides = `an integer from 1 to ${MAX_INPUT}`
   if (p.channels !== 1 && p.channels !== 3) fail('channels', '1 or 3', p.channels)
   if (!isSide(p.height)) fail('height', sides, p.height)

@@ -1,11 +1,11 @@
 import { checkSeed, randomValues } from '../random.js'
 import { checkOptionsOf, type Known } from '../values.js'
-import { RUN_OPTIONS } from './known-options.js'
+import { checkTimedRuns, RUN_OPTIONS } from './known-options.js'
 import type { Model, RunOptions } from './model.js'
 import { median } from './statistics.js'
 
 export interface BenchmarkOptions extends RunOptions {
-  /** Images a run, from 1 on; default 1. */
+  /** Images a run, 1 to 4096; default 1. */
   batch?: number
   /** Timed runs after the warm-up, from 1 on; default 20, and of a small model as many as half a second holds, at most 1000. */
   runs?: number
@@ -34,9 +34,7 @@ const LEAST_MS = 500
 export async function benchmark(model: Model, options: BenchmarkOptions): Promise<BenchmarkResult> {
   checkOptionsOf('benchmark', options, KNOWN)
   const { batch = 1, runs: asked, seed = 0, threads, signal, onProgress } = options
-  for (const [name, value] of Object.entries({ batch, runs: asked ?? LEAST_RUNS })) {
-    if (!Number.isInteger(value) || value < 1) throw new RangeError(`${name} must be a positive integer, not ${value}`)
-  }
+  checkTimedRuns(batch, asked ?? LEAST_RUNS)
   checkSeed(seed)
   const { channels, height, width } = model.input
   const pixels = randomValues(batch * channels * height * width, seed)

@@ -7,7 +7,7 @@ import { measurePeaks, type Peaks, readSpeed } from '../runtime/peaks.js'
 import { Session } from '../runtime/session.js'
 import { checkOptionsOf, type Known } from '../values.js'
 import { type Advice, adviceFor } from './advice.js'
-import { RUN_OPTIONS } from './known-options.js'
+import { checkTimedRuns, RUN_OPTIONS } from './known-options.js'
 import type { Model } from './model.js'
 import { median } from './statistics.js'
 
@@ -16,7 +16,7 @@ import { median } from './statistics.js'
  */
 
 export interface ProfileOptions {
-  /** Images a run, from 1 on; default 1. */
+  /** Images a run, 1 to 4096; default 1. */
   batch?: number
   /** Timed runs after the warm-up, from 1 on; default 20. */
   runs?: number
@@ -64,9 +64,7 @@ const WARM_UP = 3
 export async function profile(model: Model, options: ProfileOptions = {}): Promise<Profile> {
   checkOptionsOf('profile', options, KNOWN)
   const { batch = 1, runs = 20, seed = 0, signal } = options
-  for (const [name, value] of Object.entries({ batch, runs })) {
-    if (!Number.isInteger(value) || value < 1) throw new RangeError(`${name} must be a positive integer, not ${value}`)
-  }
+  checkTimedRuns(batch, runs)
   checkSeed(seed)
   const { graph, scheme } = model.parts
   await prepareWeights(graph, scheme, signal)

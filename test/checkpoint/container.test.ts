@@ -262,6 +262,16 @@ describe('refuses', () => {
       edit('graph', (graph: { nodes: object[] }) => ({ ...graph, nodes: graph.nodes.map((node) => ({ ...node, dropout: 0.1 })) })),
       'has a field "dropout" that this version does not know',
     ],
+    [
+      'a field of the graph that nobody knows',
+      edit('graph', (graph: object) => ({ ...graph, outputs: ['logits'] })),
+      'the graph has a field "outputs" that this version does not know',
+    ],
+    [
+      'a field of the image that nobody knows',
+      edit('graph', (graph: { input: object }) => ({ ...graph, input: { ...graph.input, layout: 'NHWC' } })),
+      'the input of the graph has a field "layout" that this version does not know',
+    ],
     ['a field that nobody knows', editCode('norm', { zero: 3 }), 'the code of norm has a field "zero" that this version does not know'],
     ['a step of 0', editCode('norm', { step: 0 }), 'the step 0 is not a positive float32'],
     [

@@ -159,7 +159,8 @@ it.each([
   [{ runs: 0 }, 'runs must be a positive integer, not 0'],
   [{ runs: -1 }, 'runs must be a positive integer, not -1'],
   [{ runs: 1.5 }, 'runs must be a positive integer, not 1.5'],
-  [{ batch: 0 }, 'batch must be a positive integer, not 0'],
+  [{ batch: 1e9 }, 'batch must be an integer from 1 to 4096, not 1000000000'],
+  [{ batch: 0 }, 'batch must be an integer from 1 to 4096, not 0'],
   [{ seed: Number.NaN }, 'seed must be an integer from 0 to 2^32 - 1, not NaN'],
 ])('refuses a benchmark with %j', async (options, message) => {
   await expect(float.benchmark(options)).rejects.toThrow(message)

@@ -26,7 +26,7 @@ test('a profile has every op of the plan, and its roofs follow from work and pea
     if (op.bound === 'operations') expect(op.roofline).toBeCloseTo(computing / op.milliseconds, 9)
     else expect(op.roofline).toBeGreaterThanOrEqual(computing / op.milliseconds)
   }
-  await expect(model.profile({ batch: 0 })).rejects.toThrow('batch must be a positive integer, not 0')
+  await expect(model.profile({ batch: 0 })).rejects.toThrow('batch must be an integer from 1 to 4096, not 0')
   await expect(model.profile({ runs: 1.5 })).rejects.toThrow('runs must be a positive integer, not 1.5')
   await expect(model.profile({ seed: -1 })).rejects.toThrow(/seed/)
   for (const each of [float, model]) each.dispose()
