@@ -1,3 +1,4 @@
+import { jsonBounds } from '../runtime/json-bounds.js'
 import { isObject, type JsonObject } from '../values.js'
 
 /**
@@ -25,7 +26,7 @@ export function parseJsonObject(json: Uint8Array, what: string): JsonObject {
 
 function parse(json: Uint8Array | string, what: string): { value: unknown; members: number } {
   const text = typeof json === 'string' ? json : decode(json, what)
-  const members = scan(text, what)
+  const members = checkBounds(json, what)
   try {
     return { value: JSON.parse(text), members }
   } catch (cause) {
@@ -42,43 +43,9 @@ function decode(bytes: Uint8Array, what: string): string {
 }
 
 /** Bounds depth and values before a parser sees the text, and counts the members of the outermost object. */
-function scan(text: string, what: string): number {
-  let depth = 0
-  let members = 0
-  // Each value but the first follows on a comma or on what opens a list or object.
-  let values = 1
-  for (let i = 0; i < text.length; i++) {
-    switch (text.charCodeAt(i)) {
-      case 0x22: // "
-        i = endOfString(text, i)
-        break
-      case 0x5b: // [
-      case 0x7b: // {
-        if (++depth > DEEPEST) throw new Error(`${what} nests deeper than ${DEEPEST} levels`)
-        values++
-        break
-      case 0x2c: // ,
-        values++
-        break
-      case 0x5d: // ]
-      case 0x7d: // }
-        depth--
-        break
-      case 0x3a: // :
-        if (depth === 1) members++
-        break
-    }
-    if (values > MOST_VALUES) throw new Error(`${what} has more than ${MOST_VALUES} values`)
-  }
+function checkBounds(json: Uint8Array | string, what: string): number {
+  const { depth, values, members } = jsonBounds(json)
+  if (depth > DEEPEST) throw new Error(`${what} nests deeper than ${DEEPEST} levels`)
+  if (values > MOST_VALUES) throw new Error(`${what} has more than ${MOST_VALUES} values`)
   return members
-}
-
-/** Where the string ends that begins at `start`: most of a header lies in strings, which are searched faster than scanned. */
-function endOfString(text: string, start: number): number {
-  for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
-    let escapes = 0
-    while (text.charCodeAt(end - 1 - escapes) === 0x5c) escapes++
-    if (escapes % 2 === 0) return end
-  }
-  return text.length
 }

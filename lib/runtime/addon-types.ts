@@ -277,4 +277,6 @@ export interface Addon {
   isPadded(packed: NativeBlob, outputs: number, inputs: number, bits: number): boolean
   /** The index of the first value that is not in [low, high], as NaN is not; -1: there is none. Bounds are rounded to float32. */
   firstOutside(values: Float32Array, low: number, high: number): number
+  /** Of a JSON text how deep it nests, at most how many values it has, and how many members its outermost object has. */
+  jsonBounds(text: string | Uint8Array): [depth: number, values: number, members: number]
 }

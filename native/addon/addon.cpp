@@ -5,6 +5,7 @@
 #include "addon/blob.h"
 #include "addon/cuda.h"
 #include "addon/jobs.h"
+#include "addon/json.h"
 #include "addon/library.h"
 #include "addon/session.h"
 #include "addon/weights.h"
@@ -44,6 +45,7 @@ class Addon : public Napi::Addon<Addon> {
                              InstanceMethod("sumWeight", &Addon::sum_weight, method),
                              InstanceMethod("isPadded", &Addon::is_padded, method),
                              InstanceMethod("firstOutside", &Addon::first_outside, method),
+                             InstanceMethod("jsonBounds", &Addon::json_bounds, method),
                          });
   }
 
@@ -118,6 +120,7 @@ class Addon : public Napi::Addon<Addon> {
   Napi::Value sum_weight(const Napi::CallbackInfo& info) { return sum(info); }
   Napi::Value is_padded(const Napi::CallbackInfo& info) { return padded(info); }
   Napi::Value first_outside(const Napi::CallbackInfo& info) { return first_outside_of(info); }
+  Napi::Value json_bounds(const Napi::CallbackInfo& info) { return json_bounds_of(info); }
 
   std::shared_ptr<Jobs> jobs_;
   Napi::FunctionReference blob_, session_;
