@@ -121,6 +121,7 @@ async function parse(file: SafetensorsFile): Promise<Container> {
   if (version > VERSION) {
     throw new Error(`written in version ${version} of the format, this fewbit reads up to ${VERSION}: update the package`)
   }
+  // Other keys of the metadata are free for other programs, as in any safetensors file.
   const part = (key: string): unknown => {
     if (!Object.hasOwn(file.metadata, key)) throw new Error(`the metadata lack ${key}`)
     return parseJson(file.metadata[key], key)

@@ -93,6 +93,7 @@ function nodeFromJson(json: unknown, index: number): Node {
   const fields = FIELD_LISTS.get(op as string)
   if (!fields) throw new Error(`${name}: unknown operation ${show(op)}`)
   checkFields(json, fields.names, `the node ${name}`)
+  if (isObject(json.windows)) checkFields(json.windows, WINDOWS, `the window partition of ${name}`)
   const output = json.output ?? name
   if (typeof output !== 'string') throw new Error(`${name}: output is not a string`)
   const node: JsonObject = { name, op, output }
@@ -112,7 +113,6 @@ function implied(name: string, key: string): string | undefined {
 }
 
 const WINDOWS = ['map', 'window', 'shift']
-const hasNoOther = (value: JsonObject, fields: string[]): boolean => Object.keys(value).every((key) => fields.includes(key))
 
 const isPair = (value: unknown): boolean => Array.isArray(value) && value.length === 2 && value.every(Number.isSafeInteger)
 
@@ -127,7 +127,7 @@ function hasType(value: unknown, type: FieldType): boolean {
     case 'name or nothing':
       return value === undefined || typeof value === 'string'
     case 'windows or nothing':
-      return value === undefined || (isObject(value) && WINDOWS.every((key) => isPair(value[key])) && hasNoOther(value, WINDOWS))
+      return value === undefined || (isObject(value) && WINDOWS.every((key) => isPair(value[key])))
     case 'optional constant':
       return value === null || typeof value === 'string'
     default:

@@ -1,5 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander'
 import type { AnyPart, DeviceName } from '../index.js'
+import { MOST_BATCH } from '../model/known-options.js'
 import { EXTRAS, PARTS } from '../quant/parts.js'
 import { PUBLISHED_PARTS } from '../quant/published/parts.js'
 
@@ -81,7 +82,7 @@ export const options = {
     new Option('--calibration-images <n>', 'images drawn from the calibration data (default: 128)').argParser(integer(1, 1_000_000)),
   seed: () => new Option('--seed <n>', 'fixes every random choice').argParser(integer(0, MAX_SEED)).default(0),
   threads: () => new Option('--threads <n>', 'threads to use (default: what this process may use)').argParser(integer(1, 256)),
-  batch: () => new Option('--batch <n>', 'images a run').argParser(integer(1, 4096)).default(1),
+  batch: () => new Option('--batch <n>', 'images a run').argParser(integer(1, MOST_BATCH)).default(1),
   device: (what = 'where to run') => new Option('--device <name>', `${what}: cpu, cuda, cuda:1, auto`).argParser(deviceName).default('cpu'),
   json: () => new Option('--json', 'print one line of JSON on stdout and nothing else there'),
 }

@@ -31,14 +31,18 @@ function isSide(value: unknown): value is number {
 
 /** Of a recipe; all that it means is known, or images would be made otherwise than the model wants. */
 const FIELDS = ['resize', 'resample', 'crop', 'rescale', 'mean', 'std', 'channels', 'height', 'width']
-const PARTS = { resize: ['mode', 'height', 'width', 'edge'], crop: ['height', 'width', 'rounding'] }
+const RESIZE = new Map([
+  ['exact', ['mode', 'height', 'width']],
+  ['shortest', ['mode', 'edge']],
+])
+const CROP = ['height', 'width', 'rounding']
 
 function checkAllKnown(recipe: JsonObject, source: string): void {
   checkFields(recipe, FIELDS, source)
-  for (const [field, known] of Object.entries(PARTS)) {
-    const part = recipe[field]
-    if (isObject(part)) checkFields(part, known, `${source}: ${field}`)
-  }
+  const { resize, crop } = recipe
+  const known = isObject(resize) && RESIZE.get(resize.mode as string)
+  if (known) checkFields(resize, known, `${source}: resize`)
+  if (isObject(crop)) checkFields(crop, CROP, `${source}: crop`)
 }
 
 /**

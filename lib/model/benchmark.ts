@@ -34,7 +34,7 @@ const LEAST_MS = 500
 export async function benchmark(model: Model, options: BenchmarkOptions): Promise<BenchmarkResult> {
   checkOptionsOf('benchmark', options, KNOWN)
   const { batch = 1, runs: asked, seed = 0, threads, signal, onProgress } = options
-  checkTimedRuns(batch, asked ?? LEAST_RUNS)
+  checkTimedRuns(batch, asked === undefined ? LEAST_RUNS : asked)
   checkSeed(seed)
   const { channels, height, width } = model.input
   const pixels = randomValues(batch * channels * height * width, seed)

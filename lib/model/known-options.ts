@@ -6,7 +6,7 @@ import type { DeviceOptions, RunOptions } from './model.js'
 export const RUN_OPTIONS: Known<RunOptions> = { threads: true, signal: true, onProgress: true }
 
 /** Images a run that is made to be timed. */
-const MOST_BATCH = 4096
+export const MOST_BATCH = 4096
 
 /** @throws RangeError */
 export function checkTimedRuns(batch: number, runs: number): void {

@@ -18,8 +18,6 @@ namespace {
 constexpr int kRows = 6;
 constexpr int kVectors = 4;
 static_assert(kVectors * 16 == kMostLaneQueries, "scratch");
-// As many queries behind the last whole vector, if they are fewer than vectors, do not get a vector of their own.
-constexpr int kFewQueries = 5;
 
 using Multiply = void (*)(const uint8_t*, ptrdiff_t, ptrdiff_t, const uint8_t*, ptrdiff_t, int, int32_t*, ptrdiff_t);
 
@@ -89,10 +87,10 @@ void multiply(const uint8_t* x, ptrdiff_t x_row, ptrdiff_t x_step, int rows, con
 struct LaneTask : AttentionHead {
   int lane_queries;   // those that stand in lanes; the others, behind them, are few
   int vectors;        // of queries at once, at most
-  int depth, quads;   // bytes of a row of K, a multiple of 16; quads of keys
   int channels;       // head_width rounded up to 16
-  uint8_t* rows_k;    // [tokens][depth]
-  uint8_t* packed_q;  // [depth / 4][keys][4]
+  int quads;          // of keys
+  uint8_t* rows_k;    // [tokens][channels]
+  uint8_t* packed_q;  // [channels / 4][keys][4]
   uint8_t* packed_v;  // [quads][channels][4]
   uint8_t* p;         // [quads][queries][4]
   int32_t* sums;      // [queries][channels]
@@ -102,13 +100,12 @@ struct LaneTask : AttentionHead {
       : AttentionHead(op, task, kLanes),
         lane_queries(tokens - few_queries(tokens)),
         vectors(block_vectors(tokens)),
-        depth(round_up(head_width, 16)),
-        quads(ceil_div(tokens, 4)),
-        channels(round_up(head_width, 16)) {
+        channels(round_up(head_width, 16)),
+        quads(ceil_div(tokens, 4)) {
     const ptrdiff_t queries = kLanes * vectors;
     ScratchParts parts(scratch);
-    rows_k = parts.take<uint8_t>(ptrdiff_t(tokens) * depth + kSpill);
-    packed_q = parts.take<uint8_t>(ptrdiff_t(depth) * keys);
+    rows_k = parts.take<uint8_t>(ptrdiff_t(tokens) * channels + kSpill);
+    packed_q = parts.take<uint8_t>(ptrdiff_t(channels) * keys);
     packed_v = parts.take<uint8_t>(4 * ptrdiff_t(quads) * channels);
     scores = parts.take<int32_t>(queries * tokens);
     p = parts.take<uint8_t>(4 * queries * quads);
@@ -116,9 +113,10 @@ struct LaneTask : AttentionHead {
     rest = parts.take<uint8_t>(0);
   }
 
+  // Queries behind the last whole vector that do not get one of their own: a few, and fewer than there are vectors.
   static int few_queries(int tokens) {
     const int vectors = tokens / kLanes, rest = tokens % kLanes;
-    return rest <= kFewQueries && rest < vectors ? rest : 0;
+    return rest <= kMostFewQueries && rest < vectors ? rest : 0;
   }
 
   static int block_vectors(int tokens) {
@@ -129,7 +127,7 @@ struct LaneTask : AttentionHead {
 
 FEWBIT_NOINLINE void copy_k(const LaneTask& a, ptrdiff_t stride) {
   const int tokens = a.tokens, width = a.head_width;
-  const ptrdiff_t depth = a.depth;
+  const ptrdiff_t depth = a.channels;
   const int32_t* const row_of = a.row_of;
   const __mmask64 first = first64(width);
   uint8_t* y = a.rows_k;
@@ -141,7 +139,7 @@ FEWBIT_NOINLINE void copy_k(const LaneTask& a, ptrdiff_t stride) {
 }
 
 // What the scores of 16 queries from t on hold beyond S: 128 times the sums of their levels.
-inline __m512i excess(const LaneTask& a, int t) {
+inline __m512i excess_of_lanes(const LaneTask& a, int t) {
   __m512i sums = _mm512_setzero_si512();
   const uint8_t* q = a.packed_q + 4 * t;
   for (int c = 0; c < a.head_width; c += 4)
@@ -163,12 +161,12 @@ inline __m512i lane_sums(__m512i (&v)[16]) {
 
 // Scores of queries by themselves, 16 keys at a time. Behind the last key stands that of the last.
 FEWBIT_NOINLINE void scores_of_few(const LaneTask& a, const QueryRows& few) {
-  const ptrdiff_t depth = a.depth;
+  const ptrdiff_t depth = a.channels;
   for (int r = 0; r < few.rows; ++r)
     for (int s = 0; s < a.keys; s += kLanes) {
       __m512i sums[kLanes] = {};
       for (int c = 0; c < depth; c += 64) {
-        const __mmask64 mask = first64(a.depth - c);
+        const __mmask64 mask = first64(a.channels - c);
         const __m512i q = _mm512_maskz_loadu_epi8(mask, few.packed_q + r * depth + c);
 #pragma GCC unroll 16
         for (int i = 0; i < kLanes; ++i) {
@@ -201,26 +199,26 @@ class LaneRun {
   LaneRun(const AttentionCodes& op, int task, void* scratch)
       : op_(op), a_(op, task, scratch), code_p_(head_code(op, a_)), encoders_p_(code_p_), encoders_(op.encode) {
     copy_k(a_, op.k_stride);
-    pack_columns(a_, a_.q, op.q_stride, a_.depth, a_.keys, a_.packed_q, true);
+    pack_columns(a_, a_.q, op.q_stride, a_.channels, a_.keys, a_.packed_q, true);
     pack_values(a_, op.v_stride, 4 * a_.quads, a_.channels, a_.packed_v);
   }
 
   // `vectors` of queries from t on.
   void in_lanes(int t, int vectors) {
     const int lanes = kLanes * vectors;
-    multiply(a_.rows_k, a_.depth, 4, a_.tokens, a_.packed_q + 4 * t, 4 * ptrdiff_t(a_.keys), vectors, ceil_div(a_.head_width, 4),
-             a_.scores, lanes);
+    multiply(a_.rows_k, a_.channels, 4, a_.tokens, a_.packed_q + 4 * t, 4 * ptrdiff_t(a_.keys), vectors,
+             ceil_div(a_.head_width, 4), a_.scores, lanes);
     for (int n = 0; n < lanes; n += kLanes) {
-      const __m512i beyond = a_.logits ? excess(a_, t + n) : _mm512_setzero_si512();
+      const __m512i beyond = a_.logits ? excess_of_lanes(a_, t + n) : _mm512_setzero_si512();
       const QueryLanes queries{a_, t + n, lanes, a_.scores + n, a_.p + 4 * n, beyond};
-      _mm512_store_ps(output_scales_ + n, softmax(queries, code_p_, encoders_p_));
+      _mm512_store_ps(output_scales_ + n, softmax_of_lanes(queries, code_p_, encoders_p_));
     }
     finish(a_.p, 4, 4 * lanes, t, a_.tokens - t < lanes ? a_.tokens - t : lanes);
   }
 
   // The queries from t on, which are few.
   FEWBIT_NOINLINE void in_rows(int t) {
-    const QueryRows few(a_, a_.tokens - t, a_.depth, round_up(a_.tokens, 16), a_.rest);
+    const QueryRows few(a_, a_.tokens - t, a_.channels, round_up(a_.tokens, 16), a_.rest);
     pack_q(few, op_.q_stride, t);
     scores_of_few(a_, few);
     softmax(few, encoders_p_, t, few.rows, output_scales_);

@@ -1,5 +1,5 @@
-// AttentionF32: the structure of attention_avx512.cpp with multiply-adds. Six queries at a time; K transposed to
-// [channels][keys], V copied to rows padded with zeros. Include simd_avx512.h or simd_avx2.h first.
+// AttentionF32 with keys in the lanes of vectors. Six queries at a time; K transposed to [channels][keys], V copied to rows
+// padded with zeros. Include simd_avx512.h or simd_avx2.h first.
 //
 // Errors: a score is a sum of head_width products, each rounded once; its error e gives a relative error of about e in P; the
 // sums over keys add a few rounding errors more. No order of summation is promised.

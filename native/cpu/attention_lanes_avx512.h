@@ -25,7 +25,8 @@ struct QueryLanes {
   Lanes lanes() const { return Lanes(a.tokens - t); }
 };
 
-// Codes of P that are all integers up to one that no value reaches beyond: nothing is clamped, since e and e / z are 0..1.
+// Codes of P that are all integers up to one that no value reaches beyond: nothing is clamped, since e and e times the factor of
+// a query are 0..1.
 class PlainWeights {
  public:
   static bool serve(const Encoder& code) {
@@ -105,7 +106,7 @@ inline I32x16 encode_quads(const QueryLanes& q, const Codes& codes, Value value)
   return sums;
 }
 
-inline I32x16 greatest_scores(const QueryLanes& q) {
+inline I32x16 greatest_of_lanes(const QueryLanes& q) {
   const int32_t* s = q.scores;
   I32x16 m = load(s);
   for (int keys = q.a.tokens; --keys > 0;) m = max(m, load(s += q.stride));
@@ -115,18 +116,19 @@ inline I32x16 greatest_scores(const QueryLanes& q) {
 // Scores to logits, in place; returns the greatest. Keys that are not attended get -infinity, whose exponential is 0. What
 // stands in lanes without a query is dropped.
 template <bool kBias, bool kRounded, bool kRegions>
-FEWBIT_NOINLINE F32x16 logits_of_scores(const QueryLanes& q) {
+FEWBIT_NOINLINE F32x16 logits_of_lanes(const QueryLanes& q) {
   const AttentionHead& a = q.a;
   const F32x16 nowhere = set16(-INFINITY), scale = set16(a.logit_scale), inverse_step = set16(a.logit_inverse_step);
   const I32x16 beyond = q.beyond;
   const Mask16 exist = q.lanes().mask();
   const __m128i regions = kRegions ? _mm_maskz_loadu_epi8(exist, a.regions + q.t) : _mm_setzero_si128();
   const float* bias = kBias ? a.bias_by_key + q.t : nullptr;
+  const ptrdiff_t bias_row = bias_by_key_row(a.tokens);
   int32_t* y = q.scores;
   F32x16 most = nowhere;
   for (int s = 0; s < a.tokens; ++s, y += q.stride) {
     F32x16 x = fma(to_floats(sub(load(y), beyond)), scale, kBias ? load(bias) : set16(0.0f));
-    if (kBias) bias += a.keys;
+    if (kBias) bias += bias_row;
     if (kRounded) x = round_between(mul(x, inverse_step), -128.0f, 127.0f);
     if (kRegions) x = select(_mm_cmpeq_epi8_mask(regions, _mm_set1_epi8(static_cast<char>(a.regions[s]))), x, nowhere);
     store(reinterpret_cast<float*>(y), x);
@@ -135,11 +137,11 @@ FEWBIT_NOINLINE F32x16 logits_of_scores(const QueryLanes& q) {
   return most;
 }
 
-inline F32x16 logits_of_scores(const QueryLanes& q) {
+inline F32x16 logits_of_lanes(const QueryLanes& q) {
   const AttentionHead& a = q.a;
   const auto logits = [&](auto bias, auto rounded) {
-    if (a.regions) return logits_of_scores<bias.value, rounded.value, true>(q);
-    return logits_of_scores<bias.value, rounded.value, false>(q);
+    if (a.regions) return logits_of_lanes<bias.value, rounded.value, true>(q);
+    return logits_of_lanes<bias.value, rounded.value, false>(q);
   };
   using Yes = std::true_type;
   using No = std::false_type;
@@ -148,7 +150,7 @@ inline F32x16 logits_of_scores(const QueryLanes& q) {
 }
 
 // tree16 of e: its lanes are keys modulo 16.
-inline F32x16 tree16(const QueryLanes& q) {
+inline F32x16 sum_of_lanes(const QueryLanes& q) {
   F32x16 z[16];
   for (int j = 0; j < 16; ++j) {
     z[j] = set16(0.0f);
@@ -183,7 +185,7 @@ class LanesOfLogits {
 
 // Scores or logits to P; returns what the sums of products with P are multiplied with.
 template <class Exponential, class Codes>
-FEWBIT_NOINLINE F32x16 weights(const QueryLanes& q, const Exponential& exponential, const Codes& any_codes) {
+FEWBIT_NOINLINE F32x16 weights_of_lanes(const QueryLanes& q, const Exponential& exponential, const Codes& any_codes) {
   const Exponential e = exponential;
   const Codes codes = any_codes;
   const F32x16 one = set16(1.0f), scale = set16(q.a.output_scale);
@@ -192,20 +194,23 @@ FEWBIT_NOINLINE F32x16 weights(const QueryLanes& q, const Exponential& exponenti
     return mul(scale, div(one, to_floats(max(sums, set16(1)))));
   }
   for (int32_t *s = q.scores, keys = 0; keys < q.a.tokens; ++keys, s += q.stride) store(reinterpret_cast<float*>(s), e(s));
-  const F32x16 factor = div(one, tree16(q));
+  // A sum of 0 comes of logits that no float holds; e are 0 then, and so are codes, which a NaN gives in the contract.
+  const F32x16 z = sum_of_lanes(q), none = set16(0.0f);
+  const F32x16 factor = select(_mm512_cmp_ps_mask(z, none, _CMP_GT_OQ), div(one, z), none);
   encode_quads(q, codes, [&](const int32_t* s) { return mul(load(reinterpret_cast<const float*>(s)), factor); });
   return scale;
 }
 
 // Scores to P. code_p: that of encoders.
-inline F32x16 softmax(const QueryLanes& q, const Encoder& code_p, const RowEncoders& encoders) {
+inline F32x16 softmax_of_lanes(const QueryLanes& q, const Encoder& code_p, const RowEncoders& encoders) {
   const auto by_codes = [&](const auto& e) {
-    if (PlainWeights::serve(code_p)) return weights(q, e, PlainWeights(code_p.inverse_step));
-    if (TableWeights::serve(code_p) && !encoders.every) return weights(q, e, TableWeights(encoders.usual, code_p.inverse_step));
-    return weights(q, e, AnyWeights(encoders, q));
+    if (PlainWeights::serve(code_p)) return weights_of_lanes(q, e, PlainWeights(code_p.inverse_step));
+    if (TableWeights::serve(code_p) && !encoders.every)
+      return weights_of_lanes(q, e, TableWeights(encoders.usual, code_p.inverse_step));
+    return weights_of_lanes(q, e, AnyWeights(encoders, q));
   };
-  if (q.a.logits) return by_codes(LanesOfLogits(q.a, logits_of_scores(q)));
-  return by_codes(LanesOfScores(q.a, greatest_scores(q)));
+  if (q.a.logits) return by_codes(LanesOfLogits(q.a, logits_of_lanes(q)));
+  return by_codes(LanesOfScores(q.a, greatest_of_lanes(q)));
 }
 
 }  // namespace

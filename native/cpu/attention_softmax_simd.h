@@ -20,7 +20,7 @@ struct AttentionHead {
   uint8_t* y;
   const int32_t* row_of;     // null, or the row of each token
   const float* bias;         // null, or [tokens][tokens]
-  const float* bias_by_key;  // null, or [tokens][keys]
+  const float* bias_by_key;  // null, or [tokens][bias_by_key_row(tokens)]
   const uint8_t* regions;    // null when no two differ
   bool logits;               // softmax of float logits
   bool relative;

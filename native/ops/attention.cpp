@@ -18,8 +18,8 @@ size_t attention_codes_scratch(int tokens, int head_width) {
   const size_t s = round_up(tokens, 64), c = round_up(head_width, 64);
   const size_t tiles = 32 * (c + 4 * s + s + 4 * c);  // q, scores, P, output sums
   const size_t lane_scores = std::max<size_t>(16 * 4 * s, kLaneScoreBytes);
-  const size_t lanes = lane_scores + lane_scores / 4 + kMostLaneQueries * 4 * c + 5 * (c + 4 * s + s);
-  const size_t parts = 16 * 64;  // each from a multiple of 64 bytes on, and what rows of bytes reach beyond the last
+  const size_t lanes = lane_scores + lane_scores / 4 + kMostLaneQueries * 4 * c + kMostFewQueries * (c + 4 * s + s);
+  const size_t parts = 16 * 64;  // ten, each from a multiple of 64 bytes on, and what rows of bytes reach beyond the last
   return 4 * s * c + std::max(tiles, lanes) + parts;
 }
 

@@ -17,8 +17,8 @@ struct AttentionWindows {
   const int32_t* rows = nullptr;
   // Null, or [heads][tokens][tokens], finite: bias[h][t][s] is added to the logit of query t and key s in every window.
   const float* bias = nullptr;
-  // Of AttentionCodes, wherever there is bias: the same with queries and keys exchanged, as exchange_bias writes it, for kernels
-  // that have queries in the lanes of a vector.
+  // Of AttentionCodes: bias with queries and keys exchanged, as exchange_bias writes it, wherever there is bias for kernels that
+  // read it (Kernels::bias_by_key), which have queries in the lanes of a vector; else null.
   const float* bias_by_key = nullptr;
   // Null, or [count][tokens]: tokens of one window in different regions do not attend to each other (the weight is 0).
   const uint8_t* regions = nullptr;
@@ -126,6 +126,8 @@ void exchange_bias(const float* bias, int heads, int tokens, float* by_key);
 // Where queries stand in lanes: bytes of scores that stay in the first-level cache beside K, and the most queries at once.
 constexpr int kLaneScoreBytes = 28 << 10;
 constexpr int kMostLaneQueries = 64;
+// Most queries that are left over and go by themselves.
+constexpr int kMostFewQueries = 5;
 
 // Scratch a thread needs, 64-byte aligned.
 size_t attention_codes_scratch(int tokens, int head_width);

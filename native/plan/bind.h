@@ -84,6 +84,8 @@ int tokens(const Op& op) {
 
 // Biases with queries and keys exchanged into a plan that is valid, for kernels that ask for them.
 void exchange_biases(Plan* plan);
+// Their bytes.
+size_t exchanged_bytes(const Plan& plan);
 
 LinearCodes bind(const LinearCodesOp& plan, const Pass& pass, const Rows& rows);
 LinearF32 bind(const LinearF32Op& plan, const Pass& pass, const Rows& rows);

@@ -59,6 +59,14 @@ void exchange_biases(Plan* plan) {
   }
 }
 
+size_t exchanged_bytes(const Plan& plan) {
+  size_t bytes = 0;
+  for (const PlanOp& op : plan.ops)
+    if (const auto* attention = std::get_if<AttentionCodesOp>(&op.op); attention && attention->windows)
+      if (const std::optional<Blob>& biases = attention->windows->bias_by_key) bytes += biases->size();
+  return bytes;
+}
+
 AttentionCodes bind(const AttentionCodesOp& plan, const Pass& pass) {
   AttentionCodes op{};
   op.images = pass.images;

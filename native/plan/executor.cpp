@@ -209,6 +209,7 @@ Executor::Executor(Plan plan, const Kernels& kernels, int threads)
       kernels_(kernels),
       thread_scratch_(scratch_of(plan_)),
       files_(files_of(plan_)),
+      bias_bytes_(exchanged_bytes(plan_)),
       in_order_(in_order(plan_)),
       arena_stride_(whole_lines(plan_.arena_bytes)) {
   make_room(std::max(1, threads));

@@ -23,7 +23,7 @@ class Executor : public Runner {
            const std::function<void(int64_t images)>& progress) override;
 
   const Plan& plan() const override { return plan_; }
-  size_t memory() const override { return static_cast<size_t>(plan_.arena_bytes); }
+  size_t memory() const override { return static_cast<size_t>(plan_.arena_bytes) + bias_bytes_; }
 
  private:
   struct Passes;
@@ -35,6 +35,7 @@ class Executor : public Runner {
   const Kernels& kernels_;
   const size_t thread_scratch_;                 // the largest that an op wants, a multiple of 64
   const std::vector<const MappedFile*> files_;  // that blobs of the plan are parts of
+  const size_t bias_bytes_;                     // that were exchanged
   const bool in_order_;                         // images go through the plan one after the other
   const size_t arena_stride_;
   // Kept between runs.

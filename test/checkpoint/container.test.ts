@@ -268,6 +268,16 @@ describe('refuses', () => {
       'the graph has a field "outputs" that this version does not know',
     ],
     [
+      'a field of a window partition that nobody knows',
+      edit('graph', (graph: { nodes: { op: string }[] }) => ({
+        ...graph,
+        nodes: graph.nodes.map((node) =>
+          node.op === 'attention' ? { ...node, windows: { map: [1, 1], window: [1, 1], shift: [0, 0], size: [1, 1] } } : node,
+        ),
+      })),
+      'the window partition of layers.0.attention has a field "size" that this version does not know',
+    ],
+    [
       'a field of the image that nobody knows',
       edit('graph', (graph: { input: object }) => ({ ...graph, input: { ...graph.input, layout: 'NHWC' } })),
       'the input of the graph has a field "layout" that this version does not know',

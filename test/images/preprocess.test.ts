@@ -185,6 +185,7 @@ describe('refusals', () => {
       expect(() => checkPreprocessing({ ...plain, ...change }, 'model.fewbit')).toThrow(message)
     expect(checkPreprocessing(plain)).toBe(plain)
     refuse({ gamma: 2.2 }, /model.fewbit has a field "gamma" that this version does not know/)
+    refuse({ resize: { mode: 'exact', height: 1, width: 1, edge: 5 } }, /resize has a field "edge" that this version does not know/)
     refuse({ crop: { height: 1, width: 1, from: 'top' } }, /crop has a field "from" that this version does not know/)
     refuse({ channels: 2 }, /model\.fewbit: channels must be 1 or 3, not 2/)
     refuse({ height: -1 }, /height must be an integer from 1 to 8192, not -1/)

@@ -24,8 +24,8 @@ void attention_codes_amx(const AttentionCodes& op, int task, void* scratch);
 namespace {
 
 // The edges of vectors, quads, row blocks and tiles, and the token counts of real models.
-const int kTokens[] = {1,  2,  3,  4,  5,  6,  7,  12,  15,  16,  17,  31,  32,  33, 47,
-                       49, 50, 51, 63, 64, 65, 66, 117, 118, 127, 128, 129, 150, 230};
+const int kTokens[] = {1,  2,  3,  4,  5,  6,  7,  12, 15,  16,  17,  31,  32,  33,  47, 49,
+                       50, 51, 63, 64, 65, 66, 67, 84, 117, 118, 127, 128, 129, 150, 230};
 const int kWidths[] = {1, 3, 4, 5, 15, 16, 17, 20, 32, 33, 48, 63, 64, 65, 80, 128, 130};
 
 struct Implementation {
@@ -227,6 +227,10 @@ TEST_CASE("attention codes: extreme and equal bytes") {
       for (float temperature : {1.0f, 1000.0f})
         check({1, 2, tokens, width, 255, false, false, CodesCase::extreme, temperature, {}, 0, true}, 8);
       check({1, 2, tokens, width, 255, false, false, CodesCase::extreme, 1.0f, {}, 0.1f, true}, 9);
+      // Logits beyond what a float holds: sums of exponentials are 0.
+      for (bool table : {false, true})
+        for (bool relative : {false, true})
+          check({1, 2, tokens, width, 255, table, false, CodesCase::extreme, 5e37f, {1, false, true, false}, 0, relative}, 10);
     }
 }
 
@@ -266,6 +270,8 @@ TEST_CASE("attention codes: fine rows of y, of P and of both, by their place in 
       for (const Windows& windows : {Windows{}, Windows{3, true, true, true}})
         for (int every : {1, 3, 7, windows.count * tokens}) check_every(tokens, width, windows, every);
   check_every(197, 64, {}, 197);
+  check_every(118, 32, {2, true, true, false}, 5);
+  check_every(117, 64, {}, 16);
 }
 
 // All scores are 0, so logits are the bias: powers of two, whose weights are known.
