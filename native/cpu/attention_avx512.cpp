@@ -1,83 +1,27 @@
 // AttentionCodes on AVX-512 VNNI: 16 queries in the lanes of a vector, so that maxima and sums of a query are made lane by lane.
 //
-//   vpdpbusd zmm: 16 x 4 products, two a cycle (Zen 4: one). A block of 6 rows x 4 vectors keeps 24 sums in registers and reads 4
-//   vectors and 6 broadcasts for 24 products.
-//
 // Scores stand key by key, [keys][queries], since keys are the rows that are broadcast; P as quads of keys, [keys /
 // 4][queries][4], of which a quad is broadcast for the second product. So many queries go together as leave their scores in the
 // first-level cache.
-#include <cstring>
-
 #include "cpu/attention_lanes_avx512.h"
 #include "cpu/attention_rows_avx512.h"
 #include "cpu/implementations.h"
+#include "cpu/product_avx512.h"
 
 namespace fewbit {
 namespace {
 
-constexpr int kRows = 6;
-constexpr int kVectors = 4;
-static_assert(kVectors * 16 == kMostLaneQueries, "scratch");
+constexpr int kVectors = kMostLaneQueries / 16;  // of queries at once, at most
 
-using Multiply = void (*)(const uint8_t*, ptrdiff_t, ptrdiff_t, const uint8_t*, ptrdiff_t, int, int32_t*, ptrdiff_t);
-
-// y[r][0..16 V) = sum over steps of the quad at x + r x_row + step x_step times the quads b[step][..]: x unsigned, b signed.
-// Every loop over the sums is unrolled: gcc 12 keeps them in memory otherwise.
-template <int R, int V>
-void multiply(const uint8_t* x, ptrdiff_t x_row, ptrdiff_t x_step, const uint8_t* b, ptrdiff_t b_step, int steps, int32_t* y,
-              ptrdiff_t y_stride) {
-  __m512i sums[R][V];
-#pragma GCC unroll 6
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-    for (int n = 0; n < V; ++n) sums[r][n] = _mm512_setzero_si512();
-  for (int step = 0; step < steps; ++step, x += x_step, b += b_step) {
-    __m512i columns[V];
-#pragma GCC unroll 4
-    for (int n = 0; n < V; ++n) columns[n] = _mm512_load_si512(b + 64 * n);
-#pragma GCC unroll 6
-    for (int r = 0; r < R; ++r) {
-      int32_t quad;
-      std::memcpy(&quad, x + r * x_row, 4);
-      const __m512i row = _mm512_set1_epi32(quad);
-#pragma GCC unroll 4
-      for (int n = 0; n < V; ++n) sums[r][n] = _mm512_dpbusd_epi32(sums[r][n], row, columns[n]);
-    }
-  }
-#pragma GCC unroll 6
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-    for (int n = 0; n < V; ++n) _mm512_store_si512(y + r * y_stride + 16 * n, sums[r][n]);
-}
-
-template <int V>
-Multiply multiply_of(int rows) {
-  constexpr Multiply table[] = {multiply<1, V>, multiply<2, V>, multiply<3, V>, multiply<4, V>, multiply<5, V>, multiply<6, V>};
-  return table[rows - 1];
-}
-
-Multiply multiply_of(int rows, int vectors) {
-  switch (vectors) {
-    case 1:
-      return multiply_of<1>(rows);
-    case 2:
-      return multiply_of<2>(rows);
-    case 3:
-      return multiply_of<3>(rows);
-    default:
-      return multiply_of<kVectors>(rows);
-  }
-}
-
-// All rows of x, in blocks of nearly as many, times columns of b, in vectors.
-void multiply(const uint8_t* x, ptrdiff_t x_row, ptrdiff_t x_step, int rows, const uint8_t* b, ptrdiff_t b_step, int vectors,
-              int steps, int32_t* y, ptrdiff_t y_stride) {
-  for (int n = 0; n < vectors; n += kVectors) {
-    const int panel = vectors - n < kVectors ? vectors - n : kVectors;
-    for (int row = 0, blocks = ceil_div(rows, kRows); blocks > 0; --blocks) {
+// All rows, in blocks of nearly as many, times all vectors of columns.
+void multiply_all(const uint8_t* x, ptrdiff_t x_row, ptrdiff_t x_step, int rows, NearColumns columns, int vectors, int steps,
+                  int32_t* y, ptrdiff_t y_stride) {
+  for (int n = 0; n < vectors; n += kProductVectors) {
+    const int panels = vectors - n < kProductVectors ? vectors - n : kProductVectors;
+    for (int row = 0, blocks = ceil_div(rows, kProductRows); blocks > 0; --blocks) {
       const int block_rows = ceil_div(rows - row, blocks);
-      multiply_of(block_rows, panel)(x + row * x_row, x_row, x_step, b + 64 * n, b_step, steps, y + row * y_stride + 16 * n,
-                                     y_stride);
+      multiply_of<NearColumns>(block_rows, panels)(x + row * x_row, x_row, x_step, columns.behind(n), steps,
+                                                   y + row * y_stride + 16 * n, y_stride);
       row += block_rows;
     }
   }
@@ -206,8 +150,8 @@ class LaneRun {
   // `vectors` of queries from t on.
   void in_lanes(int t, int vectors) {
     const int lanes = kLanes * vectors;
-    multiply(a_.rows_k, a_.channels, 4, a_.tokens, a_.packed_q + 4 * t, 4 * ptrdiff_t(a_.keys), vectors,
-             ceil_div(a_.head_width, 4), a_.scores, lanes);
+    multiply_all(a_.rows_k, a_.channels, 4, a_.tokens, {a_.packed_q + 4 * t, 4 * ptrdiff_t(a_.keys)}, vectors,
+                 ceil_div(a_.head_width, 4), a_.scores, lanes);
     for (int n = 0; n < lanes; n += kLanes) {
       const __m512i beyond = a_.logits ? excess_of_lanes(a_, t + n) : _mm512_setzero_si512();
       const QueryLanes queries{a_, t + n, lanes, a_.scores + n, a_.p + 4 * n, beyond};
@@ -234,9 +178,10 @@ class LaneRun {
     return code;
   }
 
-  // The second product, whose quads of P stand at p + row p_row + step p_step.
+  // The second product, whose quads of P stand at p + row p_row + quad p_step.
   void finish(const uint8_t* p, ptrdiff_t p_row, ptrdiff_t p_step, int t, int rows) {
-    multiply(p, p_row, p_step, rows, a_.packed_v, 4 * ptrdiff_t(a_.channels), a_.channels / 16, a_.quads, a_.sums, a_.channels);
+    multiply_all(p, p_row, p_step, rows, {a_.packed_v, 4 * ptrdiff_t(a_.channels)}, a_.channels / 16, a_.quads, a_.sums,
+                 a_.channels);
     if (a_.head_width == 32 && !encoders_.every)
       store_pairs(a_, a_.sums, encoders_.usual, op_.y_stride, t, rows, output_scales_);
     else

@@ -1,80 +1,14 @@
 // LinearCodes on AVX-512 VNNI.
-//
-//   vpdpbusd zmm: 64 products u8 x s8 added in fours to 16 int32. Zen 4: one a cycle, latency 4; Ice Lake: one (two with
-//   the second port), latency 5. A block of 6 rows x 4 panels keeps 24 sums in registers, 4 weight vectors and one
-//   broadcast dword of x: 24 products for 10 loads, and far more sums in flight than the latency asks for.
-#include <cstring>
-
 #include "cpu/implementations.h"
 #include "cpu/linear_epilogue_avx512.h"
+#include "cpu/product_avx512.h"
 #include "cpu/weight_rows_avx512.h"
 
 namespace fewbit {
 namespace {
 
-constexpr int kRows = 6;
 constexpr int kMostFinishedBlocks = 4;  // at once: their sums are 6 KiB, which stay in the first-level cache
 constexpr int kPanels = kTileOutputs / 16;
-
-inline __m512i broadcast_dword(const uint8_t* x) {
-  int32_t v;
-  std::memcpy(&v, x, 4);
-  return _mm512_set1_epi32(v);
-}
-
-// Weights of a tile as int8 rows of 64 bytes: input dword i of panel p at data + p * panel_stride + 64 i.
-struct WeightRows {
-  const int8_t* data;
-  ptrdiff_t panel_stride;
-};
-
-// acc[r][16 p + n] = sum over 4 * dwords inputs. Every loop over the sums is unrolled, or gcc 12 keeps them in memory.
-template <int R, int P>
-void multiply(const uint8_t* x, ptrdiff_t x_stride, const WeightRows& w, int dwords, int32_t* acc) {
-  __m512i sum[R][P];
-#pragma GCC unroll 6
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int p = 0; p < P; ++p) sum[r][p] = _mm512_setzero_si512();
-  }
-  for (ptrdiff_t i = 0; i < dwords; ++i) {
-    __m512i weight[P];
-#pragma GCC unroll 4
-    for (int p = 0; p < P; ++p) weight[p] = _mm512_loadu_si512(w.data + p * w.panel_stride + kRowBytes * i);
-#pragma GCC unroll 6
-    for (int r = 0; r < R; ++r) {
-      const __m512i dword = broadcast_dword(x + r * x_stride + 4 * i);
-#pragma GCC unroll 4
-      for (int p = 0; p < P; ++p) sum[r][p] = _mm512_dpbusd_epi32(sum[r][p], dword, weight[p]);
-    }
-  }
-#pragma GCC unroll 6
-  for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-    for (int p = 0; p < P; ++p) _mm512_store_si512(acc + r * kTileOutputs + 16 * p, sum[r][p]);
-  }
-}
-
-using Multiply = void (*)(const uint8_t*, ptrdiff_t, const WeightRows&, int, int32_t*);
-
-template <int P>
-Multiply multiply_of(int rows) {
-  constexpr Multiply table[] = {multiply<1, P>, multiply<2, P>, multiply<3, P>, multiply<4, P>, multiply<5, P>, multiply<6, P>};
-  return table[rows - 1];
-}
-
-Multiply multiply_of(int rows, int panels) {
-  switch (panels) {
-    case 1:
-      return multiply_of<1>(rows);
-    case 2:
-      return multiply_of<2>(rows);
-    case 3:
-      return multiply_of<3>(rows);
-    default:
-      return multiply_of<kPanels>(rows);
-  }
-}
 
 // The sum of `blocks` times 32 bytes.
 inline int32_t sum_bytes(const uint8_t* x, int blocks) {
@@ -143,16 +77,16 @@ void multiply_packed(const LinearCodes& op, const uint8_t* x, int output, int32_
                             acc);
 }
 
-// The weights of a tile, in place at 8 bits, else decoded into scratch.
-WeightRows weight_rows(const LinearCodes& op, int output, int panels, void* scratch) {
+// The weights of a tile as int8 rows of 64 bytes, in place at 8 bits, else decoded into scratch.
+PanelColumns weight_rows(const LinearCodes& op, int output, int panels, void* scratch) {
   const ptrdiff_t packed_panel = panel_bytes(op.inputs, op.weight_bits);
   const uint8_t* packed = op.weight + output / kBlockOutputs * packed_panel;
-  if (op.weight_bits == 8) return {reinterpret_cast<const int8_t*>(packed), packed_panel};
+  if (op.weight_bits == 8) return {packed, packed_panel};
   const ptrdiff_t panel_stride = panel_bytes(op.inputs, 8);
   int8_t* rows = static_cast<int8_t*>(scratch);
   for (int p = 0; p < panels; ++p)
     decode_blocks(packed + p * packed_panel, op.weight_bits, ceil_div(op.inputs, kBlockInputs), rows + p * panel_stride);
-  return {rows, panel_stride};
+  return {static_cast<uint8_t*>(scratch), panel_stride};
 }
 
 // The packed weights of the outputs behind a tile, fetched into the second-level cache while the tile is multiplied, a part in
@@ -189,16 +123,16 @@ void linear_codes_avx512(const LinearCodes& op, int task, void* scratch) {
   const Tile tile = linear_tile(op, task);
   const int panels = ceil_div(tile.output_end - tile.output_begin, 16);
   const TileFinisher finish(op, tile);
-  alignas(64) int32_t acc[kMostFinishedBlocks * kRows * kTileOutputs];
+  alignas(64) int32_t acc[kMostFinishedBlocks * kProductRows * kTileOutputs];
   const int rows = tile.row_end - tile.row_begin;
   if (rows <= kFewRows && panels == kPanels && op.weight_bits < 8) {
     const uint8_t* x = op.x + tile.row_begin * op.x_stride;
     (rows == 1 ? multiply_packed<1> : multiply_packed<2>)(op, x, tile.output_begin, acc);
     return finish(tile.row_begin, rows, acc);
   }
-  const WeightRows weight = weight_rows(op, tile.output_begin, panels, scratch);
+  const PanelColumns weight = weight_rows(op, tile.output_begin, panels, scratch);
   const int at_once = finished_blocks(op);
-  int blocks = ceil_div(rows, kRows);
+  int blocks = ceil_div(rows, kProductRows);
   NextWeights next(op, tile, ceil_div(blocks, at_once));
   for (int row = tile.row_begin; blocks > 0;) {
     next.fetch_part();
@@ -206,8 +140,8 @@ void linear_codes_avx512(const LinearCodes& op, int task, void* scratch) {
     for (int i = 0; i < at_once && blocks > 0; ++i, --blocks) {
       // Nearly as many rows each: the sums of one that is left alone are too few for the latency.
       const int block_rows = ceil_div(tile.row_end - row, blocks);
-      multiply_of(block_rows, panels)(op.x + row * op.x_stride, op.x_stride, weight, ceil_div(op.inputs, 4),
-                                      acc + (row - first) * kTileOutputs);
+      multiply_of<PanelColumns>(block_rows, panels)(op.x + row * op.x_stride, op.x_stride, 4, weight, ceil_div(op.inputs, 4),
+                                                    acc + (row - first) * kTileOutputs, kTileOutputs);
       row += block_rows;
     }
     finish(first, row - first, acc);
