@@ -99,7 +99,8 @@ test('runs of all sessions are executed in the order of the calls', async () => 
 test('progress grows and ends with all images', async () => {
   const plan = heavyPlan({ batch: 3 })
   const seen: number[] = []
-  await new Session(plan).run(zeros(plan, 200), 200, { onProgress: (images) => seen.push(images) })
+  // On one thread passes are batches; several share what is left over in smaller ones.
+  await new Session(plan, { threads: 1 }).run(zeros(plan, 200), 200, { onProgress: (images) => seen.push(images) })
   expect(seen.at(-1)).toBe(200)
   expect(seen).toEqual([...new Set(seen)].sort((a, b) => a - b))
   seen.slice(0, -1).forEach((images) => expect(images % 3 === 0 || images === 200).toBe(true))
